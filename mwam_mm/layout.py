@@ -1,0 +1,223 @@
+"""The layout: which modality occupies which channels of the stacked image."""
+from collections.abc import Mapping
+from dataclasses import dataclass
+from numbers import Real
+from typing import Dict, Iterator, List, Optional, Sequence, Tuple, Union
+
+__all__ = ['Modality', 'ModalityLayout', 'combination_name']
+
+
+@dataclass(frozen=True)
+class Modality:
+    """One modality of a :class:`ModalityLayout`.
+
+    Args:
+        name (str): Name of the modality, e.g. ``'depth'``.
+        channels (int): Number of channels.
+        start (int): First channel in the stacked image.
+        mean (tuple[float]): Mean per channel, in the units that
+            ``LoadModalities`` delivers (after ``scale``); in RGB order where
+            ``bgr_to_rgb`` is set.
+        std (tuple[float]): Standard deviation per channel, likewise.
+        bgr_to_rgb (bool): Whether the channels are loaded as B, G, R and are
+            to be turned round before normalisation.
+        path_key (str): Key of the file's path in the data dict.
+        file_channels (tuple[int], optional): Channels of the file that hold
+            this modality, for files that stack several. None takes all.
+        scale (float): Factor applied to the values of the file.
+        invalid_value (tuple[float]): Values of the file (before ``scale``)
+            that mean "no measurement".
+        optional (bool): Whether the file may be missing. A sample without it
+            has the modality absent.
+    """
+    name: str
+    channels: int
+    start: int
+    mean: Tuple[float, ...]
+    std: Tuple[float, ...]
+    bgr_to_rgb: bool
+    path_key: str
+    file_channels: Optional[Tuple[int, ...]]
+    scale: float
+    invalid_value: Tuple[float, ...]
+    optional: bool
+
+    @property
+    def slice(self) -> slice:
+        """slice: The channels of this modality in the stacked image."""
+        return slice(self.start, self.start + self.channels)
+
+
+def _as_tuple(value: Union[None, Real, Sequence[Real]]) -> Tuple[float, ...]:
+    if value is None:
+        return ()
+    if isinstance(value, Real):
+        return (float(value), )
+    return tuple(float(v) for v in value)
+
+
+class ModalityLayout(Mapping):
+    """The ordered modalities of a stacked image.
+
+    One mapping in the config names the modalities everywhere: the loading
+    transform, the data preprocessor, the backbone and the evaluation are all
+    given the same one.
+
+    Args:
+        modalities (Mapping[str, Mapping]): Modality name to its fields, in
+            channel order. ``channels`` is required; the other fields are
+            those of :class:`Modality`. ``mean`` and ``std`` default to 0
+            and 1 (a number counts for every channel); ``path_key`` defaults
+            to ``img_path`` for the first modality and to ``{name}_path``
+            for the others.
+
+    Raises:
+        TypeError: If ``modalities`` is not a mapping of mappings.
+        ValueError: If it is empty, or a field is unknown or does not fit.
+
+    Examples:
+        >>> layout = ModalityLayout(dict(
+        ...     rgb=dict(channels=3, mean=[123.7, 116.3, 103.5],
+        ...              std=[58.4, 57.1, 57.4], bgr_to_rgb=True),
+        ...     depth=dict(channels=1, mean=3.2, std=1.4, scale=0.001,
+        ...                invalid_value=0)))
+        >>> layout.names, layout.num_channels
+        (('rgb', 'depth'), 4)
+        >>> layout['depth'].slice
+        slice(3, 4, None)
+    """
+
+    _FIELDS = ('channels', 'mean', 'std', 'bgr_to_rgb', 'path_key',
+               'file_channels', 'scale', 'invalid_value', 'optional')
+
+    def __init__(self, modalities: Mapping) -> None:
+        if isinstance(modalities, ModalityLayout):
+            self._modalities = dict(modalities)
+            return
+        if not isinstance(modalities, Mapping):
+            raise TypeError('modalities must be a mapping from name to '
+                            f'fields, but got {type(modalities).__name__}')
+        if not modalities:
+            raise ValueError('modalities is empty: name at least one')
+        self._modalities: Dict[str, Modality] = {}
+        start = 0
+        for name, fields in modalities.items():
+            modality = self._parse(name, fields, start)
+            self._modalities[name] = modality
+            start += modality.channels
+
+    @classmethod
+    def _parse(cls, name: str, fields: Mapping, start: int) -> Modality:
+        where = f'modalities[{name!r}]'
+        if not name or any(c in name for c in '+/., '):
+            raise ValueError(
+                f'{where}: a modality name is a non-empty word without '
+                '"+", "/", ".", "," or spaces')
+        if not isinstance(fields, Mapping):
+            raise TypeError(f'{where} must be a mapping of fields, but got '
+                            f'{type(fields).__name__}')
+        unknown = set(fields) - set(cls._FIELDS)
+        if unknown:
+            raise ValueError(f'{where} has unknown fields {sorted(unknown)}; '
+                             f'known are {list(cls._FIELDS)}')
+        channels = fields.get('channels')
+        if isinstance(channels, bool) or not isinstance(
+                channels, int) or channels < 1:
+            raise ValueError(f'{where}.channels must be a positive integer, '
+                             f'but got {channels!r}')
+        stats = {}
+        for key, default in (('mean', 0.), ('std', 1.)):
+            value = fields.get(key)
+            values = _as_tuple(default if value is None else value)
+            if len(values) == 1:
+                values = values * channels
+            if len(values) != channels:
+                raise ValueError(
+                    f'{where}.{key} has {len(values)} values for {channels} '
+                    'channels')
+            stats[key] = values
+        if min(stats['std']) <= 0:
+            raise ValueError(f'{where}.std must be positive, but got '
+                             f'{stats["std"]}')
+        bgr_to_rgb = bool(fields.get('bgr_to_rgb', False))
+        if bgr_to_rgb and channels != 3:
+            raise ValueError(f'{where}.bgr_to_rgb needs 3 channels, but '
+                             f'channels={channels}')
+        scale = float(fields.get('scale', 1.))
+        if scale == 0:
+            raise ValueError(f'{where}.scale must not be 0')
+        file_channels = fields.get('file_channels')
+        if file_channels is not None:
+            file_channels = tuple(file_channels)
+            if len(file_channels) != channels:
+                raise ValueError(
+                    f'{where}.file_channels names {len(file_channels)} '
+                    f'channels, but channels={channels}')
+        return Modality(
+            name=name,
+            channels=channels,
+            start=start,
+            mean=stats['mean'],
+            std=stats['std'],
+            bgr_to_rgb=bgr_to_rgb,
+            path_key=fields.get('path_key',
+                                'img_path' if start == 0 else f'{name}_path'),
+            file_channels=file_channels,
+            scale=scale,
+            invalid_value=_as_tuple(fields.get('invalid_value')),
+            optional=bool(fields.get('optional', False)))
+
+    @property
+    def names(self) -> Tuple[str, ...]:
+        """tuple[str]: The modalities' names in channel order."""
+        return tuple(self._modalities)
+
+    @property
+    def num_channels(self) -> int:
+        """int: Number of channels of the stacked image."""
+        return sum(m.channels for m in self._modalities.values())
+
+    def check_names(self, names: Sequence[str], where: str) -> Tuple[str, ...]:
+        """Check that ``names`` are modalities and return them in our order.
+
+        Args:
+            names (Sequence[str]): Names to check.
+            where (str): What named them, for the error message.
+
+        Raises:
+            ValueError: If a name is not a modality of this layout.
+        """
+        unknown = [name for name in names if name not in self._modalities]
+        if unknown:
+            raise ValueError(f'{where} names {unknown}, but the modalities '
+                             f'are {list(self.names)}')
+        return tuple(name for name in self.names if name in names)
+
+    def combinations(self) -> List[Tuple[str, ...]]:
+        """All non-empty subsets, the complete one first, single ones last."""
+        names = self.names
+        subsets = [
+            tuple(n for i, n in enumerate(names) if bits >> i & 1)
+            for bits in range(1, 2**len(names))
+        ]
+        return sorted(
+            subsets, key=lambda s: (-len(s), [names.index(n) for n in s]))
+
+    def __getitem__(self, name: str) -> Modality:
+        return self._modalities[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._modalities)
+
+    def __len__(self) -> int:
+        return len(self._modalities)
+
+    def __repr__(self) -> str:
+        inner = ', '.join(f'{m.name}:{m.channels}'
+                          for m in self._modalities.values())
+        return f'{self.__class__.__name__}({inner})'
+
+
+def combination_name(names: Sequence[str]) -> str:
+    """Name of a modality combination, e.g. ``'rgb+depth'``."""
+    return '+'.join(names)

@@ -1,0 +1,8 @@
+"""The method itself, in plain PyTorch: FRM, bank, allocation, intervention."""
+from .allocation import allocate
+from .bank import FRMBank
+from .frm import frm
+from .gradient import scale_gradient
+from .mwam import MWAM
+
+__all__ = ['FRMBank', 'MWAM', 'allocate', 'frm', 'scale_gradient']

@@ -1,0 +1,39 @@
+"""The gradient intervention (Alg. 1) as an autograd function."""
+import torch
+from torch import Tensor
+
+
+class _ScaleGradient(torch.autograd.Function):
+
+    @staticmethod
+    def forward(ctx, x: Tensor, scale: Tensor) -> Tensor:
+        ctx.save_for_backward(scale)
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):
+        scale, = ctx.saved_tensors
+        return grad * scale.to(grad), None
+
+
+def scale_gradient(x: Tensor, scale: Tensor) -> Tensor:
+    """Return ``x``; multiply the gradient that flows back to it by ``scale``.
+
+    At the outputs of a branch this multiplies the gradient of every parameter
+    of the branch, since backpropagation is linear.
+
+    Args:
+        x (Tensor): Any shape.
+        scale (Tensor): 0-d.
+
+    Returns:
+        Tensor: ``x``, the same values.
+
+    Examples:
+        >>> import torch
+        >>> x = torch.ones(2, requires_grad=True)
+        >>> scale_gradient(x, torch.tensor(0.5)).sum().backward()
+        >>> x.grad
+        tensor([0.5000, 0.5000])
+    """
+    return _ScaleGradient.apply(x, scale)

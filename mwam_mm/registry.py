@@ -1,0 +1,41 @@
+"""Registries of mwam_mm: children of the MMEngine root registries.
+
+Every node knows where its modules are defined, so ``type='mwam_mm.X'`` is
+found from any ``default_scope`` without ``custom_imports``.
+"""
+from mmengine.registry import DATASETS as MMENGINE_DATASETS
+from mmengine.registry import HOOKS as MMENGINE_HOOKS
+from mmengine.registry import LOOPS as MMENGINE_LOOPS
+from mmengine.registry import MODELS as MMENGINE_MODELS
+from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
+from mmengine.registry import Registry
+
+__all__ = ['DATASETS', 'HOOKS', 'LOOPS', 'MODELS', 'TRANSFORMS']
+
+_SCOPE = 'mwam_mm'
+
+HOOKS = Registry(
+    'hook',
+    parent=MMENGINE_HOOKS,
+    scope=_SCOPE,
+    locations=['mwam_mm.engine'])
+LOOPS = Registry(
+    'loop',
+    parent=MMENGINE_LOOPS,
+    scope=_SCOPE,
+    locations=['mwam_mm.engine'])
+MODELS = Registry(
+    'model',
+    parent=MMENGINE_MODELS,
+    scope=_SCOPE,
+    locations=['mwam_mm.models'])
+DATASETS = Registry(
+    'dataset',
+    parent=MMENGINE_DATASETS,
+    scope=_SCOPE,
+    locations=['mwam_mm.datasets'])
+TRANSFORMS = Registry(
+    'transform',
+    parent=MMENGINE_TRANSFORMS,
+    scope=_SCOPE,
+    locations=['mwam_mm.datasets.transforms'])

@@ -1,0 +1,197 @@
+"""The core against plain Python over the same batches."""
+import math
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+import torch.multiprocessing as mp
+
+from mwam_mm.mwam import MWAM, allocate, frm
+
+NAMES = ('rgb', 'depth')
+
+
+def batch(seed, size=4):
+    generator = torch.Generator().manual_seed(seed)
+    return dict(
+        rgb=torch.randn(size, 3, 24, 32, generator=generator),
+        depth=torch.randn(size, 1, 24, 32, generator=generator).cumsum(3))
+
+
+def test_paper_preset_is_frm_bank_allocate():
+    mwam = MWAM(NAMES)
+    bank = None
+    for seed in range(5):
+        inputs = batch(seed)
+        now = torch.stack([frm(inputs[name].double()) for name in NAMES])
+        bank = now if bank is None else 0.5 * bank + 0.5 * now
+        k = mwam.update(inputs)
+        assert k.dtype == torch.float32
+        # FRM itself in float32: its denominator can cancel.
+        assert torch.allclose(mwam.frm, bank, rtol=2e-2)
+        assert torch.allclose(k.double(), allocate(mwam.frm), atol=1e-6)
+
+
+def test_reference_preset_is_the_authors_procedure():
+    mwam = MWAM(NAMES, preset='reference', metric='sum')
+    bank = [0., 0.]
+    for step in range(4):
+        inputs = batch(step)
+        # Summed over batch and channels, so 3 channels count 3 times.
+        now = [
+            frm(inputs[name].double(), metric='sum').item() *
+            inputs[name].numel() / 64 * 4 for name in NAMES
+        ]
+        bank = [.5 * b + .5 * n for b, n in zip(bank, now)]
+        mean = sum(bank) / 2
+        expected = [
+            1.5 - 1 / (1 + math.exp(-10 * (n / (mean + 1e-6) - 1)))
+            for n in now
+        ] if step else [1., 1.]
+        assert mwam.update(inputs).tolist() == pytest.approx(
+            expected, abs=1e-5)
+        assert mwam.frm.tolist() == pytest.approx(bank, rel=1e-5)
+
+
+def test_constants_override_the_presets():
+    k = MWAM(NAMES, lam=4., gamma=1., alpha=2., beta=1.5)
+    inputs = batch(0)
+    weights = k.update(inputs)
+    assert torch.allclose(
+        weights.double(),
+        allocate(k.frm, alpha=2., beta=1.5, lam=4., gamma=1.),
+        atol=1e-6)
+
+
+def test_absent_samples_do_not_enter_frm():
+    inputs = batch(0)
+    present = [True, False, True, False]
+    expected = MWAM(NAMES)
+    expected.update(
+        dict(rgb=inputs['rgb'], depth=inputs['depth'][[0, 2]]))
+    blank = dict(inputs, depth=inputs['depth'].clone())
+    blank['depth'][[1, 3]] = 0
+    for given in (None, present, torch.tensor(present)):
+        mwam = MWAM(NAMES)
+        mwam.update(blank, None if given is None else dict(depth=given))
+        assert torch.allclose(mwam.frm, expected.frm, rtol=1e-6)
+
+
+def test_the_bank_stands_in_for_an_absent_modality():
+    mwam = MWAM(NAMES)
+    mwam.update(batch(0))
+    bank = mwam.frm
+    inputs = batch(1)
+    inputs['depth'] = torch.zeros_like(inputs['depth'])
+    k = mwam.update(inputs)
+    assert mwam.frm[1] == bank[1]
+    assert mwam.frm[0] == pytest.approx(
+        (0.5 * bank[0] + 0.5 * frm(inputs['rgb'])).item(), rel=1e-5)
+    assert torch.allclose(k.double(), allocate(mwam.frm), atol=1e-6)
+
+
+@pytest.mark.parametrize('bad', (float('nan'), float('inf')))
+def test_a_non_finite_input_leaves_the_entry_untouched(bad):
+    mwam = MWAM(NAMES)
+    mwam.update(batch(0))
+    bank = mwam.frm
+    inputs = batch(1)
+    inputs['depth'][2, 0, 5, 5] = bad
+    k = mwam.update(inputs)
+    assert mwam.frm[1] == bank[1] and mwam.frm[0] != bank[0]
+    assert torch.isfinite(k).all()
+
+
+@pytest.mark.parametrize('preset', ('paper', 'reference'))
+def test_weight_is_one_until_seen(preset):
+    mwam = MWAM(('rgb', 'depth', 'thermal'), preset=preset)
+    assert mwam.weights.tolist() == [1., 1., 1.]
+    for seed in range(3):
+        k = mwam.update(batch(seed))
+        assert k[2] == 1. and math.isnan(mwam.frm[2])
+    # The others are allocated among themselves.
+    if preset == 'paper':
+        assert torch.allclose(
+            k[:2].double(), allocate(mwam.frm[:2]), atol=1e-6)
+    k = mwam.update(
+        dict(batch(3), thermal=torch.randn(4, 1, 24, 32)))
+    assert (k[2] == 1.) == (preset == 'reference')
+
+
+def test_state_dict_continues_exactly():
+    a = MWAM(NAMES)
+    for seed in range(3):
+        a.update(batch(seed))
+    b = MWAM(NAMES)
+    b.load_state_dict(a.state_dict())
+    assert torch.equal(a.weights, b.weights)
+    for seed in range(3, 6):
+        assert torch.equal(a.update(batch(seed)), b.update(batch(seed)))
+        assert torch.equal(a.frm, b.frm)
+
+
+def test_state_of_other_modalities_is_refused():
+    state = MWAM(('rgb', 'thermal')).state_dict()
+    with pytest.raises(ValueError, match='thermal.*depth'):
+        MWAM(NAMES).load_state_dict(state)
+
+
+def test_wrong_arguments():
+    for kwargs in (dict(preset='other'), dict(metric='other'),
+                   dict(flip='other'), dict(momentum=1.), dict(beta=2.),
+                   dict(patch_size=1)):
+        with pytest.raises(ValueError):
+            MWAM(NAMES, **kwargs)
+    with pytest.raises(ValueError, match='distinct'):
+        MWAM(('rgb', 'rgb'))
+    with pytest.raises(ValueError, match='thermal'):
+        MWAM(NAMES).observe('thermal', torch.zeros(1, 1, 8, 8))
+
+
+def _rank(rank, world_size, init_file, out):
+    torch.distributed.init_process_group(
+        'gloo', f'file://{init_file}', rank=rank, world_size=world_size)
+    mwam = MWAM(NAMES)
+    for seed in range(3):
+        inputs = batch(seed)
+        # Uneven, and the second rank has no depth at all in step 1.
+        part = slice(0, 3) if rank == 0 else slice(3, 4)
+        if seed == 1:
+            inputs['depth'][3] = 0
+        mwam.update({name: x[part] for name, x in inputs.items()})
+    torch.save((mwam.weights, mwam.frm), f'{out}.{rank}')
+    torch.distributed.destroy_process_group()
+
+
+def test_weights_do_not_depend_on_the_split_over_ranks(tmp_path):
+    mp.spawn(
+        _rank, args=(2, tmp_path / 'init', tmp_path / 'out'), nprocs=2)
+    single = MWAM(NAMES)
+    for seed in range(3):
+        inputs = batch(seed)
+        if seed == 1:
+            inputs['depth'][3] = 0
+        single.update(inputs)
+    for rank in range(2):
+        weights, values = torch.load(tmp_path / f'out.{rank}')
+        assert torch.allclose(values, single.frm, rtol=1e-12)
+        assert torch.equal(weights, single.weights)
+
+
+def test_importable_without_openmmlab():
+    code = '\n'.join([
+        'import sys',
+        "for name in ('mmengine', 'mmcv', 'mmseg', 'mmdet'):",
+        '    sys.modules[name] = None',
+        'import torch',
+        'from mwam_mm.mwam import MWAM',
+        "print(MWAM(['a']).update(dict(a=torch.randn(1, 1, 8, 8))).shape)",
+    ])
+    result = subprocess.run([sys.executable, '-c', code],
+                            capture_output=True,
+                            text=True,
+                            env=dict(os.environ))
+    assert result.returncode == 0, result.stderr
+    assert 'torch.Size([1])' in result.stdout
