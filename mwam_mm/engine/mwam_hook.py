@@ -1,0 +1,291 @@
+"""MWAM on any host model, by module path."""
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Union
+
+import torch
+from mmengine.hooks import Hook, LoggerHook
+from mmengine.model import is_model_wrapper
+from mmengine.utils import apply_to
+from torch import Tensor, nn
+
+from mwam_mm.mwam import MWAM
+from mwam_mm.registry import HOOKS
+
+Paths = Union[str, List[str]]
+
+
+@HOOKS.register_module()
+class MWAMHook(Hook):
+    r"""Weight the training signal of each modality's branch.
+
+    Each training forward measures the frequency ratio metric (FRM) of what
+    enters the branches, smooths it in a bank and turns it into one weight per
+    modality,
+
+    .. math::
+        K_m = \alpha - \frac{\beta}{1 + e^{-\lambda (T_m - \gamma)}},
+
+    by which the gradients of the branch's parameters are multiplied (Alg. 1
+    of `Plug, Play, and Fortify <https://arxiv.org/abs/2602.22644>`_) before
+    anything else sees them: gradient clipping, all-reduce and optimizer act
+    on scaled gradients. Parameters outside the branches are untouched, and
+    so is inference.
+
+    The weights and the smoothed metric are logged as ``mwam/K_<modality>``
+    and ``mwam/FRM_<modality>``, and the bank is saved in checkpoints under
+    ``mwam`` and restored when training resumes.
+
+    Note:
+        Without ``branches`` the hook looks after the :class:`MWAMNeck` of the
+        model, which then does the weighting: it logs, saves and restores.
+
+    Args:
+        branches (dict[str, str | list[str]], optional): Modality to the path
+            or paths of the modules whose parameters are its branch.
+            Defaults to None, see the note.
+        inputs (dict[str, str], optional): Modality to the path of the module
+            that the modality's image of shape (B, C, H, W) enters as the
+            first image-like argument. Defaults to None, the first path of
+            each branch.
+        intervention (str): How K acts; ``'gradient'`` scales the gradients
+            of the branches' parameters. Defaults to ``'gradient'``.
+        mwam (dict, optional): Arguments of :class:`mwam_mm.mwam.MWAM`.
+            Defaults to None, the paper's constants.
+
+    Raises:
+        ValueError: When training starts, if a path matches no module or no
+            trainable parameter, two modalities share a parameter, or the
+            model weights its branches already.
+
+    Examples:
+        .. code-block:: python
+
+            custom_hooks = [
+                dict(type='mwam_mm.MWAMHook',
+                     branches=dict(rgb='backbone.rgb_stream',
+                                   depth='backbone.depth_stream'))
+            ]
+    """
+
+    priority = 'NORMAL'
+
+    def __init__(self,
+                 branches: Optional[Mapping[str, Paths]] = None,
+                 inputs: Optional[Mapping[str, str]] = None,
+                 intervention: str = 'gradient',
+                 mwam: Optional[dict] = None) -> None:
+        if intervention != 'gradient':
+            raise ValueError('MWAMHook.intervention must be "gradient", but '
+                             f'got {intervention!r}')
+        if branches is None and (inputs is not None or mwam is not None):
+            raise ValueError(
+                'MWAMHook without branches looks after an MWAMNeck: give the '
+                'constants there, as model.neck.mwam, and no inputs')
+        if branches is not None and not branches:
+            raise ValueError('MWAMHook.branches is empty: name the modalities')
+        self.branches = None if branches is None else {
+            name: [paths] if isinstance(paths, str) else list(paths)
+            for name, paths in branches.items()
+        }
+        self.inputs = dict(inputs or {})
+        unknown = set(self.inputs) - set(self.branches or {})
+        if unknown:
+            raise ValueError(f'MWAMHook.inputs names {sorted(unknown)}, but '
+                             f'the branches are {list(self.branches or {})}')
+        self.mwam = None if self.branches is None else MWAM(
+            list(self.branches), **(mwam or {}))
+        self._saved_state: Optional[Dict[str, Any]] = None
+        self._handles: list = []
+        self._in_forward = False
+        self._warned_unseen = False
+
+    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Keep the bank until training starts.
+
+        Args:
+            runner (Runner): The runner of the training process.
+            checkpoint (dict): The loaded checkpoint.
+        """
+        self._saved_state = checkpoint.get('mwam')
+
+    def before_train(self, runner) -> None:
+        """Attach to the model and, when resuming, restore the bank.
+
+        Args:
+            runner (Runner): The runner of the training process.
+        """
+        model = runner.model
+        if is_model_wrapper(model):
+            model = model.module
+        if self.branches is None:
+            self.mwam = self._find_neck(model).mwam
+        else:
+            self._attach(model)
+        self.mwam.to(next(model.parameters()).device)
+        if runner.iter == 0:
+            return
+        if self._saved_state is None:
+            runner.logger.info('The checkpoint holds no MWAM state: the bank '
+                               'starts empty.')
+        else:
+            self.mwam.load_state_dict(self._saved_state)
+
+    def after_train_iter(self,
+                         runner,
+                         batch_idx: int,
+                         data_batch=None,
+                         outputs: Optional[dict] = None) -> None:
+        """Log K and FRM, as often as the logger writes.
+
+        Args:
+            runner (Runner): The runner of the training process.
+            batch_idx (int): The index of the current batch in the train loop.
+            data_batch (Sequence[dict], optional): Data from dataloader.
+                Defaults to None.
+            outputs (dict, optional): Outputs from model. Defaults to None.
+        """
+        interval = next((hook.interval for hook in runner.hooks
+                         if isinstance(hook, LoggerHook)), 1)
+        # Reading the values waits for the device, so not every iteration.
+        if not (self.every_n_inner_iters(batch_idx, interval)
+                or self.end_of_epoch(runner.train_dataloader, batch_idx)):
+            return
+        hub = runner.message_hub
+        unseen = []
+        for name, weight, frm in zip(self.mwam.modalities,
+                                     self.mwam.weights.tolist(),
+                                     self.mwam.frm.tolist()):
+            hub.update_scalar(f'train/mwam/K_{name}', weight)
+            if frm == frm:
+                hub.update_scalar(f'train/mwam/FRM_{name}', frm)
+            else:
+                unseen.append(name)
+        if unseen and not self._warned_unseen:
+            self._warned_unseen = True
+            runner.logger.warning(
+                f'MWAM has seen no usable input of {unseen} after '
+                f'{runner.iter + 1} iterations; their weight stays 1. If the '
+                'data has them, name the module that the image enters in '
+                'MWAMHook.inputs.')
+
+    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Save the bank.
+
+        Args:
+            runner (Runner): The runner of the training process.
+            checkpoint (dict): The checkpoint to save.
+        """
+        if self.mwam is not None:
+            checkpoint['mwam'] = apply_to(self.mwam.state_dict(),
+                                          lambda x: isinstance(x, Tensor),
+                                          lambda x: x.cpu())
+
+    def after_train(self, runner) -> None:
+        """Detach from the model.
+
+        Args:
+            runner (Runner): The runner of the training process.
+        """
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+
+    @staticmethod
+    def _weighting_necks(model: nn.Module) -> Iterator[nn.Module]:
+        from mwam_mm.models import MWAMNeck
+        return (m for m in model.modules()
+                if isinstance(m, MWAMNeck) and m.mwam is not None)
+
+    def _find_neck(self, model: nn.Module) -> nn.Module:
+        necks = list(self._weighting_necks(model))
+        if len(necks) != 1:
+            raise ValueError(
+                f'MWAMHook without branches needs one MWAMNeck with mwam in '
+                f'the model, but found {len(necks)}: set '
+                'model.neck.mwam=dict(), or give MWAMHook.branches')
+        necks[0].has_hook = True
+        return necks[0]
+
+    def _attach(self, model: nn.Module) -> None:
+        if any(self._weighting_necks(model)):
+            raise ValueError(
+                'the model has an MWAMNeck with mwam, which weights the '
+                'branches already: drop MWAMHook.branches or model.neck.mwam')
+        owner: Dict[Tensor, str] = {}
+        for i, (name, paths) in enumerate(self.branches.items()):
+            parameters = {
+                p: None  # a dict keeps the order and drops duplicates
+                for path in paths
+                for p in self._module(model, path, name, 'branches')
+                .parameters() if p.requires_grad
+            }
+            if not parameters:
+                raise ValueError(f'the branch of modality "{name}", {paths}, '
+                                 'has no trainable parameter')
+            for p in parameters:
+                if p in owner:
+                    raise ValueError(
+                        f'modalities "{owner[p]}" and "{name}" share a '
+                        'parameter: name disjoint modules in '
+                        'MWAMHook.branches')
+                owner[p] = name
+                self._handles.append(p.register_hook(self._scale(i)))
+            path = self.inputs.get(name, paths[0])
+            key = 'inputs' if name in self.inputs else 'branches'
+            entrance = self._module(model, path, name, key)
+            if isinstance(entrance, (nn.ModuleList, nn.ModuleDict)):
+                raise ValueError(
+                    f'modality "{name}": {path} is a container that is never '
+                    'called: name the module that the image enters in '
+                    f'MWAMHook.inputs[{name!r}]')
+            self._handles.append(
+                entrance.register_forward_pre_hook(
+                    self._observe(name, path), with_kwargs=True))
+        self._handles.append(
+            model.register_forward_pre_hook(self._begin_forward))
+        self._handles.append(model.register_forward_hook(self._end_forward))
+
+    @staticmethod
+    def _module(model: nn.Module, path: str, name: str,
+                key: str) -> nn.Module:
+        try:
+            return model.get_submodule(path)
+        except AttributeError as e:
+            children = [n for n, _ in model.named_children()]
+            raise ValueError(
+                f'MWAMHook.{key}: modality "{name}" names "{path}", which is '
+                f'no module of {type(model).__name__} ({e}); its children '
+                f'are {children}') from None
+
+    def _scale(self, i: int):
+
+        def hook(grad: Tensor) -> Tensor:
+            return grad * self.mwam.weights[i].to(grad)
+
+        return hook
+
+    def _observe(self, name: str, path: str):
+
+        def hook(module, args: tuple, kwargs: dict) -> None:
+            # Not when activation checkpointing runs the branch again.
+            if not self._in_forward:
+                return
+            for x in (*args, *kwargs.values()):
+                if isinstance(x, Tensor) and x.ndim == 4:
+                    self.mwam.observe(name, x)
+                    return
+            raise ValueError(
+                f'modality "{name}": {path} is called without a tensor of '
+                'shape (B, C, H, W): name the module that the image enters '
+                f'in MWAMHook.inputs[{name!r}]')
+
+        return hook
+
+    def _begin_forward(self, model: nn.Module, args: tuple) -> None:
+        self._in_forward = model.training and torch.is_grad_enabled()
+
+    def _end_forward(self, model: nn.Module, args: tuple, output) -> None:
+        # At the end of the forward, which every rank reaches, so that the
+        # all-reduce meets its counterparts before backward starts its own.
+        if self._in_forward:
+            self._in_forward = False
+            self.mwam.step()

@@ -1,0 +1,128 @@
+"""Fusions: the features of all modalities at one level become one."""
+from typing import Dict, Mapping, Optional
+
+import torch
+from mmcv.cnn import ConvModule
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from mwam_mm.registry import MODELS
+
+
+class Fusion(BaseModule):
+    """Base of the fusions.
+
+    Args:
+        in_channels (Mapping[str, int]): Modality to its number of channels.
+        out_channels (int, optional): Number of channels of the result.
+            Defaults to None, the first modality's.
+        init_cfg (dict, optional): Initialisation config. Defaults to None.
+    """
+
+    def __init__(self,
+                 in_channels: Mapping[str, int],
+                 out_channels: Optional[int] = None,
+                 init_cfg: Optional[dict] = None) -> None:
+        super().__init__(init_cfg=init_cfg)
+        self.in_channels = dict(in_channels)
+        self.out_channels = out_channels or next(
+            iter(self.in_channels.values()))
+
+    def _require_equal_channels(self) -> None:
+        if set(self.in_channels.values()) != {self.out_channels}:
+            raise ValueError(
+                f'{self.__class__.__name__} adds features, which needs the '
+                f'same channels everywhere, but got {self.in_channels} to '
+                f'{self.out_channels}: use mwam_mm.ConcatFusion')
+
+    def forward(self, features: Dict[str, Tensor]) -> Tensor:
+        """Fuse one level.
+
+        Args:
+            features (dict[str, Tensor]): Modality to its features of shape
+                (B, C_m, H, W), 0 where absent.
+
+        Returns:
+            Tensor: Features of shape (B, out_channels, H, W).
+        """
+        raise NotImplementedError
+
+
+@MODELS.register_module()
+class SumFusion(Fusion):
+    """Add the modalities' features. No parameters.
+
+    Examples:
+        .. code-block:: python
+
+            fusion=dict(type='mwam_mm.SumFusion')
+    """
+
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self._require_equal_channels()
+
+    def forward(self, features: Dict[str, Tensor]) -> Tensor:
+        return sum(features.values())
+
+
+@MODELS.register_module()
+class ConcatFusion(Fusion):
+    """Concatenate the modalities' features and mix them by a 1x1 convolution.
+
+    Args:
+        norm_cfg (dict, optional): Normalisation after the convolution.
+            Defaults to None.
+        act_cfg (dict, optional): Activation. Defaults to None.
+
+    Examples:
+        .. code-block:: python
+
+            fusion=dict(type='mwam_mm.ConcatFusion', norm_cfg=norm_cfg)
+    """
+
+    def __init__(self,
+                 *args,
+                 norm_cfg: Optional[dict] = None,
+                 act_cfg: Optional[dict] = None,
+                 **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self.conv = ConvModule(
+            sum(self.in_channels.values()),
+            self.out_channels,
+            1,
+            norm_cfg=norm_cfg,
+            act_cfg=act_cfg)
+
+    def forward(self, features: Dict[str, Tensor]) -> Tensor:
+        return self.conv(
+            torch.cat([features[name] for name in self.in_channels], dim=1))
+
+
+@MODELS.register_module()
+class GatedFusion(Fusion):
+    """Weight each modality's channels by squeeze-and-excitation, then add.
+
+    Args:
+        ratio (int): Reduction of the gates' hidden channels. Defaults to 16.
+
+    Examples:
+        .. code-block:: python
+
+            fusion=dict(type='mwam_mm.GatedFusion', ratio=16)
+    """
+
+    def __init__(self, *args, ratio: int = 16, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self._require_equal_channels()
+        hidden = max(self.out_channels // ratio, 1)
+        self.gates = nn.ModuleDict({
+            name: nn.Sequential(
+                nn.AdaptiveAvgPool2d(1),
+                nn.Conv2d(channels, hidden, 1), nn.ReLU(),
+                nn.Conv2d(hidden, channels, 1), nn.Sigmoid())
+            for name, channels in self.in_channels.items()
+        })
+
+    def forward(self, features: Dict[str, Tensor]) -> Tensor:
+        return sum(self.gates[name](f) * f for name, f in features.items())

@@ -1,0 +1,61 @@
+"""The layout of stacked images."""
+import pytest
+
+from mwam_mm.layout import ModalityLayout, combination_name
+
+
+def test_fields_and_defaults():
+    layout = ModalityLayout(
+        dict(
+            rgb=dict(channels=3, mean=[1, 2, 3], std=2, bgr_to_rgb=True),
+            depth=dict(channels=1, scale=0.001, invalid_value=[0, 65535]),
+            nir=dict(channels=2, path_key='img_path', file_channels=[3, 4])))
+    assert layout.names == ('rgb', 'depth', 'nir')
+    assert layout.num_channels == 6
+    assert [m.slice for m in layout.values()] == [
+        slice(0, 3), slice(3, 4), slice(4, 6)]
+    assert layout['rgb'].mean == (1., 2., 3.)
+    assert layout['rgb'].std == (2., 2., 2.)
+    assert layout['depth'].mean == (0., ) and layout['depth'].std == (1., )
+    assert layout['depth'].invalid_value == (0., 65535.)
+    assert [m.path_key for m in layout.values()] == [
+        'img_path', 'depth_path', 'img_path']
+    assert layout['nir'].file_channels == (3, 4)
+    assert ModalityLayout(layout)['depth'] == layout['depth']
+
+
+def test_combinations_are_all_non_empty_subsets():
+    layout = ModalityLayout({n: dict(channels=1) for n in 'abc'})
+    names = [combination_name(c) for c in layout.combinations()]
+    assert names == ['a+b+c', 'a+b', 'a+c', 'b+c', 'a', 'b', 'c']
+
+
+@pytest.mark.parametrize('modalities,message', [
+    ({}, 'empty'),
+    (dict(rgb=dict(mean=0)), 'channels'),
+    (dict(rgb=dict(channels=0)), 'channels'),
+    (dict(rgb=dict(channels=3, mean=[1, 2])), 'mean'),
+    (dict(rgb=dict(channels=1, std=0)), 'std'),
+    (dict(rgb=dict(channels=1, bgr_to_rgb=True)), 'bgr_to_rgb'),
+    (dict(rgb=dict(channels=1, scale=0)), 'scale'),
+    (dict(rgb=dict(channels=1, file_channels=[0, 1])), 'file_channels'),
+    (dict(rgb=dict(channels=1, meen=0)), 'meen'),
+    ({'rgb+d': dict(channels=1)}, 'word'),
+])
+def test_what_does_not_fit_is_named(modalities, message):
+    with pytest.raises(ValueError, match=message):
+        ModalityLayout(modalities)
+
+
+def test_wrong_types():
+    with pytest.raises(TypeError, match='mapping'):
+        ModalityLayout(['rgb'])
+    with pytest.raises(TypeError, match='rgb'):
+        ModalityLayout(dict(rgb=3))
+
+
+def test_check_names_orders_and_refuses():
+    layout = ModalityLayout({n: dict(channels=1) for n in 'abc'})
+    assert layout.check_names(['c', 'a'], 'here') == ('a', 'c')
+    with pytest.raises(ValueError, match="here names .'d'."):
+        layout.check_names(['a', 'd'], 'here')

@@ -1,0 +1,91 @@
+"""Normalisation per modality, absence, padding."""
+import numpy as np
+import pytest
+import torch
+from mmengine.structures import PixelData
+from mmseg.structures import SegDataSample
+
+from mwam_mm.models import MultiModalSegDataPreprocessor
+
+MODALITIES = dict(
+    rgb=dict(
+        channels=3, mean=[10., 20., 30.], std=[2., 4., 5.], bgr_to_rgb=True),
+    depth=dict(channels=1, mean=3., std=1.5))
+
+
+def data(dtype=torch.uint8, sizes=((6, 8), (6, 8)), absent=(None, None)):
+    generator = torch.Generator().manual_seed(0)
+    inputs, samples = [], []
+    for size, names in zip(sizes, absent):
+        inputs.append(
+            torch.randint(0, 255, (4, *size), generator=generator).to(dtype))
+        sample = SegDataSample(
+            gt_sem_seg=PixelData(
+                data=torch.zeros(1, *size, dtype=torch.long)))
+        if names is not None:
+            sample.set_metainfo(dict(absent_modalities=names))
+        samples.append(sample)
+    return dict(inputs=inputs, data_samples=samples)
+
+
+def normalised(image):
+    """By NumPy, channel after channel, in RGB order."""
+    b, g, r, d = image.numpy().astype(np.float64)
+    return np.stack([(r - 10) / 2, (g - 20) / 4, (b - 30) / 5, (d - 3) / 1.5])
+
+
+@pytest.mark.parametrize('dtype', (torch.uint8, torch.float32))
+@pytest.mark.parametrize('training', (True, False))
+def test_normalises_each_modality(dtype, training):
+    preprocessor = MultiModalSegDataPreprocessor(MODALITIES, size=(6, 8))
+    batch = data(dtype)
+    out = preprocessor(dict(batch), training)['inputs']
+    assert out.shape == (2, 4, 6, 8) and out.dtype == torch.float32
+    for x, image in zip(out, batch['inputs']):
+        np.testing.assert_allclose(x.numpy(), normalised(image), atol=1e-5)
+
+
+def test_absent_modalities_are_exactly_zero_also_where_padded():
+    preprocessor = MultiModalSegDataPreprocessor(MODALITIES, size=(8, 8))
+    batch = data(absent=(('depth', ), ('rgb', )))
+    expected = [normalised(x) for x in batch['inputs']]
+    out = preprocessor(dict(batch), True)['inputs'].numpy()
+    assert (out[0, 3] == 0).all() and (out[1, :3] == 0).all()
+    np.testing.assert_allclose(out[0, :3, :6], expected[0][:3], atol=1e-5)
+    np.testing.assert_allclose(out[1, 3:, :6], expected[1][3:], atol=1e-5)
+    assert (out[:, :, 6:] == 0).all()
+
+
+def test_pads_to_the_largest_and_labels_with_ignore():
+    preprocessor = MultiModalSegDataPreprocessor(MODALITIES, size_divisor=4)
+    out = preprocessor(data(sizes=((6, 8), (3, 11))), True)
+    assert out['inputs'].shape == (2, 4, 8, 12)
+    label = out['data_samples'][1].gt_sem_seg.data
+    assert (label[:, 3:] == 255).all() and (label[:, :3, :11] == 0).all()
+
+
+def test_without_data_samples():
+    preprocessor = MultiModalSegDataPreprocessor(MODALITIES)
+    out = preprocessor(dict(inputs=data()['inputs']))
+    assert out['inputs'].shape == (2, 4, 6, 8)
+
+
+def test_state_dict_is_empty():
+    assert not MultiModalSegDataPreprocessor(MODALITIES).state_dict()
+
+
+def test_errors():
+    preprocessor = MultiModalSegDataPreprocessor(MODALITIES, size=(6, 8))
+    with pytest.raises(ValueError, match='all modalities are absent'):
+        preprocessor(data(absent=(('rgb', 'depth'), None)), True)
+    with pytest.raises(ValueError, match='thermal'):
+        preprocessor(data(absent=(('thermal', ), None)), True)
+    batch = data()
+    batch['inputs'] = [x[:3] for x in batch['inputs']]
+    with pytest.raises(ValueError, match='3 channels.*4'):
+        preprocessor(batch, True)
+    optional = MultiModalSegDataPreprocessor(
+        dict(MODALITIES, depth=dict(channels=1, optional=True)), size=(6, 8))
+    with pytest.raises(ValueError, match='meta_keys'):
+        optional(data(), True)
+    optional(data(absent=((), ('depth', ))), True)

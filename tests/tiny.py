@@ -1,0 +1,119 @@
+"""A tiny RGB-D segmentation job for tests that need a real Runner."""
+import copy
+
+import torch
+from mmengine.config import Config
+from mmengine.runner import Runner
+from mmengine.structures import PixelData
+from mmseg.structures import SegDataSample
+from torch.utils.data import Dataset
+
+from mwam_mm.registry import DATASETS
+
+MODALITIES = dict(
+    rgb=dict(channels=3, mean=128., std=64.),
+    depth=dict(channels=1, mean=3., std=2.))
+
+
+@DATASETS.register_module()
+class TinyPairs(Dataset):
+    """Random pairs, the same at every reading."""
+
+    metainfo = dict(classes=('a', 'b'), palette=[[0, 0, 0], [255, 255, 255]])
+
+    def __init__(self, size=8, seed=0):
+        generator = torch.Generator().manual_seed(seed)
+        self.rgb = torch.randint(
+            0, 256, (size, 3, 32, 32), generator=generator)
+        self.depth = torch.rand(size, 1, 32, 32, generator=generator) * 6
+        self.label = (self.depth > 3).long()
+
+    def __len__(self):
+        return len(self.rgb)
+
+    def __getitem__(self, i):
+        sample = SegDataSample(gt_sem_seg=PixelData(data=self.label[i]))
+        sample.set_metainfo(
+            dict(img_path=f'{i}.png', ori_shape=(32, 32), img_shape=(32, 32)))
+        return dict(
+            inputs=torch.cat([self.rgb[i].float(), self.depth[i]]),
+            data_samples=sample)
+
+
+def model(mwam=None):
+    """Two-stream EncoderDecoder without normalisation layers."""
+    norm = dict(type='GN', num_groups=1)
+    return dict(
+        type='mmseg.EncoderDecoder',
+        data_preprocessor=dict(
+            type='mwam_mm.MultiModalSegDataPreprocessor',
+            modalities=MODALITIES,
+            size_divisor=32),
+        backbone=dict(
+            type='mwam_mm.MultiModalBackbone',
+            modalities=MODALITIES,
+            branch=dict(
+                type='mmseg.ResNet',
+                depth=18,
+                num_stages=2,
+                strides=(1, 2),
+                dilations=(1, 1),
+                out_indices=(0, 1),
+                base_channels=4,
+                stem_channels=4,
+                norm_cfg=norm)),
+        neck=dict(
+            type='mwam_mm.MWAMNeck',
+            modalities=MODALITIES,
+            in_channels=[4, 8],
+            fusion=dict(type='mwam_mm.GatedFusion'),
+            mwam=mwam),
+        decode_head=dict(
+            type='mmseg.FCNHead',
+            in_channels=8,
+            in_index=1,
+            channels=8,
+            num_convs=1,
+            concat_input=False,
+            num_classes=2,
+            dropout_ratio=0,
+            norm_cfg=norm,
+            align_corners=False),
+        train_cfg=dict(),
+        test_cfg=dict(mode='whole'))
+
+
+def config(work_dir, mwam=None, hook=None, max_iters=4, **overrides):
+    """Config of a training run, on the CPU and without workers."""
+    cfg = dict(
+        default_scope='mmseg',
+        model=model(mwam),
+        work_dir=str(work_dir),
+        train_dataloader=dict(
+            batch_size=4,
+            num_workers=0,
+            sampler=dict(type='InfiniteSampler', shuffle=True),
+            dataset=dict(type='mwam_mm.TinyPairs')),
+        train_cfg=dict(type='IterBasedTrainLoop', max_iters=max_iters),
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
+        default_hooks=dict(
+            logger=dict(type='LoggerHook', interval=1),
+            checkpoint=dict(
+                type='CheckpointHook', by_epoch=False, interval=2)),
+        custom_hooks=[] if hook is None else [hook],
+        visualizer=dict(
+            type='SegLocalVisualizer',
+            vis_backends=[dict(type='LocalVisBackend')]),
+        log_processor=dict(by_epoch=False),
+        log_level='WARNING',
+        randomness=dict(seed=0),
+        experiment_name=work_dir.name)
+    cfg.update(overrides)
+    return Config(copy.deepcopy(cfg))
+
+
+def train(*args, **kwargs):
+    """Run the training and return the Runner."""
+    runner = Runner.from_cfg(config(*args, **kwargs))
+    runner.train()
+    return runner
