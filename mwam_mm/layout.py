@@ -68,8 +68,12 @@ class ModalityLayout(Mapping):
             channel order. ``channels`` is required; the other fields are
             those of :class:`Modality`. ``mean`` and ``std`` default to 0
             and 1 (a number counts for every channel); ``path_key`` defaults
-            to ``img_path`` for the first modality and to ``{name}_path``
-            for the others.
+            to ``img_path`` for ``rgb`` and to ``{name}_path`` for others.
+
+    Note:
+        MMEngine sorts the keys of a config that it dumps, so a layout may
+        come back in another order. Weights, paths and results go by name
+        and stay right; only the order of the channels follows the mapping.
 
     Raises:
         TypeError: If ``modalities`` is not a mapping of mappings.
@@ -160,8 +164,8 @@ class ModalityLayout(Mapping):
             mean=stats['mean'],
             std=stats['std'],
             bgr_to_rgb=bgr_to_rgb,
-            path_key=fields.get('path_key',
-                                'img_path' if start == 0 else f'{name}_path'),
+            path_key=fields.get(
+                'path_key', 'img_path' if name == 'rgb' else f'{name}_path'),
             file_channels=file_channels,
             scale=scale,
             invalid_value=_as_tuple(fields.get('invalid_value')),

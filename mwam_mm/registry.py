@@ -3,6 +3,12 @@
 Every node knows where its modules are defined, so ``type='mwam_mm.X'`` is
 found from any ``default_scope`` without ``custom_imports``.
 """
+# isort: off
+from .stack import check_stack
+
+check_stack()
+# isort: on
+
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
 from mmengine.registry import LOOPS as MMENGINE_LOOPS

@@ -22,6 +22,10 @@ def test_fields_and_defaults():
         'img_path', 'depth_path', 'img_path']
     assert layout['nir'].file_channels == (3, 4)
     assert ModalityLayout(layout)['depth'] == layout['depth']
+    # whatever the order, which a dumped config may change
+    assert ModalityLayout(
+        dict(depth=dict(channels=1), rgb=dict(channels=3)))[
+            'rgb'].path_key == 'img_path'
 
 
 def test_combinations_are_all_non_empty_subsets():

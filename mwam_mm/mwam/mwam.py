@@ -215,15 +215,19 @@ class MWAM:
             weights=self.weights)
 
     def load_state_dict(self, state_dict: Dict[str, Any]) -> None:
-        """Restore :meth:`state_dict`.
+        """Restore :meth:`state_dict`, by the modalities' names.
 
         Raises:
             ValueError: If it is for other modalities.
         """
         saved = list(state_dict['modalities'])
-        if saved != list(self.modalities):
+        if set(saved) != set(self.modalities):
             raise ValueError(f'the saved MWAM state is for {saved}, but the '
                              f'modalities are {list(self.modalities)}')
-        self.bank.load_state_dict(state_dict['bank'])
-        self.weights = state_dict['weights']
+        order = [saved.index(name) for name in self.modalities]
+        self.bank.load_state_dict({
+            key: None if value is None else value[order]
+            for key, value in state_dict['bank'].items()
+        })
+        self.weights = state_dict['weights'][order]
         self._reset()

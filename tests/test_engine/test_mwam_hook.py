@@ -9,6 +9,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 from mwam_mm.mwam import MWAM
+
 from .. import tiny
 
 BRANCHES = dict(rgb='backbone.branches.rgb', depth='backbone.branches.depth')

@@ -2,9 +2,15 @@
 import pytest
 import torch
 
-from mwam_mm.models import (ConcatFusion, GatedFusion, MultiModalBackbone,
-                            MWAMNeck, SumFusion)
+from mwam_mm.models import (
+    ConcatFusion,
+    GatedFusion,
+    MultiModalBackbone,
+    MWAMNeck,
+    SumFusion,
+)
 from mwam_mm.mwam import MWAM
+
 from . import test_backbones
 
 MODALITIES = test_backbones.MODALITIES
@@ -33,9 +39,18 @@ def test_concat_fusion_is_a_matrix_product():
     fusion = ConcatFusion(dict(rgb=4, depth=4), out_channels=3)
     weight = fusion.conv.conv.weight[:, :, 0, 0]
     expected = torch.einsum('oc,bchw->bohw', weight,
-                            torch.cat([f['rgb'], f['depth']], 1))
+                            torch.cat([f['depth'], f['rgb']], 1))
     expected = expected + fusion.conv.conv.bias[:, None, None]
     assert torch.allclose(fusion(f), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize('fusion', (SumFusion, ConcatFusion, GatedFusion))
+def test_the_order_of_the_modalities_does_not_matter(fusion):
+    f = features()
+    one, other = fusion(dict(rgb=4, depth=4)), fusion(dict(depth=4, rgb=4))
+    other.load_state_dict(one.state_dict())
+    assert torch.allclose(
+        one(f), other(dict(depth=f['depth'], rgb=f['rgb'])), atol=1e-6)
 
 
 def test_gated_fusion_by_hand():

@@ -132,6 +132,14 @@ def test_state_dict_continues_exactly():
         assert torch.equal(a.frm, b.frm)
 
 
+def test_state_goes_by_name():
+    a, b = MWAM(NAMES), MWAM(NAMES[::-1])
+    a.update(batch(0))
+    b.load_state_dict(a.state_dict())
+    assert torch.equal(a.frm, b.frm.flip(0))
+    assert torch.equal(a.update(batch(1)), b.update(batch(1)).flip(0))
+
+
 def test_state_of_other_modalities_is_refused():
     state = MWAM(('rgb', 'thermal')).state_dict()
     with pytest.raises(ValueError, match='thermal.*depth'):

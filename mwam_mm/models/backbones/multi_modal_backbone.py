@@ -120,10 +120,12 @@ class MultiModalBackbone(BaseModule):
                 f'the branch of modality "{name}" has in_channels='
                 f'{cfg["in_channels"]}, but modalities[{name!r}].channels='
                 f'{channels}')
-        backbone = MODELS.get(cfg['type']) if isinstance(
-            cfg['type'], str) else cfg['type']
-        if backbone is not None and 'in_channels' in inspect.signature(
-                backbone).parameters:
+        backbone = cfg['type']
+        if isinstance(backbone, str):
+            with MODELS.switch_scope_and_registry(
+                    cfg.get('_scope_')) as registry:
+                backbone = registry.get(backbone)
+        if 'in_channels' in inspect.signature(backbone).parameters:
             cfg['in_channels'] = channels
         elif channels != 3:
             raise ValueError(

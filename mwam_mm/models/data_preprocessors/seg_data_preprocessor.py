@@ -5,6 +5,7 @@ from mmseg.models.data_preprocessor import SegDataPreProcessor
 
 from mwam_mm.layout import ModalityLayout
 from mwam_mm.registry import MODELS
+
 from .normalize import StackNormalizer
 
 

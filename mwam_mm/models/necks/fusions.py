@@ -87,6 +87,8 @@ class ConcatFusion(Fusion):
                  act_cfg: Optional[dict] = None,
                  **kwargs) -> None:
         super().__init__(*args, **kwargs)
+        # By name, not by the layout's order, which a dumped config may change.
+        self.order = sorted(self.in_channels)
         self.conv = ConvModule(
             sum(self.in_channels.values()),
             self.out_channels,
@@ -96,7 +98,7 @@ class ConcatFusion(Fusion):
 
     def forward(self, features: Dict[str, Tensor]) -> Tensor:
         return self.conv(
-            torch.cat([features[name] for name in self.in_channels], dim=1))
+            torch.cat([features[name] for name in self.order], dim=1))
 
 
 @MODELS.register_module()

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from mwam_mm.layout import ModalityLayout
 from mwam_mm.mwam import MWAM, scale_gradient
 from mwam_mm.registry import MODELS
+
 from ..backbones import BranchOutputs
 
 

@@ -1,0 +1,80 @@
+"""What the command-line tools share: common flags, config, runner."""
+import os
+import os.path as osp
+from argparse import ArgumentParser, Namespace
+
+from mwam_mm.stack import check_stack
+
+check_stack()
+
+from mmengine.config import Config, DictAction
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+
+__all__ = ['add_common_arguments', 'build_runner', 'load_config', 'type_name']
+
+
+def add_common_arguments(parser: ArgumentParser) -> None:
+    """Add the flags that training and testing have in common."""
+    parser.add_argument(
+        '--work-dir',
+        help='directory for logs, checkpoints and results; by default the '
+        "config's work_dir, else ./work_dirs/<config name>")
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='settings that override those of the config, e.g. '
+        'train_cfg.max_epochs=10 or model.neck.in_channels="[64,128]" '
+        '(quoted, without white space)')
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none',
+        help='what started the processes of a distributed job')
+    # torch.distributed.launch passes the first or the second spelling,
+    # depending on the version of PyTorch; torchrun sets LOCAL_RANK itself
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+
+
+def load_config(args: Namespace) -> Config:
+    """Load the config that the common flags describe.
+
+    Args:
+        args (Namespace): Parsed arguments: ``config`` and the flags of
+            :func:`add_common_arguments`.
+
+    Returns:
+        Config: The config with ``--cfg-options`` merged in and ``launcher``
+        and ``work_dir`` set.
+    """
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    cfg = Config.fromfile(args.config)
+    cfg.launcher = args.launcher
+    if args.cfg_options is not None:
+        cfg.merge_from_dict(args.cfg_options)
+    if args.work_dir is not None:
+        cfg.work_dir = args.work_dir
+    elif cfg.get('work_dir') is None:
+        name = osp.splitext(osp.basename(args.config))[0]
+        cfg.work_dir = osp.join('./work_dirs', name)
+    return cfg
+
+
+def build_runner(cfg: Config) -> Runner:
+    """Build the runner, of ``runner_type`` where the config names one."""
+    if 'runner_type' in cfg:
+        return RUNNERS.build(cfg)
+    return Runner.from_cfg(cfg)
+
+
+def type_name(cfg: dict) -> str:
+    """Class name in a module's ``type``, '' where there is none.
+
+    Args:
+        cfg (dict): The module's config, whose ``type`` is a class or a name
+            with or without a scope or Python path.
+    """
+    type_ = cfg.get('type', '')
+    return type_.split('.')[-1] if isinstance(type_, str) else type_.__name__

@@ -1,0 +1,129 @@
+"""Potholes: road images with transformed stereo disparity."""
+import os.path as osp
+from typing import List
+
+import mmengine.fileio as fileio
+
+from mwam_mm.registry import DATASETS
+
+from .multi_modal_seg import MultiModalSegDataset
+
+__all__ = ['PotholeDataset']
+
+
+@DATASETS.register_module()
+class PotholeDataset(MultiModalSegDataset):
+    """Stereo pothole dataset, 67 RGB-D pairs of two classes.
+
+    `Pothole Detection Based on Disparity Transformation and Road Surface
+    Modeling <https://github.com/ruirangerfan/stereo_pothole_datasets>`_, in
+    the layout of its publishers:
+
+    .. code-block:: none
+
+        data_root
+        ├── dataset1
+        │   ├── rgb/NN.png        8-bit colour
+        │   ├── disp_tg/NN.png    16-bit disparity, 0 where there is none
+        │   └── label/NN.png      colour: (0, 0, 0) road, (153, 0, 0) pothole
+        ├── dataset2
+        └── dataset3
+
+    There is no official split. Every third pair of the sorted list, from the
+    first on, is for testing (23 pairs), the others are for training (44).
+    The labels need :class:`LoadPaletteAnnotations`.
+
+    Args:
+        data_root (str): Folder with dataset1, dataset2 and dataset3.
+        split (str): 'train' or 'test'. Defaults to 'train'.
+        **kwargs: Other arguments of :class:`MultiModalSegDataset`, apart
+            from those that say where files are.
+
+    Raises:
+        FileNotFoundError: If a folder is missing or has no ``.png`` file, or
+            a pair lacks one of its three files.
+        ValueError: If ``split`` is neither 'train' nor 'test'.
+
+    Examples:
+        >>> train_dataset = dict(
+        ...     type='mwam_mm.PotholeDataset',
+        ...     data_root='data/potholes',
+        ...     split='train',
+        ...     pipeline=[
+        ...         dict(type='mwam_mm.LoadModalities', modalities=dict(
+        ...             rgb=dict(channels=3, bgr_to_rgb=True),
+        ...             depth=dict(channels=1, scale=1 / 65535,
+        ...                        invalid_value=0))),
+        ...         dict(type='mwam_mm.LoadPaletteAnnotations',
+        ...              palette=[[0, 0, 0], [153, 0, 0]]),
+        ...         dict(type='PackSegInputs')
+        ...     ])
+    """
+    METAINFO = dict(
+        classes=('road', 'pothole'), palette=[[0, 0, 0], [153, 0, 0]])
+
+    _FOLDERS = dict(img_path='rgb', depth_path='disp_tg', seg_map_path='label')
+
+    def __init__(self,
+                 data_root: str,
+                 split: str = 'train',
+                 **kwargs) -> None:
+        if split not in ('train', 'test'):
+            raise ValueError(f"split must be 'train' or 'test', but got "
+                             f'{split!r}')
+        self.split = split
+        super().__init__(
+            data_root=data_root,
+            data_prefix=dict(img_path=''),
+            img_suffix='.png',
+            **kwargs)
+
+    def load_data_list(self) -> List[dict]:
+        """List the pairs of the split.
+
+        Returns:
+            list[dict]: One dict per pair with ``img_path``, ``depth_path``,
+            ``seg_map_path`` and the other keys of :class:`BaseSegDataset`.
+        """
+        data_list = []
+        for part in ('dataset1', 'dataset2', 'dataset3'):
+            folders = {
+                key: osp.join(self.data_root, part, folder)
+                for key, folder in self._FOLDERS.items()
+            }
+            names = {key: self._list(path) for key, path in folders.items()}
+            for name in sorted(set().union(*names.values())):
+                paths = {
+                    key: osp.join(folder, name)
+                    for key, folder in folders.items()
+                }
+                for key, path in paths.items():
+                    if name not in names[key]:
+                        raise FileNotFoundError(
+                            f'{path!r} is missing: a pair has {name!r} in '
+                            f'each of {list(self._FOLDERS.values())}')
+                data_list.append(
+                    dict(
+                        paths,
+                        label_map=self.label_map,
+                        reduce_zero_label=self.reduce_zero_label,
+                        seg_fields=[]))
+        return [
+            data_info for i, data_info in enumerate(data_list)
+            if (i % 3 == 0) == (self.split == 'test')
+        ]
+
+    def _list(self, folder: str) -> List[str]:
+        names = []
+        if fileio.isdir(folder, backend_args=self.backend_args):
+            names = list(
+                fileio.list_dir_or_file(
+                    folder,
+                    list_dir=False,
+                    suffix='.png',
+                    backend_args=self.backend_args))
+        if not names:
+            raise FileNotFoundError(
+                f'folder {folder!r} is missing or has no .png file. data_root '
+                'is the folder with dataset1, dataset2 and dataset3')
+        return names

@@ -1,0 +1,12 @@
+"""Pipeline transforms for stacked multimodal images."""
+from .geometric import PadModalities
+from .loading import LoadModalities, LoadPaletteAnnotations
+from .modality_drop import DropModality, RandomDropModality
+from .photometric import PhotometricTransforms
+from .pipeline import check_pipeline
+
+__all__ = [
+    'DropModality', 'LoadModalities', 'LoadPaletteAnnotations',
+    'PadModalities', 'PhotometricTransforms', 'RandomDropModality',
+    'check_pipeline'
+]

@@ -1,0 +1,368 @@
+"""Loading of all modalities of a sample into one stacked image."""
+import io
+import os
+from typing import Dict, List, Mapping, Optional, Sequence, Tuple
+
+import mmcv
+import mmengine.fileio as fileio
+import numpy as np
+from mmcv.transforms import BaseTransform
+from mmseg.datasets.transforms import LoadAnnotations
+
+from mwam_mm.layout import Modality, ModalityLayout
+from mwam_mm.registry import TRANSFORMS
+
+__all__ = ['LoadModalities', 'LoadPaletteAnnotations', 'stack_mean']
+
+_NPY_MAGIC = b'\x93NUMPY'
+
+
+def stack_mean(modality: Modality) -> Tuple[float, ...]:
+    """Mean per channel in the channel order of the stacked image."""
+    return modality.mean[::-1] if modality.bgr_to_rgb else modality.mean
+
+
+def _decode(content: bytes, flag: str, backend: str,
+            where: str) -> np.ndarray:
+    """Decode an image or ``.npy`` file, naming ``where`` when it fails."""
+    try:
+        if content.startswith(_NPY_MAGIC):
+            return np.load(io.BytesIO(content), allow_pickle=False)
+        image = mmcv.imfrombytes(content, flag=flag, backend=backend)
+    except Exception as error:
+        raise ValueError(f'{where} cannot be read: {error}') from error
+    if image is None:
+        raise ValueError(
+            f'{where} cannot be read: it is damaged or of a format that '
+            f'imdecode_backend={backend!r} does not know. Write it anew, '
+            "e.g. as .png or .npy, or try imdecode_backend='pillow' or "
+            "'tifffile'")
+    return image
+
+
+@TRANSFORMS.register_module()
+class LoadModalities(BaseTransform):
+    """Load every modality of a sample and stack them into one image.
+
+    Reads PNG, JPEG and TIFF of 8 or 16 bits, float TIFF, and ``.npy`` arrays
+    of shape (H, W) or (H, W, C). Nothing is converted silently: a file has
+    the declared number of channels or is an error. With the 'cv2' and
+    'pillow' backends colour channels come as B, G, R(, further ones);
+    'tifffile' and ``.npy`` keep the order of the file.
+
+    Where a value equals the modality's ``invalid_value``, the modality's mean
+    takes its place. After normalisation that is 0, which says nothing, and
+    unlike a raw 0 it does not bleed a false depth into its neighbours when
+    the stack is resized.
+
+    Required Keys:
+
+    - ``path_key`` of each modality, e.g. img_path and depth_path
+
+    Added Keys:
+
+    - img (np.ndarray): Shape (H, W, C), modalities in the order of the
+      layout. uint8 when every file is uint8 and the layout declares neither
+      a ``scale`` nor an ``invalid_value``, else float32.
+    - img_shape (tuple[int]): (H, W)
+    - ori_shape (tuple[int]): (H, W)
+    - absent_modalities (tuple[str]): Optional modalities whose file is
+      missing; their channels are 0. Only if the layout has optional
+      modalities; then it belongs in the ``meta_keys`` of ``PackSegInputs``
+      or ``PackDetInputs`` too.
+
+    Args:
+        modalities (Mapping): The layout, see :class:`ModalityLayout`.
+            Modalities with the same path share one file, which is read
+            once; ``file_channels`` says which of its channels are whose.
+        imdecode_backend (str): Backend of :func:`mmcv.imfrombytes`. Defaults
+            to 'cv2'.
+        backend_args (dict, optional): Arguments of the file backend, see
+            :mod:`mmengine.fileio`. Defaults to None.
+
+    Raises:
+        KeyError: If the sample has no path for a modality.
+        FileNotFoundError: If the file of a modality that is not optional is
+            missing, or those of all modalities are.
+        ValueError: If a file cannot be read, has another number of channels
+            than declared, another height or width than the first modality, a
+            data type that holds no real numbers, or a NaN or Inf pixel.
+
+    Examples:
+        >>> modalities = dict(
+        ...     rgb=dict(channels=3, mean=[123.7, 116.3, 103.5],
+        ...              std=[58.4, 57.1, 57.4], bgr_to_rgb=True),
+        ...     depth=dict(channels=1, mean=3.2, std=1.4, scale=0.001,
+        ...                invalid_value=0))
+        >>> train_pipeline = [
+        ...     dict(type='mwam_mm.LoadModalities', modalities=modalities),
+        ...     dict(type='LoadAnnotations'),
+        ...     dict(type='RandomCrop', crop_size=(512, 512)),
+        ...     dict(type='RandomFlip', prob=0.5),
+        ...     dict(type='PackSegInputs')
+        ... ]
+    """
+
+    def __init__(self,
+                 modalities: Mapping,
+                 imdecode_backend: str = 'cv2',
+                 backend_args: Optional[dict] = None) -> None:
+        self.layout = ModalityLayout(modalities)
+        self.imdecode_backend = imdecode_backend
+        self.backend_args = backend_args
+        self._raw = all(m.scale == 1 and not m.invalid_value
+                        for m in self.layout.values())
+
+    def transform(self, results: dict) -> dict:
+        """Load and stack.
+
+        Args:
+            results (dict): The sample's paths.
+
+        Returns:
+            dict: The sample with the stacked image.
+        """
+        files: Dict[str, Optional[np.ndarray]] = {}
+        planes: Dict[str, List[np.ndarray]] = {}
+        for name, modality in self.layout.items():
+            path = results.get(modality.path_key)
+            if path is None:
+                raise KeyError(
+                    f'modality {name!r} needs results'
+                    f'[{modality.path_key!r}], but the sample has '
+                    f'{sorted(k for k in results if k.endswith("_path"))}. '
+                    "Add it to the dataset's data_prefix or set "
+                    f'modalities[{name!r}].path_key')
+            if path not in files:
+                files[path] = self._read(path, modality)
+            if files[path] is not None:
+                planes[name] = self._select(files[path], path, modality)
+        if not planes:
+            raise FileNotFoundError(
+                'the sample has no file at all: ' + ', '.join(
+                    self._where(m, results[m.path_key])
+                    for m in self.layout.values()) + '. Correct the paths')
+        self._check_sizes(planes, results)
+
+        image = self._stack(planes, results)
+        results['img'] = image
+        results['img_shape'] = image.shape[:2]
+        results['ori_shape'] = image.shape[:2]
+        if any(m.optional for m in self.layout.values()):
+            results['absent_modalities'] = tuple(
+                name for name in self.layout if name not in planes)
+        return results
+
+    @staticmethod
+    def _where(modality: Modality, path: str) -> str:
+        """How error messages call the file of a modality."""
+        return (f'modality {modality.name!r}: '
+                f'results[{modality.path_key!r}] = {os.fspath(path)!r}')
+
+    def _read(self, path: str, modality: Modality) -> Optional[np.ndarray]:
+        """Read a file as an (H, W, C) array; None where it may be missing."""
+        where = self._where(modality, path)
+        try:
+            content = fileio.get(path, backend_args=self.backend_args)
+        except FileNotFoundError as error:
+            if modality.optional:
+                return None
+            raise FileNotFoundError(
+                f'{where} does not exist. Correct the path, or set '
+                f'modalities[{modality.name!r}].optional=True if samples may '
+                'lack it') from error
+        image = _decode(content, 'unchanged', self.imdecode_backend, where)
+        if image.dtype.kind not in 'uif':
+            raise ValueError(
+                f'{where} has data type {image.dtype}; save it as integer or '
+                'float')
+        if image.ndim == 2:
+            image = image[..., None]
+        if image.ndim != 3:
+            raise ValueError(f'{where} has shape {image.shape}; expected '
+                             '(H, W) or (H, W, C)')
+        return image
+
+    def _select(self, image: np.ndarray, path: str,
+                modality: Modality) -> List[np.ndarray]:
+        """Take the modality's channels of a file, values untouched."""
+        field = f'modalities[{modality.name!r}]'
+        num_channels = image.shape[2]
+        channels = modality.file_channels
+        if channels is None:
+            channels = range(num_channels)
+            if num_channels != modality.channels:
+                raise ValueError(
+                    f'{self._where(modality, path)} has {num_channels} '
+                    f'channel(s), but {field}.channels={modality.channels}. '
+                    'Correct that, save the file with '
+                    f'{modality.channels}, or choose among its channels with '
+                    f'{field}.file_channels')
+        elif not all(0 <= c < num_channels for c in channels):
+            raise ValueError(
+                f'{self._where(modality, path)} has {num_channels} '
+                f'channel(s), but {field}.file_channels={list(channels)}; '
+                'channels are numbered from 0')
+        return [image[..., c] for c in channels]
+
+    def _check_sizes(self, planes: Dict[str, List[np.ndarray]],
+                     results: dict) -> None:
+        """Refuse modalities of different height or width."""
+        first, *others = planes
+        size = planes[first][0].shape
+        for name in others:
+            if planes[name][0].shape != size:
+                where, first_where = (
+                    self._where(self.layout[n],
+                                results[self.layout[n].path_key])
+                    for n in (name, first))
+                raise ValueError(
+                    f'{where} has (height, width) {planes[name][0].shape}, '
+                    f'but {first_where} has {size}. All modalities must be '
+                    'registered to one pixel grid')
+
+    def _stack(self, planes: Dict[str, List[np.ndarray]],
+               results: dict) -> np.ndarray:
+        """Stack the planes in the order of the layout."""
+        keep = self._raw and all(
+            group[0].dtype == np.uint8 for group in planes.values())
+        size = next(iter(planes.values()))[0].shape
+        stack = np.zeros(
+            size + (self.layout.num_channels, ),
+            np.uint8 if keep else np.float32)
+        for name, group in planes.items():
+            modality = self.layout[name]
+            path = results[modality.path_key]
+            # Plane by plane: numpy is slow along a short last axis.
+            for i, plane in enumerate(group):
+                stack[..., modality.start + i] = self._convert(
+                    plane, path, modality, stack_mean(modality)[i])
+        return stack
+
+    def _convert(self, plane: np.ndarray, path: str, modality: Modality,
+                 mean: float) -> np.ndarray:
+        """Scale, and put the mean where the file holds no measurement."""
+        is_float = plane.dtype.kind == 'f'
+        if not (is_float or modality.invalid_value) and modality.scale == 1:
+            return plane
+        with np.errstate(over='ignore'):
+            values = plane.astype(np.float32)
+            values *= np.float32(modality.scale)
+        for invalid in modality.invalid_value:
+            if np.isnan(invalid):
+                mask = np.isnan(plane)
+            else:
+                # An int is compared in the file's own type, without a copy.
+                mask = plane == (
+                    int(invalid) if invalid.is_integer() else invalid)
+            np.copyto(values, np.float32(mean), where=mask)
+        if is_float:
+            finite = np.isfinite(values)
+            if not finite.all():
+                raise ValueError(
+                    f'{self._where(modality, path)} has '
+                    f'{int((~finite).sum())} pixel(s) of NaN or Inf. Repair '
+                    'the file or, if they mean "no measurement", set '
+                    f'modalities[{modality.name!r}].invalid_value='
+                    "float('nan')")
+        return values
+
+    def __repr__(self) -> str:
+        return (f'{self.__class__.__name__}(modalities={self.layout}, '
+                f'imdecode_backend={self.imdecode_backend!r}, '
+                f'backend_args={self.backend_args})')
+
+
+@TRANSFORMS.register_module()
+class LoadPaletteAnnotations(LoadAnnotations):
+    """Load a label map stored as a colour image.
+
+    Required Keys:
+
+    - seg_map_path (str)
+    - seg_fields (list)
+    - label_map (dict, optional)
+    - reduce_zero_label (bool, optional)
+
+    Modified Keys:
+
+    - seg_fields
+
+    Added Keys:
+
+    - gt_seg_map (np.ndarray): Class ids of shape (H, W), uint8.
+
+    Args:
+        palette (Sequence[Sequence[int]]): The colour (R, G, B) of each class
+            id, in the order of the dataset's ``METAINFO['classes']``.
+        imdecode_backend (str): Backend of :func:`mmcv.imfrombytes`. Defaults
+            to 'pillow'.
+        backend_args (dict, optional): Arguments of the file backend, see
+            :mod:`mmengine.fileio`. Defaults to None.
+
+    Raises:
+        ValueError: If the palette is not a list of different colours, or if
+            the label image cannot be read or has a colour that the palette
+            does not have.
+
+    Examples:
+        >>> dict(
+        ...     type='mwam_mm.LoadPaletteAnnotations',
+        ...     palette=[[0, 0, 0], [153, 0, 0]])
+    """
+
+    def __init__(self,
+                 palette: Sequence[Sequence[int]],
+                 imdecode_backend: str = 'pillow',
+                 backend_args: Optional[dict] = None) -> None:
+        super().__init__(
+            imdecode_backend=imdecode_backend, backend_args=backend_args)
+        self.palette = [tuple(color) for color in palette]
+        colors = np.array(self.palette)
+        if colors.ndim != 2 or colors.shape[1] != 3 or not (
+                0 <= colors.min() and colors.max() <= 255):
+            raise ValueError('palette must be a list of (R, G, B) with '
+                             f'values 0 to 255, but got {palette}')
+        codes = self._encode(colors[..., ::-1])
+        self._order = np.argsort(codes)
+        self._codes = codes[self._order]
+        if (np.diff(self._codes) == 0).any():
+            raise ValueError(f'palette names a colour twice: {palette}')
+
+    @staticmethod
+    def _encode(bgr: np.ndarray) -> np.ndarray:
+        """One integer per colour."""
+        bgr = bgr.astype(np.int32)
+        return bgr[..., 0] | bgr[..., 1] << 8 | bgr[..., 2] << 16
+
+    def _load_seg_map(self, results: dict) -> None:
+        where = f"results['seg_map_path'] = {results['seg_map_path']!r}"
+        content = fileio.get(
+            results['seg_map_path'], backend_args=self.backend_args)
+        codes = self._encode(
+            _decode(content, 'color_ignore_orientation',
+                    self.imdecode_backend, where))
+
+        index = np.searchsorted(self._codes, codes)
+        index[index == len(self._codes)] = 0
+        unknown = codes[self._codes[index] != codes]
+        if unknown.size:
+            code = int(unknown[0])
+            color = (code >> 16, code >> 8 & 255, code & 255)
+            raise ValueError(
+                f'{where} has {unknown.size} pixel(s) of colours that are '
+                f'not in the palette, e.g. (R, G, B) = {color}. Add the '
+                f'colour to palette={self.palette} or correct the file')
+
+        ids = np.arange(len(self._codes))
+        if results.get('reduce_zero_label'):
+            ids = (ids - 1) % 256
+        label_map = results.get('label_map') or {}
+        ids = np.array([label_map.get(i, i) for i in ids.tolist()], np.uint8)
+        results['gt_seg_map'] = ids[self._order][index]
+        results['seg_fields'].append('gt_seg_map')
+
+    def __repr__(self) -> str:
+        return (f'{self.__class__.__name__}(palette={self.palette}, '
+                f'imdecode_backend={self.imdecode_backend!r}, '
+                f'backend_args={self.backend_args})')

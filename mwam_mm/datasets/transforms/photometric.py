@@ -1,0 +1,142 @@
+"""Photometric transforms on one modality of a stacked image."""
+from typing import Any, Callable, List, Mapping, Optional, Union
+
+import numpy as np
+from mmcv.transforms import BaseTransform, Compose
+
+from mwam_mm.layout import ModalityLayout
+from mwam_mm.registry import TRANSFORMS
+
+__all__ = ['PhotometricTransforms']
+
+# Some photometric transforms set these anew without changing the size.
+_SHAPE_KEYS = ('img_shape', 'pad_shape')
+
+
+def _same(old: Any, new: Any) -> bool:
+    return new is old or (isinstance(old, np.ndarray)
+                          and np.array_equal(old, new))
+
+
+@TRANSFORMS.register_module()
+class PhotometricTransforms(BaseTransform):
+    """Apply stock photometric transforms to one modality of the stack.
+
+    OpenMMLab's photometric transforms are made for images of three channels
+    with values 0 to 255. They get the channels of one modality here, as
+    uint8 by default: on float images MMSegmentation's ones compute a wrong
+    hue without an error. Values are rounded for that, as a uint8 image would
+    be by ``Resize``. MMDetection's ``PhotoMetricDistortion`` insists on
+    float32: set ``to_float32``; where the stack is uint8 its result is
+    rounded and clipped to 0 to 255.
+
+    Only the image may change. A transform that changes its size, or anything
+    else in the sample, would part the modality from the others and is
+    refused.
+
+    Required Keys:
+
+    - img
+
+    Modified Keys:
+
+    - img (the channels of the modality)
+
+    Args:
+        transforms (list[dict | Callable]): The photometric transforms.
+        modalities (Mapping): The layout, see :class:`ModalityLayout`.
+        modality (str): Name of the modality. Defaults to 'rgb'.
+        to_float32 (bool): Whether the transforms get a float32 image rather
+            than a uint8 one. Defaults to False.
+
+    Raises:
+        ValueError: If the layout lacks the modality or scales its values, a
+            value is outside 0 to 255, or a transform changes more than the
+            values of the image.
+
+    Examples:
+        >>> dict(
+        ...     type='mwam_mm.PhotometricTransforms',
+        ...     modalities=modalities,
+        ...     transforms=[dict(type='PhotoMetricDistortion')])
+    """
+
+    def __init__(self,
+                 transforms: List[Union[dict, Callable]],
+                 modalities: Mapping,
+                 modality: str = 'rgb',
+                 to_float32: bool = False) -> None:
+        layout = ModalityLayout(modalities)
+        layout.check_names([modality], 'PhotometricTransforms.modality')
+        if layout[modality].scale != 1:
+            raise ValueError(
+                'photometric transforms expect values 0 to 255, but '
+                f'modalities[{modality!r}].scale={layout[modality].scale}. '
+                'Remove the scale and adapt mean and std instead')
+        self.layout = layout
+        self.modality = modality
+        self.to_float32 = to_float32
+        self.transforms = Compose(transforms)
+
+    def __iter__(self):
+        """Iterate over the transforms, as MMCV's wrappers do."""
+        return iter(self.transforms)
+
+    def transform(self, results: dict) -> Optional[dict]:
+        """Apply the transforms to the modality's channels.
+
+        Args:
+            results (dict): The sample.
+
+        Returns:
+            dict: The sample.
+        """
+        stack = results['img']
+        channels = list(range(stack.shape[2])[self._slice])
+        inputs = dict(results, img=self._convert(stack[..., channels]))
+        outputs = self.transforms(inputs.copy())
+        if outputs is None:
+            return None
+        image = outputs['img']
+        if image.shape != inputs['img'].shape:
+            raise ValueError(
+                f'{self} changes the image from shape {inputs["img"].shape} '
+                f'to {image.shape}. Put only photometric transforms in it')
+        changed = [
+            key for key, value in outputs.items()
+            if key not in ('img', ) + _SHAPE_KEYS
+            and not (key in inputs and _same(inputs[key], value))
+        ]
+        if changed:
+            raise ValueError(
+                f'{self} changes {changed}, which would part modality '
+                f'{self.modality!r} from the rest of the sample. Put only '
+                'photometric transforms in it')
+
+        if stack.dtype == np.uint8 and image.dtype != np.uint8:
+            image = np.clip(np.rint(image), 0, 255)
+        # A copy, because TestTimeAug gives one array to several pipelines.
+        results['img'] = stack.copy()
+        for i, channel in enumerate(channels):
+            results['img'][..., channel] = image[..., i]
+        return results
+
+    @property
+    def _slice(self) -> slice:
+        return self.layout[self.modality].slice
+
+    def _convert(self, image: np.ndarray) -> np.ndarray:
+        """Give the transforms the data type they expect."""
+        if image.dtype != np.uint8 and (image.min() < 0 or image.max() > 255):
+            raise ValueError(
+                f'modality {self.modality!r} has values from {image.min()} '
+                f'to {image.max()}, but photometric transforms expect 0 to '
+                f'255. Put {type(self).__name__} right after LoadModalities')
+        if self.to_float32:
+            return image.astype(np.float32, copy=False)
+        return np.rint(image).astype(np.uint8)
+
+    def __repr__(self) -> str:
+        return (f'{self.__class__.__name__}(transforms={self.transforms}, '
+                f'modality={self.modality!r}, '
+                f'to_float32={self.to_float32})')

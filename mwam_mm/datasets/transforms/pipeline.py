@@ -1,0 +1,84 @@
+"""Refusal of stock transforms that spoil a stacked multimodal image."""
+from typing import Callable, Iterable, Iterator
+
+from .loading import LoadModalities
+from .photometric import PhotometricTransforms
+
+__all__ = ['check_pipeline']
+
+_PHOTOMETRIC = frozenset([
+    # mmcv and mmseg
+    'AdjustGamma', 'Albu', 'BioMedicalGaussianBlur',
+    'BioMedicalGaussianNoise', 'BioMedicalRandomGamma', 'CLAHE',
+    'PhotoMetricDistortion', 'RandomGrayscale', 'Rerange', 'RGB2Gray',
+    # mmdet
+    'AutoContrast', 'Brightness', 'Color', 'ColorTransform', 'Contrast',
+    'Corrupt', 'Equalize', 'Invert', 'Posterize', 'Sharpness', 'Solarize',
+    'SolarizeAdd', 'YOLOXHSVRandomAug'
+])  # yapf: disable
+_MIXING = frozenset(
+    ['CachedMixUp', 'CachedMosaic', 'MixUp', 'Mosaic', 'RandomMosaic'])
+
+
+def _flatten(transforms: Iterable[Callable]) -> Iterator[Callable]:
+    """Walk through nested containers (``Compose``, ``RandomApply``, ...)."""
+    for transform in transforms:
+        if isinstance(transform, (list, tuple)):
+            yield from _flatten(transform)
+            continue
+        yield transform
+        # The wrapper's content sees one modality only; Albu's is not ours.
+        if isinstance(transform, PhotometricTransforms):
+            continue
+        for attr in ('transforms', 'subroutines'):
+            inner = getattr(transform, attr, None)
+            if inner is not None:
+                yield from _flatten(
+                    inner if isinstance(inner, (list, tuple)) else [inner])
+
+
+def check_pipeline(transforms: Iterable[Callable]) -> None:
+    """Refuse stock transforms that do not work on a stacked image.
+
+    OpenMMLab's photometric transforms expect three channels. On a stack of
+    four some of them drop or repaint the fourth without a word, so they are
+    refused before the first sample rather than tolerated. A pipeline without
+    :class:`LoadModalities` has no stack and is left alone.
+
+    Args:
+        transforms (Compose | Sequence[Callable]): Built transforms.
+            Containers such as ``RandomApply``, ``RandomChoice``,
+            ``TransformBroadcaster`` and ``TestTimeAug`` are looked into.
+
+    Raises:
+        ValueError: If a transform does not fit. The message names it and
+            what to use instead.
+    """
+    flat = list(_flatten([transforms]))
+    loading = [t for t in flat if isinstance(t, LoadModalities)]
+    if not loading:
+        return
+    num_channels = max(t.layout.num_channels for t in loading)
+    for transform in flat:
+        name = type(transform).__name__
+        if name in _PHOTOMETRIC:
+            raise ValueError(
+                f'{name} expects an RGB image, but the pipeline stacks '
+                f'modalities {list(loading[0].layout)}: it would fail on, '
+                'drop or repaint the other channels. Wrap it as dict('
+                "type='mwam_mm.PhotometricTransforms', modalities=..., "
+                f"transforms=[dict(type='{name}', ...)])")
+        if name == 'Normalize':
+            raise ValueError(
+                'Normalize does not know the modalities. Give mean and std '
+                'in `modalities` and let the data preprocessor apply them')
+        if name in _MIXING:
+            raise ValueError(
+                f'{name} pastes into a canvas of 3 channels, but the '
+                f'pipeline stacks {num_channels}. Remove it from the '
+                'pipeline')
+        if name == 'Pad' and num_channels > 4:
+            raise ValueError(
+                f'Pad works on up to 4 channels, but the pipeline stacks '
+                f"{num_channels}. Use dict(type='mwam_mm.PadModalities', "
+                'modalities=..., ...) or pad in the data preprocessor')

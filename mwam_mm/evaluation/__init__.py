@@ -1,0 +1,8 @@
+"""Evaluation with missing modalities: scores and reports."""
+from .functional import average_pcr, combination_average, expectation, pcr
+from .report import build_report, flatten_report, format_report, save_report
+
+__all__ = [
+    'average_pcr', 'build_report', 'combination_average', 'expectation',
+    'flatten_report', 'format_report', 'pcr', 'save_report'
+]

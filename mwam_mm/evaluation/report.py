@@ -1,0 +1,256 @@
+"""The report of a missing-modality evaluation: numbers, table and files."""
+import csv
+import io
+import json
+import os
+import os.path as osp
+from math import isfinite
+from numbers import Real
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Union
+
+import torch
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from mwam_mm.layout import combination_name
+from mwam_mm.visualization import plot_missing_modality
+
+from .functional import average_pcr, combination_average, expectation, pcr
+
+__all__ = [
+    'build_report', 'flatten_report', 'format_report', 'save_report'
+]
+
+# The metric that stands for the result where the config names none.
+_PREFERRED_METRICS = ('mIoU', 'coco/bbox_mAP', 'pascal_voc/mAP')
+
+
+def build_report(scores: Mapping[str, Mapping[str, Any]],
+                 samples: Mapping[str, int],
+                 modalities: Sequence[str],
+                 metric: Union[None, str, Sequence[str]] = None,
+                 drop_probs: Sequence[float] = (0.05, 0.1, 0.2)) -> dict:
+    """Summarise the metrics of several modality combinations.
+
+    Values that are no numbers are left out. An undefined value (a metric that
+    is NaN or infinite, a PCR whose full score is not positive, an average
+    over an undefined score, an expectation without every combination) is
+    None.
+
+    Args:
+        scores (Mapping[str, Mapping]): Combination to metric to value.
+        samples (Mapping[str, int]): Combination to the number of samples it
+            was evaluated on.
+        modalities (Sequence[str]): All modalities.
+        metric (str | Sequence[str], optional): Metrics to give the PCR of.
+            Defaults to None, the first found of ``mIoU``, ``coco/bbox_mAP``,
+            ``pascal_voc/mAP`` or else the first of all.
+        drop_probs (Sequence[float]): Drop probabilities of the expectation.
+            Defaults to (0.05, 0.1, 0.2).
+
+    Returns:
+        dict: The report as it is written to ``missing_modality.json``, PCR in
+        percent:
+
+        - ``modalities`` (list[str])
+        - ``combinations``: combination to ``samples`` (int), ``metrics`` and,
+          unless it is the full one, ``PCR``
+        - ``avg``: ``metrics`` (full combination included) and ``PCR`` (full
+          combination excluded)
+        - ``expectation``: drop probability to ``metrics``
+
+        where ``metrics`` and ``PCR`` map metrics to values.
+
+    Raises:
+        ValueError: If ``metric`` is not among the results.
+
+    Examples:
+        >>> report = build_report(
+        ...     {'rgb+depth': dict(mIoU=50.), 'rgb': dict(mIoU=40.),
+        ...      'depth': dict(mIoU=30.)},
+        ...     samples={'rgb+depth': 9, 'rgb': 9, 'depth': 9},
+        ...     modalities=['rgb', 'depth'])
+        >>> report['avg']
+        {'metrics': {'mIoU': 40.0}, 'PCR': {'mIoU': 30.0}}
+    """
+    numbers = {
+        name: {k: _number(v) for k, v in values.items() if _is_number(v)}
+        for name, values in scores.items()
+    }
+    keys = list(dict.fromkeys(k for v in numbers.values() for k in v))
+    by_metric = {
+        key: {name: values.get(key) for name, values in numbers.items()}
+        for key in keys
+    }
+    chosen = _choose_metrics(metric, keys)
+    full = combination_name(modalities)
+
+    combinations = {}
+    for name in scores:
+        entry = combinations[name] = dict(
+            samples=samples[name],
+            metrics={key: by_metric[key][name] for key in keys})
+        if name != full:
+            entry['PCR'] = {
+                key: pcr(by_metric[key].get(full), by_metric[key][name])
+                for key in chosen
+            }
+    return dict(
+        modalities=list(modalities),
+        combinations=combinations,
+        avg=dict(
+            metrics={key: combination_average(by_metric[key])
+                     for key in keys},
+            PCR={key: average_pcr(by_metric[key], full) for key in chosen}),
+        expectation={
+            f'{p:g}': dict(metrics={
+                key: expectation(by_metric[key], modalities, p)
+                for key in keys
+            })
+            for p in drop_probs
+        })
+
+
+def flatten_report(report: Mapping) -> Dict[str, Optional[float]]:
+    """One flat metric dict, as hooks and loggers take it.
+
+    Args:
+        report (Mapping): What :func:`build_report` returns.
+
+    Returns:
+        dict[str, float | None]: ``avg/<metric>``, ``avg/PCR``,
+        ``<combination>/<metric>``, ``<combination>/PCR`` and
+        ``emm_<p>/<metric>``. The PCR of a second metric and further ones is
+        ``PCR_<metric>``. The average of the first chosen metric is the first
+        entry, which is what ``save_best='auto'`` monitors.
+
+    Examples:
+        >>> report = build_report({'rgb': dict(mIoU=50.)}, {'rgb': 9}, ['rgb'],
+        ...                       drop_probs=[0.1])
+        >>> flatten_report(report)
+        {'avg/mIoU': 50.0, 'rgb/mIoU': 50.0, 'avg/PCR': None, \
+'emm_0.1/mIoU': 50.0}
+    """
+    flat = {f'avg/{next(iter(report["avg"]["PCR"]))}': None}
+    for row in _rows(report):
+        name = row.pop('combination')
+        row.pop('samples', None)
+        flat.update({f'{name}/{key}': value for key, value in row.items()})
+    return flat
+
+
+def format_report(report: Mapping) -> str:
+    """The report as a text table.
+
+    Args:
+        report (Mapping): What :func:`build_report` returns.
+
+    Returns:
+        str: Rows are combinations, their average and the expectations;
+        columns are metrics, PCR in percent and samples.
+    """
+    rows = _rows(report)
+    columns = _columns(rows)
+    table = Table(box=box.ASCII)
+    for column in columns:
+        table.add_column(
+            f'{column} (%)' if column.startswith('PCR') else column,
+            justify='left' if column == 'combination' else 'right')
+    for cells in zip(*(_format([row.get(column) for row in rows])
+                       for column in columns)):
+        table.add_row(*cells)
+    console = Console(
+        file=io.StringIO(), width=10000, force_terminal=False)
+    console.print(table)
+    return console.file.getvalue().rstrip()
+
+
+def save_report(report: Mapping, out_dir: str) -> List[str]:
+    """Write ``missing_modality.json``, ``.csv`` and ``.png``.
+
+    Each file is replaced as a whole or not at all.
+
+    Args:
+        report (Mapping): What :func:`build_report` returns, with further
+            entries such as ``config`` and ``checkpoint``.
+        out_dir (str): Existing folder to write to.
+
+    Returns:
+        list[str]: Paths of the files.
+    """
+    rows = _rows(report)
+    table = io.StringIO()
+    writer = csv.DictWriter(table, _columns(rows), lineterminator='\n')
+    writer.writeheader()
+    writer.writerows(rows)
+    plot = io.BytesIO()
+    plot_missing_modality(report).savefig(plot, format='png')
+    contents = dict(
+        json=(json.dumps(report, indent=2, allow_nan=False) + '\n').encode(),
+        csv=table.getvalue().encode(),
+        png=plot.getvalue())
+    paths = []
+    for suffix, content in contents.items():
+        path = osp.join(out_dir, f'missing_modality.{suffix}')
+        with open(f'{path}.tmp', 'wb') as file:
+            file.write(content)
+        os.replace(f'{path}.tmp', path)
+        paths.append(path)
+    return paths
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) or (isinstance(value, torch.Tensor)
+                                       and value.numel() == 1)
+
+
+def _number(value: Any) -> Optional[float]:
+    value = float(value)
+    return value if isfinite(value) else None
+
+
+def _choose_metrics(metric: Union[None, str, Sequence[str]],
+                    keys: Sequence[str]) -> List[str]:
+    if metric is None:
+        found = [key for key in _PREFERRED_METRICS if key in keys]
+        chosen = (found or list(keys))[:1]
+    else:
+        chosen = [metric] if isinstance(metric, str) else list(metric)
+    unknown = [key for key in chosen if key not in keys]
+    if unknown or not chosen:
+        raise ValueError(f'metric names {unknown}, but the evaluator gives '
+                         f'the metrics {list(keys)}')
+    return chosen
+
+
+def _rows(report: Mapping) -> List[Dict[str, Any]]:
+    """Combinations, average and expectations, with the table's columns."""
+    entries = dict(report['combinations'], avg=report['avg'])
+    entries.update((f'emm_{p}', entry)
+                   for p, entry in report['expectation'].items())
+    rows = []
+    for name, entry in entries.items():
+        row = dict(combination=name, **entry['metrics'])
+        if 'samples' in entry:
+            row['samples'] = entry['samples']
+        for i, (key, value) in enumerate(entry.get('PCR', {}).items()):
+            row[f'PCR_{key}' if i else 'PCR'] = value
+        rows.append(row)
+    return rows
+
+
+def _format(column: Sequence[Any]) -> List[str]:
+    """Cells of a column: fractions get more digits than percentages."""
+    values = [abs(v) for v in column if isinstance(v, float)]
+    digits = 2 if max(values, default=0) > 1 else 4
+    return [
+        '-' if v is None else f'{v:.{digits}f}' if isinstance(v, float) else
+        str(v) for v in column
+    ]
+
+
+def _columns(rows: Sequence[Mapping]) -> List[str]:
+    columns = dict.fromkeys(key for row in rows for key in row)
+    columns.pop('samples')
+    return [*columns, 'samples']

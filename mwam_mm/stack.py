@@ -1,0 +1,55 @@
+"""Check that a supported OpenMMLab stack is installed."""
+import importlib
+
+__all__ = ['check_stack']
+
+# First tested version and first untested one, by import name. The maintained
+# forks (onedl-*) and the official packages share the import names.
+_TESTED = {
+    'mmengine': ('0.10.3', '1.0.0'),
+    'mmcv': ('2.0.0rc4', '3.0.0'),
+    'mmseg': ('1.0.0', '2.0.0'),
+    'mmdet': ('3.0.0', '4.0.0'),
+}
+
+_CHOICES = """
+mwam_mm runs on either OpenMMLab stack; install one of them, never both, as
+their import names are the same:
+  maintained: pip install onedl-mmengine onedl-mmcv onedl-mmsegmentation
+              (for detection also onedl-mmdetection, with mmcv's compiled ops)
+  official:   pip install openmim
+              mim install mmengine mmcv mmsegmentation
+              (for detection also mmdet)"""
+
+
+def check_stack(*packages: str) -> None:
+    """Check that OpenMMLab packages are installed in tested versions.
+
+    Args:
+        packages (str): Import names, any of ``'mmengine'``, ``'mmcv'``,
+            ``'mmseg'`` and ``'mmdet'``. Defaults to the two that every
+            OpenMMLab part of mwam_mm needs, mmengine and mmcv.
+
+    Raises:
+        ImportError: If a package is not installed or its version is not one
+            of the tested; the message names both stacks.
+
+    Examples:
+        >>> check_stack()
+        >>> check_stack('mmdet')
+    """
+    for name in packages or ('mmengine', 'mmcv'):
+        minimum, limit = _TESTED[name]
+        try:
+            version = importlib.import_module(name).__version__
+        except ModuleNotFoundError as error:
+            if error.name != name:  # installed, but something it needs is not
+                raise
+            raise ImportError(f'mwam_mm needs {name}>={minimum},<{limit}, '
+                              f'which is not installed.{_CHOICES}') from error
+        # mmengine is the one package that every other needs
+        from mmengine.utils import digit_version
+        if not (digit_version(minimum) <= digit_version(version) <
+                digit_version(limit)):
+            raise ImportError(f'mwam_mm needs {name}>={minimum},<{limit}, but '
+                              f'{version} is installed.{_CHOICES}')

@@ -1,0 +1,549 @@
+"""Validation and test loops over modality combinations."""
+import copy
+import json
+import os
+import pickle
+import socket
+import sys
+from collections import Counter
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmcv.transforms import BaseTransform
+from mmengine.config import Config
+from mmengine.evaluator import BaseMetric
+from mmengine.hooks import Hook
+from mmengine.registry import METRICS
+from mmengine.runner import Runner
+from mmseg.models import SegDataPreProcessor
+from torch import nn
+
+from mwam_mm.engine.missing_modality_loops import parse_combinations
+from mwam_mm.layout import ModalityLayout, combination_name
+from mwam_mm.registry import MODELS, TRANSFORMS
+
+MODALITIES = dict(
+    rgb=dict(channels=3, mean=120, std=60, bgr_to_rgb=True),
+    depth=dict(channels=1, mean=3, std=1.5, scale=0.001))
+COMBINATIONS = ('rgb+depth', 'rgb', 'depth')
+SIZE = 5
+
+
+@TRANSFORMS.register_module()
+class CountLoads(BaseTransform):
+    """Count how often each image passes through the pipeline."""
+    loads = Counter()
+
+    def transform(self, results):
+        self.loads[os.path.basename(results['img_path'])] += 1
+        return results
+
+
+@METRICS.register_module()
+class ScriptedScore(BaseMetric):
+    """Give the next one of the scores prepared."""
+    scores = []
+
+    def process(self, data_batch, data_samples):
+        self.results += [0] * len(data_samples)
+
+    def compute_metrics(self, results):
+        return dict(mIoU=self.scores.pop(0))
+
+
+@MODELS.register_module()
+class EarlyFusion(nn.Module):
+    """A backbone of one stream on the stacked tensor."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(4, 8, 3, padding=1)
+
+    def forward(self, x):
+        return [self.conv(x)]
+
+
+class Recorder(Hook):
+    """Record the hook stages with their metrics and outputs."""
+    priority = 'LOWEST'
+
+    def __init__(self):
+        self.stages, self.metrics, self.outputs = [], [], []
+
+
+def _record(stage):
+
+    def method(self, runner, *args, metrics=None, outputs=None, **kwargs):
+        self.stages.append(stage)
+        if metrics is not None:
+            self.metrics.append(metrics)
+        self.outputs += outputs or []
+
+    return method
+
+
+for _stage in ('before_{}', 'before_{}_epoch', 'before_{}_iter',
+               'after_{}_iter', 'after_{}_epoch', 'after_{}'):
+    for _mode in ('val', 'test'):
+        _name = _stage.format(_mode)
+        setattr(Recorder, _name, _record(_name))
+
+
+@pytest.fixture
+def data(tmp_path):
+    """Pairs whose label follows from brightness and distance."""
+    rng = np.random.default_rng(0)
+    root = tmp_path / 'data'
+    for folder in ('img', 'depth', 'label'):
+        (root / folder).mkdir(parents=True)
+    for i in range(SIZE):
+        rgb = rng.integers(0, 256, (32, 40, 3), dtype=np.uint8)
+        depth = rng.integers(500, 6000, (32, 40)).astype(np.uint16)
+        label = (rgb.mean(2) > 120).astype(np.uint8) + (depth > 3000)
+        cv2.imwrite(str(root / f'img/{i}.png'), rgb)
+        cv2.imwrite(str(root / f'depth/{i}.png'), depth)
+        cv2.imwrite(str(root / f'label/{i}.png'), label.astype(np.uint8))
+    return root
+
+
+def config(data, loop='mwam_mm.MissingModalityTestLoop', drop=(),
+           optional=False, batch_size=2, test_cfg=None, **loop_cfg):
+    """A config with the same loop for validation and test."""
+    modalities = copy.deepcopy(MODALITIES)
+    modalities['depth']['optional'] = optional
+    meta_keys = ('img_path', 'ori_shape', 'img_shape', 'pad_shape',
+                 'scale_factor', 'flip', 'flip_direction')
+    if optional:
+        meta_keys += ('absent_modalities', )
+    pipeline = [
+        dict(type='mwam_mm.LoadModalities', modalities=modalities),
+        dict(type='mwam_mm.CountLoads'),
+        dict(type='LoadAnnotations'),
+        dict(type='PackSegInputs', meta_keys=meta_keys),
+    ]
+    if drop:
+        pipeline.append(dict(type='mwam_mm.DropModality', modalities=drop))
+    dataloader = dict(
+        batch_size=batch_size,
+        num_workers=0,
+        sampler=dict(type='DefaultSampler', shuffle=False),
+        dataset=dict(
+            type='mwam_mm.MultiModalSegDataset',
+            data_root=str(data),
+            data_prefix=dict(
+                img_path='img', depth_path='depth', seg_map_path='label'),
+            img_suffix='.png',
+            metainfo=dict(classes=('a', 'b', 'c')),
+            pipeline=pipeline))
+    evaluator = dict(type='IoUMetric', iou_metrics=['mIoU', 'mFscore'])
+    model = dict(
+        type='EncoderDecoder',
+        data_preprocessor=dict(
+            type='mwam_mm.MultiModalSegDataPreprocessor',
+            modalities=modalities,
+            size=(32, 40)),
+        backbone=dict(
+            type='mwam_mm.MultiModalBackbone',
+            modalities=modalities,
+            branch=dict(
+                type='mmseg.ResNet', depth=18, base_channels=4, num_stages=2,
+                strides=(1, 1), dilations=(1, 1), out_indices=(0, 1),
+                norm_cfg=dict(type='BN'))),
+        neck=dict(
+            type='mwam_mm.MWAMNeck',
+            modalities=modalities,
+            in_channels=[4, 8]),
+        decode_head=dict(
+            type='FCNHead', in_channels=8, in_index=-1, channels=8,
+            num_convs=1, num_classes=3, dropout_ratio=0,
+            norm_cfg=dict(type='BN'),
+            loss_decode=dict(type='CrossEntropyLoss')),
+        test_cfg=test_cfg or dict(mode='whole'))  # yapf: disable
+    loop_cfg = dict(type=loop, **loop_cfg)
+    return Config(
+        dict(
+            default_scope='mmseg',
+            experiment_name=f'{data.parent.name}_{np.random.rand()}',
+            work_dir=str(data.parent / 'work'),
+            randomness=dict(seed=3),
+            model=model,
+            test_dataloader=dataloader,
+            test_evaluator=evaluator,
+            test_cfg=loop_cfg,
+            visualizer=dict(
+                type='SegLocalVisualizer',
+                vis_backends=[dict(type='LocalVisBackend')])))
+
+
+def train_config(data, epochs=1, **kwargs):
+    cfg = config(data, 'mwam_mm.MissingModalityValLoop', **kwargs)
+    for key in ('dataloader', 'evaluator', 'cfg'):
+        cfg[f'val_{key}'] = cfg.pop(f'test_{key}')
+    cfg.train_dataloader = copy.deepcopy(cfg.val_dataloader)
+    cfg.train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=epochs)
+    cfg.optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.01))
+    return cfg
+
+
+def build(cfg, state=None):
+    runner = Runner.from_cfg(cfg)
+    model = getattr(runner.model, 'module', runner.model)
+    if state is not None:
+        model.load_state_dict(state)
+        return runner
+    # BatchNorm away from its initial identity
+    torch.manual_seed(4)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.5)
+            module.running_var.uniform_(0.5, 1.5)
+    return runner
+
+
+def count_branch_calls(runner):
+    """Count the images that each branch encodes."""
+    encoded = Counter()
+    for name, branch in runner.model.backbone.branches.items():
+        branch.register_forward_hook(
+            lambda module, args, out, name=name: encoded.update(
+                {name: len(args[0])}))
+    return encoded
+
+
+def separate_runs(data, state, names=COMBINATIONS, **kwargs):
+    """Metrics of one stock test run per combination."""
+    results = {}
+    for name in names:
+        drop = [m for m in MODALITIES if m not in name.split('+')]
+        runner = build(config(data, 'TestLoop', drop=drop, **kwargs), state)
+        results[name] = runner.test()
+    return results
+
+
+@pytest.mark.parametrize('test_cfg, windows', [
+    (dict(mode='whole'), 1),
+    (dict(mode='slide', crop_size=(32, 32), stride=(8, 8)), 2),
+])
+def test_one_pass_equals_separate_runs(data, test_cfg, windows):
+    runner = build(config(data, test_cfg=test_cfg))
+    encoded = count_branch_calls(runner)
+    CountLoads.loads.clear()
+    metrics = runner.test()
+
+    assert CountLoads.loads == {f'{i}.png': 1 for i in range(SIZE)}
+    assert encoded == {'rgb': SIZE * windows, 'depth': SIZE * windows}
+    separate = separate_runs(
+        data, runner.model.state_dict(), test_cfg=test_cfg)
+    assert len({m['mIoU'] for m in separate.values()}) == 3
+    for name, expected in separate.items():
+        merged = {
+            key: metrics[f'{name}/{key}']
+            for key in expected if key not in ('time', 'data_time')
+        }
+        assert merged == expected and len(merged) > 3
+    scores = [separate[name]['mIoU'] for name in COMBINATIONS]
+    assert metrics['avg/mIoU'] == pytest.approx(sum(scores) / 3)
+    full, *rest = scores
+    assert metrics['avg/PCR'] == pytest.approx(
+        sum(100 * (full - score) / full for score in rest) / 2)
+
+
+def test_report_of_a_test(data, capfd):
+    cfg = config(data, combinations=['depth', ['depth', 'rgb'], 'rgb'])
+    cfg.load_from = str(data.parent / 'weights.pth')
+    torch.save(build(cfg).model.state_dict(), cfg.load_from)
+    cfg.experiment_name += '_2'
+    cfg = Config(cfg.to_dict(), '# text', data.parent / 'experiment.py')
+    runner = Runner.from_cfg(cfg)
+    metrics = runner.test()
+    work_dir = data.parent / 'work'
+    assert {'missing_modality.csv', 'missing_modality.json',
+            'missing_modality.png'} <= set(os.listdir(work_dir))
+    report = json.loads((work_dir / 'missing_modality.json').read_text())
+    assert report['config'] == 'experiment.py'
+    assert report['checkpoint'] == 'weights.pth'
+    assert report['stage'] == 'test'
+    # the most complete combination first, whatever the config's order
+    assert tuple(report['combinations']) == COMBINATIONS
+    for name, entry in report['combinations'].items():
+        assert entry['samples'] == SIZE
+        assert entry['metrics']['mIoU'] == metrics[f'{name}/mIoU']
+    assert report['avg']['PCR']['mIoU'] == metrics['avg/PCR']
+    log = capfd.readouterr().out
+    table = log[log.index('| combination'):]
+    for name in COMBINATIONS:
+        assert f'| {name} ' in table
+        assert log.index(f'Modalities {name}, 5 of 5') < log.index(table)
+
+
+def test_hooks_are_called_as_by_the_stock_loop(data):
+    stages = {}
+    for loop in ('TestLoop', 'mwam_mm.MissingModalityTestLoop'):
+        runner = build(config(data, loop))
+        recorder = Recorder()
+        runner.register_hook(recorder)
+        result = runner.test()
+        stages[loop] = recorder.stages
+        assert recorder.metrics == [result]
+    assert stages['TestLoop'] == stages['mwam_mm.MissingModalityTestLoop']
+    # the outputs are the predictions of the complete combination
+    assert [os.path.basename(o.img_path) for o in recorder.outputs
+            ] == [f'{i}.png' for i in range(SIZE)]
+    stock = build(config(data, 'TestLoop'), runner.model.state_dict())
+    expected = Recorder()
+    stock.register_hook(expected)
+    stock.test()
+    for a, b in zip(recorder.outputs, expected.outputs):
+        assert torch.equal(a.pred_sem_seg.data, b.pred_sem_seg.data)
+
+
+def test_save_best_on_the_average_in_training(data):
+    cfg = train_config(data, epochs=2)
+    cfg.default_hooks = dict(
+        checkpoint=dict(
+            type='CheckpointHook', interval=1, save_best='avg/mIoU'))
+    runner = build(cfg)
+    runner.train()
+    work_dir = data.parent / 'work'
+    best, = work_dir.glob('best_avg_mIoU_epoch_*.pth')
+    report = json.loads((work_dir / 'missing_modality.json').read_text())
+    assert (report['stage'], report['checkpoint']) == ('val', 'epoch_2')
+    scalars, = work_dir.glob('*/vis_data/scalars.json')
+    logged = [json.loads(line) for line in scalars.read_text().splitlines()]
+    averages = [line['avg/mIoU'] for line in logged if 'avg/mIoU' in line]
+    assert len(averages) == 2
+    assert best.name.endswith(f'epoch_{1 + int(np.argmax(averages))}.pth')
+    assert averages[1] == pytest.approx(report['avg']['metrics']['mIoU'])
+
+
+@pytest.mark.parametrize('by_epoch', [True, False])
+def test_undefined_pcr_reaches_hooks_as_none(data, by_epoch, capfd):
+    """Epochs with a full score of 0, 50 and 0 again."""
+    ScriptedScore.scores[:] = [0., 0., 0., 50., 40., 30., 0., 0., 10.]
+    cfg = train_config(data, epochs=3)
+    if not by_epoch:
+        cfg.train_cfg = dict(
+            type='IterBasedTrainLoop', max_iters=3, val_interval=1)
+        cfg.log_processor = dict(by_epoch=False)
+    cfg.val_evaluator = dict(type='ScriptedScore')
+    cfg.default_hooks = dict(
+        logger=dict(type='LoggerHook', log_metric_by_epoch=by_epoch),
+        checkpoint=dict(
+            type='CheckpointHook', by_epoch=by_epoch, interval=1,
+            save_best=['avg/PCR', 'avg/mIoU'], rule=['less', 'greater']))
+    runner = build(cfg)
+    recorder = Recorder()
+    runner.register_hook(recorder)
+    runner.train()
+    assert not ScriptedScore.scores
+    assert [m['avg/PCR'] for m in recorder.metrics] == [None, 30., None]
+    assert [m['rgb/PCR'] for m in recorder.metrics] == [None, 20., None]
+    work_dir = data.parent / 'work'
+    scalars, = work_dir.glob('*/vis_data/scalars.json')
+    logged = [json.loads(line) for line in scalars.read_text().splitlines()]
+    logged = [line for line in logged if 'avg/mIoU' in line]
+    assert [line.get('avg/PCR') for line in logged] == [None, 30., None]
+    text = (work_dir / 'missing_modality.json').read_text()
+    assert json.loads(text)['avg']['PCR'] == {'mIoU': None}
+    report = capfd.readouterr().out
+    assert ("WARNING - Undefined, reported as null: ['rgb/PCR', 'depth/PCR', "
+            "'avg/PCR']") in report
+    # one of each in a line of the log, none left from the epoch before
+    summaries = [line for line in report.splitlines() if 'avg/mIoU: ' in line]
+    assert [line.count('avg/PCR: ') for line in summaries] == [1, 1, 1]
+    unit = 'epoch' if by_epoch else 'iter'
+    assert (work_dir / f'best_avg_PCR_{unit}_2.pth').exists()
+
+
+def test_samples_without_any_of_the_modalities(data, capfd):
+    """A missing file leaves its sample out of that combination only."""
+    (data / 'depth' / '3.png').unlink()
+    runner = build(config(data, optional=True, batch_size=3))
+    recorder = Recorder()
+    runner.register_hook(recorder)
+    encoded = count_branch_calls(runner)
+    metrics = runner.test()
+    assert encoded == {'rgb': SIZE, 'depth': SIZE - 1}
+    work_dir = data.parent / 'work'
+    report = json.loads((work_dir / 'missing_modality.json').read_text())
+    samples = {k: v['samples'] for k, v in report['combinations'].items()}
+    assert samples == {'rgb+depth': 5, 'rgb': 5, 'depth': 4}
+    warning = ('1 samples have none of the modalities of "depth" and are '
+               'left out of it')
+    assert capfd.readouterr().out.count(warning) == 1
+    assert [os.path.basename(o.img_path) for o in recorder.outputs
+            ] == [f'{i}.png' for i in range(SIZE)]
+    assert all('pred_sem_seg' in output for output in recorder.outputs)
+
+    state = runner.model.state_dict()
+    expected = separate_runs(
+        data, state, ('rgb+depth', 'rgb'), optional=True, batch_size=3)
+    (data / 'img' / '3.png').unlink()
+    expected.update(separate_runs(data, state, ('depth', ), optional=True))
+    for name, values in expected.items():
+        assert metrics[f'{name}/mIoU'] == values['mIoU']
+
+
+def test_combination_that_no_sample_has(data):
+    for path in (data / 'depth').iterdir():
+        path.unlink()
+    metrics = build(config(data, optional=True)).test()
+    assert metrics['rgb/mIoU'] == metrics['rgb+depth/mIoU'] > 0
+    assert metrics['depth/mIoU'] is None and metrics['avg/mIoU'] is None
+    assert metrics['rgb/PCR'] == 0 and metrics['avg/PCR'] is None
+    report = json.loads(
+        (data.parent / 'work' / 'missing_modality.json').read_text())
+    assert report['combinations']['depth']['samples'] == 0
+
+
+def test_blank_sample_is_an_error(data):
+    path = str(data / 'img' / '2.png')
+    cv2.imwrite(path, np.full((32, 40, 3), 120, np.uint8))
+    (data / 'depth' / '2.png').unlink()
+    with pytest.raises(ValueError, match='2.png has none of the modalities'):
+        build(config(data, optional=True)).test()
+
+
+def test_host_without_multi_modal_backbone(data):
+    """Its missing channels are blanked; nothing is shared."""
+
+    def host(loop, drop=()):
+        cfg = config(data, loop, drop=drop)
+        cfg.model.backbone = dict(type='mwam_mm.EarlyFusion')
+        cfg.model.pop('neck')
+        return cfg
+
+    runner = build(host('mwam_mm.MissingModalityTestLoop'))
+    metrics = runner.test()
+    for name in COMBINATIONS:
+        drop = [m for m in MODALITIES if m not in name.split('+')]
+        stock = build(host('TestLoop', drop), runner.model.state_dict())
+        assert metrics[f'{name}/mIoU'] == stock.test()['mIoU']
+    assert len({metrics[f'{name}/mIoU'] for name in COMBINATIONS}) == 3
+
+
+def test_each_combination_writes_its_own_files(data):
+    cfg = config(data)
+    out = data.parent / 'out'
+    cfg.test_evaluator.output_dir = str(out)
+    runner = build(cfg)
+    # metrics added to the built evaluator count, as tools add them
+    runner.test_evaluator.metrics.append(
+        METRICS.build(
+            dict(
+                type='DumpResults',
+                out_file_path=str(data.parent / 'dump' / 'all.pkl'))))
+    runner.test()
+    assert not list(out.glob('*.png'))
+    maps = {}
+    for name in COMBINATIONS:
+        assert len(list((out / name).iterdir())) == SIZE
+        maps[name] = cv2.imread(str(out / name / '0.png'), -1)
+        with open(data.parent / 'dump' / name / 'all.pkl', 'rb') as file:
+            dumped = pickle.load(file)
+        assert len(dumped) == SIZE
+        np.testing.assert_array_equal(
+            dumped[0]['pred_sem_seg']['data'].squeeze(), maps[name])
+    assert (maps['rgb'] != maps['depth']).any()
+
+
+def test_evaluator_that_only_writes_files(data):
+    cfg = config(data)
+    cfg.test_evaluator.update(
+        format_only=True, output_dir=str(data.parent / 'out'))
+    assert build(cfg).test() == {}
+
+
+def test_model_without_layout(data):
+    cfg = config(data)
+    cfg.model.data_preprocessor = dict(type='SegDataPreProcessor')
+    runner = build(cfg)
+    assert isinstance(runner.model.data_preprocessor, SegDataPreProcessor)
+    with pytest.raises(TypeError, match='has SegDataPreProcessor'):
+        runner.test()
+
+
+def test_unknown_metric(data):
+    with pytest.raises(ValueError, match=r"metric names \['mIou'\]"):
+        build(config(data, metric='mIou')).test()
+
+
+@pytest.mark.parametrize('combinations, error, message', [
+    ([], ValueError, 'val_cfg.combinations is empty'),
+    ([[]], ValueError, r'val_cfg.combinations\[0\] is empty'),
+    (['rgb', 'rgb+ir'], ValueError,
+     r"val_cfg.combinations\[1\] names \['ir'\].*\['rgb', 'depth'\]"),
+    (['rgb+depth', ['depth', 'rgb']], ValueError,
+     r'\[1\] repeats the combination "rgb\+depth"'),
+    (['rgb+rgb'], ValueError, r'\[0\] names a modality twice'),
+    ('rgb', TypeError, "must be 'all' or a list"),
+    (None, TypeError, "must be 'all' or a list"),
+])
+def test_bad_combinations(combinations, error, message):
+    with pytest.raises(error, match=message):
+        parse_combinations(combinations, ModalityLayout(MODALITIES),
+                           'val_cfg.combinations')
+
+
+def test_all_combinations_of_three():
+    layout = ModalityLayout({n: dict(channels=1) for n in 'abc'})
+    parsed = parse_combinations('all', layout, 'x')
+    assert [combination_name(c) for c in parsed
+            ] == ['a+b+c', 'a+b', 'a+c', 'b+c', 'a', 'b', 'c']
+
+
+def test_the_loop_names_the_config_key(data):
+    runner = build(config(data, combinations=['rgb', 'ir']))
+    with pytest.raises(ValueError, match=r'test_cfg.combinations\[1\]'):
+        runner.test()
+
+
+def test_bad_drop_probability(data):
+    runner = build(config(data, drop_probs=[0.1, 1]))
+    with pytest.raises(ValueError, match=r'test_cfg.drop_probs.*\[0, 1\)'):
+        runner.test()
+
+
+def _test_on_rank(rank, port, data, weights):
+    os.environ.update(
+        MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port), RANK=str(rank),
+        LOCAL_RANK=str(rank), WORLD_SIZE='2')
+    os.chdir(data.parent)
+    torch.distributed.init_process_group('gloo')
+    cfg = config(data, optional=True, batch_size=1)
+    cfg.launcher = 'pytorch'
+    cfg.experiment_name = 'distributed'
+    cfg.work_dir = str(data.parent / 'distributed')
+    cfg.model_wrapper_cfg = dict(
+        type='MMDistributedDataParallel', device_ids=None)
+    runner = build(cfg, torch.load(weights))
+    metrics = runner.test()
+    (data.parent / f'{rank}.json').write_text(json.dumps(metrics))
+
+
+@pytest.mark.skipif(
+    sys.platform == 'win32', reason='needs the gloo backend over TCP')
+def test_two_ranks_equal_one(data):
+    """Five samples on two ranks: one is filled up, one lacks depth.
+
+    Without sample 3 the results of the ranks interleave so that cutting them
+    to the number of samples would keep the filler and lose sample 4.
+    """
+    (data / 'depth' / '3.png').unlink()
+    runner = build(config(data, optional=True))
+    metrics = runner.test()
+    weights = str(data.parent / 'weights.pth')
+    torch.save(runner.model.state_dict(), weights)
+    with socket.socket() as s:
+        s.bind(('127.0.0.1', 0))
+        port = s.getsockname()[1]
+    torch.multiprocessing.spawn(
+        _test_on_rank, (port, data, weights), nprocs=2)
+    for rank in range(2):
+        result = json.loads((data.parent / f'{rank}.json').read_text())
+        assert result == metrics
+    report = json.loads(
+        (data.parent / 'distributed' / 'missing_modality.json').read_text())
+    assert report['combinations']['depth']['samples'] == 4

@@ -1,0 +1,147 @@
+"""Tests of tools/train.py and of what it shares with tools/test.py."""
+import os
+
+import pytest
+from mmengine.config import Config
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+
+from mwam_mm.cli import build_runner, load_config, type_name
+
+
+@pytest.fixture
+def train(load_tool):
+    return load_tool('train')
+
+
+def parse(tool, *argv):
+    return tool.build_parser().parse_args(argv)
+
+
+def test_flags_of_mmsegmentation_and_mmdetection(train):
+    args = parse(train, 'c.py', '--work-dir', 'w', '--resume', '--amp',
+                 '--auto-scale-lr', '--launcher', 'pytorch', '--local-rank',
+                 '3', '--cfg-options', 'a.b=1', 'c=[2,3]')
+    assert args.resume and args.amp and args.auto_scale_lr
+    assert (args.config, args.work_dir, args.launcher) == ('c.py', 'w',
+                                                           'pytorch')
+    assert args.local_rank == 3
+    assert args.cfg_options == {'a.b': 1, 'c': [2, 3]}
+    assert parse(train, 'c.py', '--local_rank', '2').local_rank == 2
+
+
+def test_load_config_merges_options(train, write_config):
+    path = write_config('a = dict(b=0, keep=True)\nc = [1]')
+    cfg = load_config(
+        parse(train, path, '--cfg-options', 'a.b=1', 'c=[2,3]', '--launcher',
+              'slurm'))
+    assert cfg.a == dict(b=1, keep=True)
+    assert cfg.c == [2, 3]
+    assert cfg.launcher == 'slurm'
+
+
+@pytest.mark.parametrize('text, argv, expected', [
+    ('', [], './work_dirs/my_job'),
+    ('work_dir = "own"', [], 'own'),
+    ('work_dir = "own"', ['--work-dir', 'flag'], 'flag'),
+])
+def test_work_dir(train, write_config, text, argv, expected):
+    cfg = load_config(parse(train, write_config(text), *argv))
+    assert cfg.work_dir == expected
+
+
+def test_local_rank_reaches_the_environment(train, write_config, monkeypatch):
+    path = write_config('')
+    load_config(parse(train, path, '--local_rank', '2'))
+    assert os.environ['LOCAL_RANK'] == '2'
+    # what torchrun has set counts
+    monkeypatch.setenv('LOCAL_RANK', '5')
+    load_config(parse(train, path, '--local_rank', '2'))
+    assert os.environ['LOCAL_RANK'] == '5'
+
+
+def test_nothing_changes_without_flags(train):
+    cfg = Config(dict(optim_wrapper=dict(type='OptimWrapper'), resume=True))
+    before = cfg.to_dict()
+    train.apply_args(cfg, parse(train, 'c.py'))
+    assert cfg.to_dict() == before
+
+
+def test_resume(train):
+    cfg = Config(dict(resume=False))
+    train.apply_args(cfg, parse(train, 'c.py', '--resume'))
+    assert cfg.resume is True
+
+
+@pytest.mark.parametrize('wrapper', ['OptimWrapper', 'mmengine.OptimWrapper'])
+def test_amp(train, wrapper):
+    cfg = Config(
+        dict(optim_wrapper=dict(type=wrapper, clip_grad=dict(max_norm=1))))
+    train.apply_args(cfg, parse(train, 'c.py', '--amp'))
+    assert cfg.optim_wrapper == dict(
+        type='AmpOptimWrapper',
+        loss_scale='dynamic',
+        clip_grad=dict(max_norm=1))
+
+
+def test_amp_with_the_default_wrapper(train):
+    cfg = Config(dict(optim_wrapper=dict(optimizer=dict(type='SGD', lr=1.))))
+    train.apply_args(cfg, parse(train, 'c.py', '--amp'))
+    assert cfg.optim_wrapper.type == 'AmpOptimWrapper'
+
+
+def test_amp_keeps_the_loss_scale_of_the_config(train):
+    cfg = Config(
+        dict(optim_wrapper=dict(type='AmpOptimWrapper', loss_scale=512.)))
+    train.apply_args(cfg, parse(train, 'c.py', '--amp'))
+    assert cfg.optim_wrapper.loss_scale == 512.
+
+
+def test_amp_refuses_other_wrappers(train):
+    cfg = Config(dict(optim_wrapper=dict(type='ApexOptimWrapper')))
+    with pytest.raises(ValueError, match='--amp.*ApexOptimWrapper'):
+        train.apply_args(cfg, parse(train, 'c.py', '--amp'))
+
+
+def test_auto_scale_lr(train):
+    args = parse(train, 'c.py', '--auto-scale-lr')
+    cfg = Config(dict(auto_scale_lr=dict(base_batch_size=16)))
+    train.apply_args(cfg, args)
+    assert cfg.auto_scale_lr == dict(base_batch_size=16, enable=True)
+    with pytest.raises(ValueError, match='base_batch_size'):
+        train.apply_args(Config(dict()), args)
+
+
+def test_build_runner_takes_the_runner_type():
+
+    class OwnRunner(Runner):
+
+        @classmethod
+        def from_cfg(cls, cfg):
+            return cls, cfg.work_dir
+
+    RUNNERS.register_module(module=OwnRunner, name='TestToolsRunner')
+    try:
+        built = build_runner(
+            Config(dict(runner_type='TestToolsRunner', work_dir='w')))
+    finally:
+        RUNNERS.module_dict.pop('TestToolsRunner')
+    assert built == (OwnRunner, 'w')
+
+
+@pytest.mark.parametrize('type_, expected', [
+    ('IoUMetric', 'IoUMetric'),
+    ('mmseg.IoUMetric', 'IoUMetric'),
+    ('mmseg.evaluation.IoUMetric', 'IoUMetric'),
+    (Runner, 'Runner'),
+])
+def test_type_name(type_, expected):
+    assert type_name(dict(type=type_)) == expected
+    assert type_name(dict()) == ''
+
+
+def test_errors_are_short(exit_of_tool, write_config):
+    path = write_config('optim_wrapper = dict(type="ApexOptimWrapper")')
+    code, said = exit_of_tool('train', path, '--amp')
+    assert code == 2
+    assert 'error: --amp needs' in said

@@ -1,0 +1,218 @@
+"""Test a checkpoint, of segmentation or detection.
+
+``--missing`` and ``--combinations`` are shorthands for the test-time config:
+a fixed set of absent modalities, or a table over sets of present ones.
+"""
+import argparse
+from typing import Iterator, Sequence
+
+from mmengine.config import Config, ConfigDict
+
+from mwam_mm.cli import (
+    add_common_arguments,
+    build_runner,
+    load_config,
+    type_name,
+)
+from mwam_mm.engine.missing_modality_loops import parse_combinations
+from mwam_mm.layout import ModalityLayout
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser.add_argument('config', help='path of the config')
+    parser.add_argument('checkpoint', help='path of the checkpoint')
+    parser.add_argument(
+        '--missing',
+        action='append',
+        metavar='MODALITY',
+        help='test with this modality absent from every sample; repeat it for '
+        'several')
+    parser.add_argument(
+        '--combinations',
+        metavar='all|NAME+NAME,NAME,...',
+        help='test these combinations of present modalities in one pass over '
+        'the data, e.g. rgb,rgb+depth, or all of them')
+    parser.add_argument(
+        '--out',
+        help='save the predictions: FILE.pkl for all in one pickle, else a '
+        'directory for one label map per image (segmentation only)')
+    parser.add_argument(
+        '--show', action='store_true', help='show the predictions in a window')
+    parser.add_argument(
+        '--show-dir', help='save images with the predictions painted on them')
+    parser.add_argument(
+        '--wait-time',
+        type=float,
+        default=2,
+        help='seconds that --show shows an image')
+    parser.add_argument(
+        '--tta',
+        action='store_true',
+        help="test-time augmentation by the config's tta_model and "
+        'tta_pipeline')
+    add_common_arguments(parser)
+    return parser
+
+
+def model_layout(cfg: Config) -> ModalityLayout:
+    """The modalities of the config's model."""
+    preprocessor = cfg.model.get('data_preprocessor') or {}
+    if 'modalities' not in preprocessor:
+        raise ValueError('--missing and --combinations need a multimodal '
+                         'config, but this one has no '
+                         'model.data_preprocessor.modalities')
+    return ModalityLayout(preprocessor['modalities'])
+
+
+def datasets_with_pipeline(dataset: ConfigDict) -> Iterator[ConfigDict]:
+    """The datasets, within any wrappers, whose pipeline runs last."""
+    if 'pipeline' in dataset:
+        yield dataset
+    elif 'dataset' in dataset:
+        yield from datasets_with_pipeline(dataset['dataset'])
+    elif 'datasets' in dataset:
+        for inner in dataset['datasets']:
+            yield from datasets_with_pipeline(inner)
+    else:
+        raise ValueError('--missing and --tta change the test pipeline, but '
+                         f'the {type_name(dataset)} of test_dataloader has '
+                         'no pipeline')
+
+
+def use_tta(cfg: Config) -> None:
+    """Wrap the model, and load, for test-time augmentation."""
+    for key in ('tta_model', 'tta_pipeline'):
+        if key not in cfg:
+            raise ValueError(f'--tta needs {key} in the config')
+    for dataset in datasets_with_pipeline(cfg.test_dataloader.dataset):
+        dataset['pipeline'] = cfg.tta_pipeline
+    cfg.model = dict(**cfg.tta_model, module=cfg.model)
+
+
+def set_missing(cfg: Config, names: Sequence[str],
+                layout: ModalityLayout) -> None:
+    """Test with modalities absent from every sample.
+
+    Args:
+        cfg (Config): Config to change.
+        names (Sequence[str]): The absent modalities.
+        layout (ModalityLayout): The model's modalities.
+
+    Raises:
+        ValueError: If a name is unknown or no modality would be left.
+    """
+    absent = list(layout.check_names(names, '--missing'))
+    if len(absent) == len(layout):
+        raise ValueError(f'--missing names all modalities ({absent}): at '
+                         'least one must be present')
+    drop = dict(type='mwam_mm.DropModality', modalities=absent)
+    for dataset in datasets_with_pipeline(cfg.test_dataloader.dataset):
+        dataset['pipeline'] = [*dataset['pipeline'], drop]
+    # a missing-modality loop would go on to test combinations
+    cfg.test_cfg = dict(
+        type='TestLoop', fp16=cfg.test_cfg.get('fp16', False))
+
+
+def set_combinations(cfg: Config, text: str, layout: ModalityLayout) -> None:
+    """Test combinations of present modalities.
+
+    Args:
+        cfg (Config): Config to change. The options of a missing-modality
+            test loop that it already has, such as ``metric``, stay.
+        text (str): ``'all'``, or names joined by ``+``, separated by commas.
+        layout (ModalityLayout): The model's modalities.
+
+    Raises:
+        ValueError: If a name is unknown or comes twice, or a combination is
+            empty or comes twice.
+    """
+    combinations = text if text == 'all' else [
+        list(names) for names in parse_combinations(
+            text.split(','), layout, '--combinations')
+    ]
+    if type_name(cfg.test_cfg) == 'MissingModalityTestLoop':
+        cfg.test_cfg.combinations = combinations
+    else:
+        cfg.test_cfg = dict(
+            type='mwam_mm.MissingModalityTestLoop',
+            combinations=combinations,
+            fp16=cfg.test_cfg.get('fp16', False))
+
+
+def save_predictions(cfg: Config, out: str) -> None:
+    """Let the evaluator save the predictions to ``out``."""
+    metrics = cfg.test_evaluator
+    if not isinstance(metrics, (list, tuple)):
+        metrics = [metrics]
+    if out.endswith(('.pkl', '.pickle')):
+        dump = dict(type='DumpResults', out_file_path=out)
+        cfg.test_evaluator = [*metrics, dump]
+        return
+    metrics = [m for m in metrics if type_name(m) == 'IoUMetric']
+    if not metrics:
+        raise ValueError(f'--out {out} is a directory, for the label maps of '
+                         'an IoUMetric, but test_evaluator has none: give a '
+                         'file name that ends in .pkl')
+    for metric in metrics:
+        metric['output_dir'] = out
+
+
+def draw_predictions(cfg: Config, args: argparse.Namespace) -> None:
+    """Let the visualization hook paint the predictions."""
+    hook = cfg.get('default_hooks', {}).get('visualization')
+    if hook is None or 'visualizer' not in cfg:
+        raise ValueError('--show and --show-dir need a visualizer and '
+                         'default_hooks.visualization (SegVisualizationHook '
+                         'or DetVisualizationHook) in the config')
+    hook['draw'] = True
+    if args.show:
+        hook['show'] = True
+        hook['wait_time'] = args.wait_time
+    if args.show_dir:
+        if type_name(hook) == 'DetVisualizationHook':
+            hook['test_out_dir'] = args.show_dir
+        else:
+            cfg.visualizer['save_dir'] = args.show_dir
+
+
+def apply_args(cfg: Config, args: argparse.Namespace) -> None:
+    """Change ``cfg`` as the flags of testing say.
+
+    Raises:
+        ValueError: If a flag does not fit the config or another flag.
+    """
+    cfg.load_from = args.checkpoint
+    if args.combinations and args.missing:
+        raise ValueError('--missing and --combinations exclude each other: '
+                         '--combinations already tests absent modalities')
+    if args.combinations and args.tta:
+        raise ValueError('--combinations cannot share features between '
+                         'augmented views: use --tta with --missing, once per '
+                         'combination')
+    layout = model_layout(cfg) if args.missing or args.combinations else None
+    if args.tta:
+        use_tta(cfg)
+    if args.missing:
+        set_missing(cfg, args.missing, layout)
+    if args.combinations:
+        set_combinations(cfg, args.combinations, layout)
+    if args.out:
+        save_predictions(cfg, args.out)
+    if args.show or args.show_dir:
+        draw_predictions(cfg, args)
+
+
+def main() -> None:
+    parser = build_parser()
+    args = parser.parse_args()
+    cfg = load_config(args)
+    try:
+        apply_args(cfg, args)
+    except ValueError as error:
+        parser.error(str(error))
+    build_runner(cfg).test()
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,89 @@
+"""Train a model, of segmentation or detection."""
+import argparse
+import logging
+
+from mmengine.config import Config
+from mmengine.logging import print_log
+
+from mwam_mm.cli import (
+    add_common_arguments,
+    build_runner,
+    load_config,
+    type_name,
+)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='path of the config')
+    parser.add_argument(
+        '--resume',
+        action='store_true',
+        help='continue from the latest checkpoint in the work dir')
+    parser.add_argument(
+        '--amp',
+        action='store_true',
+        help='train with automatic mixed precision')
+    parser.add_argument(
+        '--auto-scale-lr',
+        action='store_true',
+        help='scale the learning rate with the total batch size, by the '
+        "config's auto_scale_lr.base_batch_size")
+    add_common_arguments(parser)
+    return parser
+
+
+def enable_amp(cfg: Config) -> None:
+    """Turn the optimiser wrapper into the one for mixed precision."""
+    wrapper = type_name(cfg.optim_wrapper) or 'OptimWrapper'
+    if wrapper == 'AmpOptimWrapper':
+        print_log(
+            'The config trains with mixed precision already: --amp changes '
+            'nothing',
+            logger='current',
+            level=logging.WARNING)
+        return
+    if wrapper != 'OptimWrapper':
+        raise ValueError('--amp needs optim_wrapper.type=OptimWrapper, but '
+                         f'the config has {wrapper}')
+    cfg.optim_wrapper.type = 'AmpOptimWrapper'
+    cfg.optim_wrapper.loss_scale = 'dynamic'
+
+
+def enable_auto_scale_lr(cfg: Config) -> None:
+    """Let the runner scale the learning rate with the batch size."""
+    if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
+        raise ValueError(
+            '--auto-scale-lr needs the batch size that the learning rate was '
+            'chosen for: auto_scale_lr=dict(base_batch_size=...) in the '
+            'config')
+    cfg.auto_scale_lr.enable = True
+
+
+def apply_args(cfg: Config, args: argparse.Namespace) -> None:
+    """Change ``cfg`` as the flags of training say.
+
+    Raises:
+        ValueError: If a flag does not fit the config.
+    """
+    if args.amp:
+        enable_amp(cfg)
+    if args.auto_scale_lr:
+        enable_auto_scale_lr(cfg)
+    if args.resume:
+        cfg.resume = True
+
+
+def main() -> None:
+    parser = build_parser()
+    args = parser.parse_args()
+    cfg = load_config(args)
+    try:
+        apply_args(cfg, args)
+    except ValueError as error:
+        parser.error(str(error))
+    build_runner(cfg).train()
+
+
+if __name__ == '__main__':
+    main()
