@@ -329,7 +329,8 @@ def _make_room(rng: np.random.Generator, size: np.ndarray) -> _Solid:
     floor = _colour(rng, (0, 1), (0.05, 0.6), (0.4, 0.9))
     textures = []
     for _ in range(2):  # side walls, back wall
-        pattern = rng.choice(['plain', 'ribs', 'wallpaper', 'bricks', 'clouds'])
+        pattern = rng.choice(
+            ['plain', 'ribs', 'wallpaper', 'bricks', 'clouds'])
         other = wall * rng.uniform(0.35, 0.85)
         textures.append(
             _texture(rng, pattern, wall, other, rng.uniform(0.12, 0.5)))
@@ -412,9 +413,10 @@ def _make_on_wall(rng: np.random.Generator, category: int, room: _Solid,
     base[across] += rng.uniform(-0.9, 0.9) * room.half[across]
     ambient = room.temperature
     if category == _POSTER:
-        # Too flat for the depth sensor, and as warm as the wall.
+        # Too flat for the depth sensor, and as warm as the wall. Where two
+        # of them meet, the upper layer hides the lower one.
         half = np.array(
-            [0.002 * layer, *rng.uniform([0.3, 0.25], [0.65, 0.5])])
+            [0.001 * layer, *rng.uniform([0.3, 0.25], [0.65, 0.5])])
         base[2] = rng.uniform(1, 1.9)
         paint = [_colour(rng, (0, 1), (0.3, 1), (0.4, 1)) for _ in range(2)]
         pattern = rng.choice(['mosaic', 'checker', 'stripes', 'clouds'])
@@ -456,7 +458,10 @@ def _make_on_wall(rng: np.random.Generator, category: int, room: _Solid,
 
 def _furnish(rng: np.random.Generator, room: _Solid,
              camera: _Camera) -> List[_Solid]:
-    """Four to eight objects, all with their middle in the camera's view."""
+    """Place 4 to 8 objects, all with their middle in the camera's view.
+
+    One that finds no place in 30 trials is left out.
+    """
     objects: List[_Solid] = []
     for _ in range(rng.integers(4, 9)):
         category = int(rng.integers(_BALL, len(CLASSES)))
@@ -636,7 +641,7 @@ def _photograph_heat(rng: np.random.Generator,
 def render_scene(seed: int, height: int = 120, width: int = 160) -> Scene:
     """Render one scene.
 
-    A room with floor, ceiling and walls holds 4 to 8 objects of the classes
+    A room with floor, ceiling and walls holds up to 8 objects of the classes
     :data:`CLASSES`, some in front of others. What tells them apart:
 
     ======= ========================== ============== ====================

@@ -16,15 +16,13 @@ modalities = dict(
         invalid_value=0))
 image_size = (256, 152)  # width, height
 palette = [[0, 0, 0], [153, 0, 0]]
+# No photometric distortion: it clips colours to flat patches, and those are
+# what the published FRM counts.
 train_pipeline = [
     dict(type='mwam_mm.LoadModalities', modalities=modalities),
     dict(type='mwam_mm.LoadPaletteAnnotations', palette=palette),
     dict(type='Resize', scale=image_size),
     dict(type='RandomFlip', prob=0.5),
-    dict(
-        type='mwam_mm.PhotometricTransforms',
-        modalities=modalities,
-        transforms=[dict(type='PhotoMetricDistortion')]),
     dict(type='PackSegInputs'),
 ]
 test_pipeline = [

@@ -137,6 +137,11 @@ class LoadModalities(BaseTransform):
                 files[path] = self._read(path, modality)
             if files[path] is not None:
                 planes[name] = self._select(files[path], path, modality)
+            elif not modality.optional:
+                raise FileNotFoundError(
+                    f'{self._where(modality, path)} does not exist. Correct '
+                    f'the path, or set modalities[{name!r}].optional=True if '
+                    'samples may lack it')
         if not planes:
             raise FileNotFoundError(
                 'the sample has no file at all: ' + ', '.join(
@@ -160,17 +165,12 @@ class LoadModalities(BaseTransform):
                 f'results[{modality.path_key!r}] = {os.fspath(path)!r}')
 
     def _read(self, path: str, modality: Modality) -> Optional[np.ndarray]:
-        """Read a file as an (H, W, C) array; None where it may be missing."""
+        """Read a file as an (H, W, C) array; None if it does not exist."""
         where = self._where(modality, path)
         try:
             content = fileio.get(path, backend_args=self.backend_args)
-        except FileNotFoundError as error:
-            if modality.optional:
-                return None
-            raise FileNotFoundError(
-                f'{where} does not exist. Correct the path, or set '
-                f'modalities[{modality.name!r}].optional=True if samples may '
-                'lack it') from error
+        except FileNotFoundError:
+            return None
         image = _decode(content, 'unchanged', self.imdecode_backend, where)
         if image.dtype.kind not in 'uif':
             raise ValueError(

@@ -92,8 +92,9 @@ class PhotometricTransforms(BaseTransform):
             dict: The sample.
         """
         stack = results['img']
-        channels = list(range(stack.shape[2])[self._slice])
-        inputs = dict(results, img=self._convert(stack[..., channels]))
+        where = self.layout[self.modality].slice
+        image = np.ascontiguousarray(stack[..., where])
+        inputs = dict(results, img=self._convert(image))
         outputs = self.transforms(inputs.copy())
         if outputs is None:
             return None
@@ -117,24 +118,19 @@ class PhotometricTransforms(BaseTransform):
             image = np.clip(np.rint(image), 0, 255)
         # A copy, because TestTimeAug gives one array to several pipelines.
         results['img'] = stack.copy()
-        for i, channel in enumerate(channels):
-            results['img'][..., channel] = image[..., i]
+        results['img'][..., where] = image
         return results
-
-    @property
-    def _slice(self) -> slice:
-        return self.layout[self.modality].slice
 
     def _convert(self, image: np.ndarray) -> np.ndarray:
         """Give the transforms the data type they expect."""
-        if image.dtype != np.uint8 and (image.min() < 0 or image.max() > 255):
+        if image.min() < 0 or image.max() > 255:
             raise ValueError(
                 f'modality {self.modality!r} has values from {image.min()} '
                 f'to {image.max()}, but photometric transforms expect 0 to '
                 f'255. Put {type(self).__name__} right after LoadModalities')
-        if self.to_float32:
-            return image.astype(np.float32, copy=False)
-        return np.rint(image).astype(np.uint8)
+        if not self.to_float32 and image.dtype != np.uint8:
+            image = np.rint(image)
+        return image.astype(np.float32 if self.to_float32 else np.uint8)
 
     def __repr__(self) -> str:
         return (f'{self.__class__.__name__}(transforms={self.transforms}, '

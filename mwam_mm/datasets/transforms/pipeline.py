@@ -27,7 +27,7 @@ def _flatten(transforms: Iterable[Callable]) -> Iterator[Callable]:
             yield from _flatten(transform)
             continue
         yield transform
-        # The wrapper's content sees one modality only; Albu's is not ours.
+        # What is wrapped sees one modality only.
         if isinstance(transform, PhotometricTransforms):
             continue
         for attr in ('transforms', 'subroutines'):

@@ -1,0 +1,121 @@
+"""MultiModalSegDataset."""
+import os.path as osp
+
+import cv2
+import numpy as np
+import pytest
+from mmengine.registry import init_default_scope
+
+from mwam_mm.registry import DATASETS
+
+MODALITIES = dict(
+    rgb=dict(channels=3, bgr_to_rgb=True),
+    depth=dict(channels=1, scale=.001),
+    thermal=dict(channels=1))
+PREFIX = dict(
+    img_path='image',
+    depth_path='depth',
+    thermal_path='thermal',
+    seg_map_path='label')
+
+
+@pytest.fixture(autouse=True)
+def _scope():
+    init_default_scope('mmseg')
+
+
+@pytest.fixture
+def root(tmp_path):
+    for value, name in enumerate(('b', 'sub/a', 'sub/c')):
+        for folder, suffix, array in [
+            ('image', '.png', np.full((4, 5, 3), value, np.uint8)),
+            ('depth', '.tiff', np.full((4, 5), 1000 + value, np.uint16)),
+            ('thermal', '.png', np.full((4, 5), 50 + value, np.uint8)),
+            ('label', '_gt.png', np.full((4, 5), value % 2, np.uint8)),
+        ]:
+            path = tmp_path / folder / (name + suffix)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            assert cv2.imwrite(str(path), array)
+    (tmp_path / 'list.txt').write_text('sub/c\nb\n')
+    return str(tmp_path)
+
+
+def _build(root, **kwargs):
+    cfg = dict(
+        type='mwam_mm.MultiModalSegDataset',
+        data_root=root,
+        data_prefix=PREFIX,
+        img_suffix='.png',
+        seg_map_suffix='_gt.png',
+        modality_suffix=dict(depth_path='.tiff'),
+        metainfo=dict(classes=('road', 'car')))
+    cfg.update(kwargs)
+    return DATASETS.build(cfg)
+
+
+def _pipeline(*transforms):
+    return [
+        dict(type='mwam_mm.LoadModalities', modalities=MODALITIES),
+        dict(type='LoadAnnotations'), *transforms
+    ]
+
+
+@pytest.mark.parametrize('ann_file,names', [
+    ('', ['b', 'sub/a', 'sub/c']),
+    ('list.txt', ['sub/c', 'b']),
+])
+def test_paths(root, ann_file, names):
+    dataset = _build(root, ann_file=ann_file)
+    assert len(dataset) == len(names)
+    for i, name in enumerate(names):
+        info = dataset.get_data_info(i)
+        for key, expected in dict(
+                img_path=f'image/{name}.png',
+                depth_path=f'depth/{name}.tiff',
+                thermal_path=f'thermal/{name}.png',
+                seg_map_path=f'label/{name}_gt.png').items():
+            assert info[key] == osp.join(root, expected)
+
+
+def test_end_to_end(root):
+    dataset = _build(
+        root,
+        pipeline=_pipeline(
+            dict(type='RandomFlip', prob=.5), dict(type='PackSegInputs')))
+    for value, sample in enumerate(dataset):
+        assert sample['inputs'].shape == (5, 4, 5)
+        np.testing.assert_allclose(
+            sample['inputs'][:, 0, 0],
+            [value, value, value, 1 + value / 1000, 50 + value],
+            rtol=1e-6)
+        labels = sample['data_samples'].gt_sem_seg.data
+        assert (labels == value % 2).all()
+
+
+def test_without_data_root_and_trailing_separators(root):
+    prefix = {key: osp.join(root, name, '') for key, name in PREFIX.items()}
+    dataset = _build(None, data_prefix=prefix)
+    assert dataset.get_data_info(1)['depth_path'] == osp.join(
+        root, 'depth', 'sub/a.tiff')
+
+
+def test_plain_use_is_the_base_class(root):
+    dataset = _build(
+        root, data_prefix=dict(img_path='image'), modality_suffix={})
+    paths = [k for k in dataset.get_data_info(0) if k.endswith('_path')]
+    assert paths == ['img_path']
+
+
+@pytest.mark.parametrize('kwargs,kind,match', [
+    (dict(data_prefix=dict(PREFIX, depth='depth')), ValueError, "'depth'"),
+    (dict(modality_suffix=dict(nir_path='.png')), ValueError, 'nir_path'),
+    (dict(img_suffix='.bmp'), FileNotFoundError, "img_suffix='.bmp'"),
+])
+def test_errors(root, kwargs, kind, match):
+    with pytest.raises(kind, match=match):
+        _build(root, **kwargs)
+
+
+def test_pipeline_is_checked(root):
+    with pytest.raises(ValueError, match='PhotoMetricDistortion'):
+        _build(root, pipeline=_pipeline(dict(type='PhotoMetricDistortion')))

@@ -1,0 +1,373 @@
+"""LoadModalities and LoadPaletteAnnotations on files of every format."""
+import cv2
+import numpy as np
+import pytest
+from mmseg.datasets.transforms import PackSegInputs
+
+from mwam_mm.datasets.transforms import LoadModalities, LoadPaletteAnnotations
+from mwam_mm.models import MultiModalSegDataPreprocessor
+from mwam_mm.registry import TRANSFORMS
+
+RGB = dict(
+    channels=3, mean=[120., 110., 100.], std=[60., 50., 40.], bgr_to_rgb=True)
+SIZE = (6, 8)
+
+
+def _array(channels=3, dtype=np.uint8, size=SIZE, seed=0):
+    shape = size if channels is None else size + (channels, )
+    rng = np.random.default_rng(seed)
+    if np.dtype(dtype).kind == 'f':
+        return rng.normal(size=shape).astype(dtype)
+    return rng.integers(1, 255 if dtype == np.uint8 else 60000,
+                        shape).astype(dtype)
+
+
+def _write(path, array):
+    if path.suffix == '.npy':
+        np.save(path, array)
+    else:
+        assert cv2.imwrite(str(path), array)
+    return str(path)
+
+
+@pytest.fixture
+def rgb(tmp_path):
+    array = _array(3)
+    return _write(tmp_path / 'rgb.png', array), array
+
+
+def _load(paths, modalities, **kwargs):
+    return LoadModalities(modalities, **kwargs)(dict(paths))
+
+
+@pytest.mark.parametrize('name,channels,dtype', [
+    ('d.png', None, np.uint8),
+    ('d.png', None, np.uint16),
+    ('d.png', 3, np.uint8),
+    ('d.png', 3, np.uint16),
+    ('d.png', 4, np.uint8),
+    ('d.tiff', None, np.uint8),
+    ('d.tiff', None, np.uint16),
+    ('d.tiff', 4, np.uint8),
+    ('d.tiff', None, np.float32),
+    ('d.tiff', 3, np.float32),
+    ('d.npy', None, np.float16),
+    ('d.npy', None, np.float64),
+    ('d.npy', 1, np.int32),
+    ('d.npy', 2, np.int16),
+    ('d.npy', 7, np.float32),
+])
+def test_formats_keep_values(tmp_path, rgb, name, channels, dtype):
+    array = _array(channels, dtype, seed=1)
+    count = channels or 1
+    results = _load(
+        dict(img_path=rgb[0], depth_path=_write(tmp_path / name, array)),
+        dict(rgb=RGB, depth=dict(channels=count)))
+    image = results['img']
+    assert image.dtype == (np.uint8 if dtype == np.uint8 else np.float32)
+    assert image.shape == SIZE + (3 + count, )
+    assert image.flags.c_contiguous
+    assert results['img_shape'] == results['ori_shape'] == SIZE
+    assert 'absent_modalities' not in results
+    np.testing.assert_array_equal(image[..., :3], rgb[1])
+    np.testing.assert_array_equal(
+        image[..., 3:], array.reshape(SIZE + (count, )).astype(np.float32))
+
+
+def test_jpeg_equals_opencv(tmp_path):
+    path = _write(tmp_path / 'a.jpg', _array(3, size=(32, 40)))
+    image = _load(dict(img_path=path), dict(rgb=RGB))['img']
+    np.testing.assert_array_equal(image, cv2.imread(path))
+
+
+def test_pillow_backend_gives_the_same_order(rgb):
+    image = _load(
+        dict(img_path=rgb[0]), dict(rgb=RGB), imdecode_backend='pillow')['img']
+    np.testing.assert_array_equal(image, rgb[1])
+
+
+def test_scale(tmp_path, rgb):
+    depth = _array(None, np.uint16, seed=1)
+    paths = dict(
+        img_path=rgb[0], depth_path=_write(tmp_path / 'd.png', depth))
+    image = _load(paths, dict(rgb=RGB, depth=dict(channels=1, scale=.001)))
+    np.testing.assert_allclose(image['img'][..., 3], depth / 1000, rtol=1e-6)
+    # A scale on a uint8 file makes the whole stack float.
+    image = _load(dict(img_path=rgb[0]), dict(rgb=dict(channels=3, scale=2)))
+    assert image['img'].dtype == np.float32
+    np.testing.assert_array_equal(image['img'], rgb[1] * 2.)
+
+
+def test_order_is_the_layouts(tmp_path, rgb):
+    depth = _write(tmp_path / 'd.png', _array(None, seed=1))
+    image = _load(
+        dict(a_path=depth, img_path=rgb[0]),
+        dict(depth=dict(channels=1, path_key='a_path'), rgb=RGB))['img']
+    np.testing.assert_array_equal(image[..., 1:], rgb[1])
+
+
+@pytest.mark.parametrize('invalid,values,mask', [
+    (0, np.uint16([[0, 5, 7, 65535]]), [1, 0, 0, 0]),
+    ([0, 65535], np.uint16([[0, 5, 7, 65535]]), [1, 0, 0, 1]),
+    (-9999.9, np.float32([[1, -9999.9, 2]]), [0, 1, 0]),
+    (0, np.float32([[1, 0, -0., 2]]), [0, 1, 1, 0]),
+    (float('nan'), np.float32([[np.nan, 1, 2]]), [1, 0, 0]),
+    ([float('nan'), float('inf')], np.array([[np.nan, 1, np.inf]]),
+     [1, 0, 1]),
+    (65536, np.uint16([[0, 2, 65535]]), [0, 0, 0]),
+    (-1, np.uint8([[255, 2, 0]]), [0, 0, 0]),
+    (-1, np.int64([[-1, 2, 3]]), [1, 0, 0]),
+])
+def test_invalid_values_become_the_mean(tmp_path, invalid, values, mask):
+    mask = np.array([mask], bool)
+    modalities = dict(
+        depth=dict(
+            channels=1, mean=2.7, std=1.3, scale=.1, invalid_value=invalid))
+    results = _load(
+        dict(depth_path=_write(tmp_path / 'd.npy', values)), modalities)
+    expected = np.where(mask, np.float32(2.7), values * .1)
+    np.testing.assert_allclose(
+        results['img'][..., 0], expected, rtol=1e-6)
+    # ... which the preprocessor turns into exactly 0, "no information".
+    packed = PackSegInputs()(results)
+    normalised = MultiModalSegDataPreprocessor(modalities, size=values.shape)(
+        dict(inputs=[packed['inputs']], data_samples=[packed['data_samples']
+                                                      ]))['inputs']
+    assert (normalised[0, 0].numpy()[mask] == 0).all()
+    assert (normalised[0, 0].numpy()[~mask] != 0).all()
+
+
+def test_invalid_fill_of_a_bgr_modality(tmp_path):
+    image = np.full(SIZE + (3, ), 9, np.uint8)
+    image[0, 0] = 0
+    image = _load(
+        dict(img_path=_write(tmp_path / 'a.png', image)),
+        dict(rgb=dict(RGB, invalid_value=0)))['img']
+    assert image.dtype == np.float32
+    assert image[0, 0].tolist() == [100., 110., 120.]  # B, G, R
+    assert image[1, 1].tolist() == [9., 9., 9.]
+
+
+def test_one_file_for_several_modalities(tmp_path):
+    array = _array(4)
+    path = _write(tmp_path / 'a.tiff', array)
+    reads = []
+
+    class Counting(LoadModalities):
+
+        def _read(self, *args):
+            reads.append(args[0])
+            return super()._read(*args)
+
+    image = Counting(
+        dict(
+            nir=dict(channels=1, path_key='img_path', file_channels=[3]),
+            rgb=dict(channels=3, file_channels=[2, 1, 0])))(
+                dict(img_path=path))['img']
+    np.testing.assert_array_equal(image, array[..., [3, 2, 1, 0]])
+    assert image.dtype == np.uint8
+    assert reads == [path]
+
+
+def test_missing_optional_file(tmp_path, rgb):
+    modalities = dict(
+        rgb=RGB, depth=dict(channels=2, optional=True, mean=3., std=2.))
+    paths = dict(img_path=rgb[0], depth_path=str(tmp_path / 'none.png'))
+    results = _load(paths, modalities)
+    assert results['absent_modalities'] == ('depth', )
+    assert results['img'].shape == SIZE + (5, )
+    assert (results['img'][..., 3:] == 0).all()
+    np.testing.assert_array_equal(results['img'][..., :3], rgb[1])
+
+    paths['depth_path'] = _write(tmp_path / 'd.npy', _array(2))
+    assert _load(paths, modalities)['absent_modalities'] == ()
+
+
+def test_all_optional_files_missing():
+    modalities = dict(
+        rgb=dict(channels=3, optional=True),
+        depth=dict(channels=1, optional=True))
+    with pytest.raises(FileNotFoundError) as error:
+        _load(dict(img_path='no_a.png', depth_path='no_b.png'), modalities)
+    for word in ('no_a.png', 'no_b.png', 'rgb', 'depth'):
+        assert word in str(error.value)
+
+
+def test_missing_file_shared_with_a_required_modality():
+    modalities = dict(
+        nir=dict(
+            channels=1, path_key='img_path', file_channels=[3], optional=True),
+        rgb=dict(channels=3, file_channels=[0, 1, 2]))
+    with pytest.raises(FileNotFoundError, match="modality 'rgb'.*gone.tiff"):
+        _load(dict(img_path='gone.tiff'), modalities)
+
+
+def _raises(kind, paths, modalities, *words):
+    with pytest.raises(kind) as error:
+        _load(paths, modalities)
+    for word in words:
+        assert word in str(error.value), str(error.value)
+
+
+def test_missing_key(rgb):
+    _raises(KeyError, dict(img_path=rgb[0]),
+            dict(rgb=RGB, depth=dict(channels=1, optional=True)), 'depth',
+            "results['depth_path']", 'data_prefix')
+
+
+def test_missing_file(rgb, tmp_path):
+    path = str(tmp_path / 'gone.png')
+    _raises(FileNotFoundError, dict(img_path=rgb[0], depth_path=path),
+            dict(rgb=RGB, depth=dict(channels=1)), path, "modality 'depth'",
+            "results['depth_path']", "modalities['depth'].optional")
+
+
+@pytest.mark.parametrize('name,content', [
+    ('text.png', b'this is no image'),
+    ('empty.png', b''),
+    ('empty.npy', b''),
+    ('truncated.png', None),
+    ('truncated.npy', None),
+])
+def test_unreadable_file(rgb, tmp_path, name, content):
+    path = tmp_path / name
+    if content is None:
+        _write(path, _array(None, size=(50, 50)))
+        content = path.read_bytes()[:500]
+    path.write_bytes(content)
+    _raises(ValueError, dict(img_path=rgb[0], depth_path=str(path)),
+            dict(rgb=RGB, depth=dict(channels=1)), str(path),
+            "modality 'depth'", "results['depth_path']", 'cannot be read')
+
+
+def test_pickled_array_is_refused(tmp_path):
+    path = _write(tmp_path / 'a.npy', np.array([[{}, {}]]))
+    _raises(ValueError, dict(img_path=path), dict(rgb=dict(channels=1)), path,
+            'allow_pickle')
+
+
+@pytest.mark.parametrize('name,channels,declared', [
+    ('d.png', 3, 1),
+    ('d.png', None, 3),
+    ('d.png', 4, 3),
+    ('d.npy', 2, 1),
+])
+def test_wrong_channel_count(rgb, tmp_path, name, channels, declared):
+    path = _write(tmp_path / name, _array(channels))
+    _raises(ValueError, dict(img_path=rgb[0], depth_path=path),
+            dict(rgb=RGB, depth=dict(channels=declared)), path,
+            "modality 'depth'", "results['depth_path']",
+            f'{channels or 1} channel(s)',
+            f"modalities['depth'].channels={declared}", 'file_channels')
+
+
+@pytest.mark.parametrize('channel', [3, -1])
+def test_file_channels_out_of_range(rgb, channel):
+    _raises(
+        ValueError, dict(nir_path=rgb[0]),
+        dict(nir=dict(channels=1, file_channels=[channel])), rgb[0],
+        f"modalities['nir'].file_channels=[{channel}]", '3 channel(s)')
+
+
+def test_different_size(rgb, tmp_path):
+    path = _write(tmp_path / 'd.png', _array(None, size=(6, 9)))
+    _raises(ValueError, dict(img_path=rgb[0], depth_path=path),
+            dict(rgb=RGB, depth=dict(channels=1)), path, rgb[0],
+            "results['depth_path']", "results['img_path']", '(6, 9)', '(6, 8)')
+
+
+@pytest.mark.parametrize('name', ['d.tiff', 'd.npy'])
+@pytest.mark.parametrize('bad', [np.nan, np.inf, -np.inf])
+def test_nan_or_inf(rgb, tmp_path, name, bad):
+    array = _array(None, np.float32)
+    array[2, 3] = array[4, 4] = bad
+    path = _write(tmp_path / name, array)
+    _raises(ValueError, dict(img_path=rgb[0], depth_path=path),
+            dict(rgb=RGB, depth=dict(channels=1)), path, "modality 'depth'",
+            "results['depth_path']", ' 2 pixel(s) of NaN or Inf',
+            "modalities['depth'].invalid_value")
+
+
+def test_float32_overflow_is_an_error(tmp_path):
+    path = _write(tmp_path / 'd.npy', np.full(SIZE, 1e300))
+    _raises(ValueError, dict(depth_path=path), dict(depth=dict(channels=1)),
+            path, 'NaN or Inf')
+
+
+@pytest.mark.parametrize('dtype', [bool, complex, 'U3'])
+def test_unsupported_dtype(tmp_path, dtype):
+    path = _write(tmp_path / 'd.npy', np.zeros(SIZE, dtype))
+    _raises(ValueError, dict(depth_path=path), dict(depth=dict(channels=1)),
+            path, "modality 'depth'", 'data type')
+
+
+def test_unsupported_shape(tmp_path):
+    path = _write(tmp_path / 'd.npy', np.zeros((1, 2, 3, 4), np.float32))
+    _raises(ValueError, dict(depth_path=path), dict(depth=dict(channels=1)),
+            path, '(1, 2, 3, 4)')
+
+
+PALETTE = [[0, 0, 0], [153, 0, 0], [0, 7, 200]]
+
+
+def _labels(tmp_path, ids, palette=PALETTE):
+    colors = np.uint8(palette)[ids]
+    path = _write(tmp_path / 'label.png', colors[..., ::-1])  # BGR
+    return dict(
+        seg_map_path=path,
+        seg_fields=[],
+        label_map=None,
+        reduce_zero_label=False)
+
+
+@pytest.mark.parametrize('backend', ['pillow', 'cv2'])
+def test_palette_annotations(tmp_path, backend):
+    ids = np.random.default_rng(0).integers(0, 3, SIZE)
+    transform = TRANSFORMS.build(
+        dict(
+            type='mwam_mm.LoadPaletteAnnotations',
+            palette=PALETTE,
+            imdecode_backend=backend))
+    results = transform(_labels(tmp_path, ids))
+    assert results['gt_seg_map'].dtype == np.uint8
+    np.testing.assert_array_equal(results['gt_seg_map'], ids)
+    assert results['seg_fields'] == ['gt_seg_map']
+
+
+def test_palette_annotations_map_labels_as_mmseg(tmp_path):
+    ids = np.random.default_rng(0).integers(0, 3, SIZE)
+    transform = LoadPaletteAnnotations(PALETTE)
+    results = _labels(tmp_path, ids)
+    results['label_map'] = {0: 1, 1: 255, 2: 0}
+    np.testing.assert_array_equal(
+        transform(results)['gt_seg_map'],
+        np.uint8([1, 255, 0])[ids])
+    results = _labels(tmp_path, ids)
+    results['reduce_zero_label'] = True
+    np.testing.assert_array_equal(
+        transform(results)['gt_seg_map'],
+        np.uint8([255, 0, 1])[ids])
+
+
+def test_unknown_color(tmp_path):
+    results = _labels(
+        tmp_path, np.array([[0, 1], [3, 3]]), PALETTE + [[1, 2, 3]])
+    with pytest.raises(ValueError) as error:
+        LoadPaletteAnnotations(PALETTE)(results)
+    for word in (results['seg_map_path'], '(1, 2, 3)', '2 pixel(s)'):
+        assert word in str(error.value)
+
+
+def test_unreadable_labels_are_named(tmp_path):
+    path = tmp_path / 'label.png'
+    path.write_bytes(b'nothing')
+    with pytest.raises(ValueError, match='label.png'):
+        LoadPaletteAnnotations(PALETTE)(
+            dict(seg_map_path=str(path), seg_fields=[]))
+
+
+@pytest.mark.parametrize(
+    'palette', [[], [[0, 0]], [[0, 0, 256]], [[1, 2, 3], [1, 2, 3]]])
+def test_bad_palette(palette):
+    with pytest.raises(ValueError, match='palette'):
+        LoadPaletteAnnotations(palette)

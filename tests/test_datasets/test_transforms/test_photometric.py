@@ -1,0 +1,120 @@
+"""PhotometricTransforms: one modality changes, nothing else."""
+import numpy as np
+import pytest
+from mmcv.transforms import BaseTransform
+from mmseg.datasets.transforms import AdjustGamma, PhotoMetricDistortion
+
+from mwam_mm.datasets.transforms import PhotometricTransforms
+from mwam_mm.registry import TRANSFORMS
+
+# RGB in the middle, where a slip of one channel would show.
+MODALITIES = dict(
+    depth=dict(channels=2), rgb=dict(channels=3), thermal=dict(channels=2))
+
+
+def _stack(dtype, seed=0):
+    stack = np.random.default_rng(seed).integers(0, 256, (12, 16, 7))
+    return stack.astype(dtype)
+
+
+class Brighten(BaseTransform):
+    """As mmdet's PhotoMetricDistortion: float32 only, may exceed 255."""
+
+    def transform(self, results):
+        assert results['img'].dtype == np.float32
+        results['img'] = results['img'] + np.float32(60.4)
+        return results
+
+
+@pytest.mark.parametrize('dtype', [np.uint8, np.float32])
+def test_equals_the_stock_transform_on_rgb(dtype):
+    transform = TRANSFORMS.build(
+        dict(
+            type='mwam_mm.PhotometricTransforms',
+            modalities=MODALITIES,
+            transforms=[
+                dict(type='mmseg.PhotoMetricDistortion'),
+                dict(type='mmseg.AdjustGamma', gamma=2.)
+            ]))
+    stack = _stack(dtype)
+    before = stack.copy()
+    for seed in range(10):
+        np.random.seed(seed)
+        image = transform(dict(img=stack))['img']
+        np.random.seed(seed)
+        expected = AdjustGamma(2.)(PhotoMetricDistortion()(dict(
+            img=_stack(np.uint8)[..., 2:5].copy())))['img']
+        assert image.dtype == dtype and image.shape == stack.shape
+        np.testing.assert_array_equal(image[..., 2:5], expected)
+        np.testing.assert_array_equal(image[..., :2], before[..., :2])
+        np.testing.assert_array_equal(image[..., 5:], before[..., 5:])
+    # The array given may be shared with another pipeline.
+    np.testing.assert_array_equal(stack, before)
+
+
+def test_float_values_are_rounded():
+    stack = _stack(np.float32)
+    stack[..., 2:5] = np.clip(stack[..., 2:5] + .3, 0, 255)
+    seen = []
+
+    def look(results):
+        seen.append(results['img'])
+        return results
+
+    PhotometricTransforms([look], MODALITIES)(dict(img=stack))
+    assert seen[0].dtype == np.uint8
+    np.testing.assert_array_equal(seen[0], _stack(np.uint8)[..., 2:5])
+
+
+@pytest.mark.parametrize('dtype', [np.uint8, np.float32])
+def test_to_float32(dtype):
+    stack = _stack(dtype)
+    image = PhotometricTransforms([Brighten()], MODALITIES,
+                                  to_float32=True)(dict(img=stack))['img']
+    expected = stack[..., 2:5].astype(np.float32) + np.float32(60.4)
+    if dtype == np.uint8:
+        expected = np.minimum(np.rint(expected), 255)
+    assert image.dtype == dtype
+    np.testing.assert_array_equal(image[..., 2:5], expected)
+    np.testing.assert_array_equal(image[..., 5:], stack[..., 5:])
+
+
+@pytest.mark.parametrize('inner,named', [
+    (dict(type='mmseg.RandomFlip', prob=0.), 'flip'),
+    (dict(type='mmseg.Resize', scale=(8, 8)), 'shape'),
+    (dict(type='mmseg.RandomCrop', crop_size=(4, 4)), 'shape'),
+    (dict(type='mmseg.RandomRotate', prob=1., degree=30), 'gt_seg_map'),
+])
+def test_geometric_transforms_are_refused(inner, named):
+    labels = np.random.default_rng(0).integers(0, 9, (12, 16)).astype(np.uint8)
+    results = dict(
+        img=_stack(np.uint8),
+        img_shape=(12, 16),
+        gt_seg_map=labels,
+        seg_fields=['gt_seg_map'])
+    with pytest.raises(ValueError, match=f'(?s){named}.*photometric'):
+        PhotometricTransforms([inner], MODALITIES)(results)
+
+
+@pytest.mark.parametrize('value', [-.1, 255.5])
+def test_values_outside_8_bit(value):
+    stack = _stack(np.float32)
+    stack[3, 3, 4] = value
+    with pytest.raises(ValueError, match="'rgb' has values from"):
+        PhotometricTransforms([lambda r: r], MODALITIES)(dict(img=stack))
+    stack[3, 3, 4] = 0
+    stack[3, 3, 0] = value  # another modality may hold anything
+    PhotometricTransforms([lambda r: r], MODALITIES)(dict(img=stack))
+
+
+def test_bad_modality():
+    with pytest.raises(ValueError, match='infrared'):
+        PhotometricTransforms([], MODALITIES, modality='infrared')
+    with pytest.raises(ValueError, match="'rgb'.*scale"):
+        PhotometricTransforms([],
+                              dict(rgb=dict(channels=3, scale=1 / 255)))
+
+
+def test_none_is_passed_on():
+    transform = PhotometricTransforms([lambda r: None], MODALITIES)
+    assert transform(dict(img=_stack(np.uint8))) is None
