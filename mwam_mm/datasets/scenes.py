@@ -41,6 +41,7 @@ _WARMER = {
 }
 _FOCAL = 0.8  # focal length in image widths: 64 degrees across
 _BASELINE = 0.1  # metres between the depth sensor's projector and camera
+_DISPARITY = 307.  # steps of its disparity for a surface 1 metre away
 _LEVELS_PER_DEGREE = 4  # of the thermal image, where 0 is 0 degrees Celsius
 
 
@@ -528,11 +529,11 @@ def _shade(rng: np.random.Generator, solids: Sequence[_Solid],
     """Light that each ray brings back, linear RGB (N, 3)."""
     room = solids[0]
     place = rng.uniform([-0.6, -0.7, 0.6], [0.6, 0.4, 0.9])
-    light = room.centre + place * room.half
     warmth = rng.uniform(-0.15, 0.25)
     colour = np.array([1 + warmth, 1, 1 - warmth])
     # A lamp of some size: each ray aims at another part of it.
-    lamp = light + rng.uniform(-0.15, 0.15, hits.points.shape)
+    lamp = room.centre + place * room.half
+    lamp = lamp + rng.uniform(-0.15, 0.15, hits.points.shape)
     to_lamp = lamp - hits.points
     distance2 = np.einsum('ij,ij->i', to_lamp, to_lamp)
     to_lamp = to_lamp / np.sqrt(distance2)[:, None]
@@ -580,10 +581,10 @@ def _measure_depth(rng: np.random.Generator, solids: Sequence[_Solid],
     depth. There is no measurement where its projector does not reach, on
     grazing, dark or mirroring surfaces, and in a few blots.
     """
-    focal = _FOCAL * shape[1]
-    disparity = focal * _BASELINE / hits.depth.reshape(shape)
-    disparity += rng.normal(0, 1 / 40, shape)
-    depth = focal * _BASELINE / (np.round(disparity * 24) / 24)
+    # In steps of the sensor, whose resolution is not that of the image.
+    disparity = _DISPARITY / hits.depth.reshape(shape)
+    disparity = np.round(disparity + rng.normal(0, 0.6, shape))
+    depth = _DISPARITY / disparity
 
     projector = camera.position + _BASELINE * camera.right
     projector = np.broadcast_to(projector, hits.points.shape)
@@ -599,7 +600,8 @@ def _measure_depth(rng: np.random.Generator, solids: Sequence[_Solid],
     x, y = np.meshgrid(np.arange(shape[1]), np.arange(shape[0]))
     shift = rng.uniform(0, 1000, 2)
     blots = _noise(x * scale + shift[0], y * scale + shift[1]) > 0.965
-    edge = cv2.morphologyEx(depth, cv2.MORPH_GRADIENT, np.ones((3, 3))) > 0.4
+    kernel = np.ones((3, 3), np.uint8)
+    edge = cv2.morphologyEx(depth, cv2.MORPH_GRADIENT, kernel) > 0.4
     lost = blots | (edge & (rng.random(shape) < 0.35))
     millimetres = np.round(1000 * depth)
     return np.where(reached & ~lost, millimetres, 0).astype(np.uint16)

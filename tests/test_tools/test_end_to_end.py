@@ -1,0 +1,95 @@
+"""The main job in small through the command line."""
+import glob
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).resolve().parents[2]
+COMBINATIONS = ['rgb+depth', 'rgb', 'depth']
+
+
+def run(*args):
+    result = subprocess.run(
+        [sys.executable, *map(str, args)],
+        cwd=REPO,
+        capture_output=True,
+        text=True,
+        env=dict(os.environ, OMP_NUM_THREADS='1'))
+    assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
+    return result.stdout
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory):
+    """The flagship on eight small scenes for two iterations."""
+    root = tmp_path_factory.mktemp('main_job')
+    options = ['train_cfg.max_iters=2', 'train_cfg.val_interval=2',
+               'default_hooks.logger.interval=1',
+               'train_dataloader.batch_size=4']
+    for loader in ('train', 'val', 'test'):
+        dataset = f'{loader}_dataloader.dataset'
+        options += [
+            f'{loader}_dataloader.num_workers=0',
+            f'{loader}_dataloader.persistent_workers=False',
+            f'{dataset}.data_root={root / "scenes"}',
+            f'{dataset}.scene_cfg.splits.train=8',
+            f'{dataset}.scene_cfg.splits.val=3',
+            f'{dataset}.scene_cfg.height=64',
+            f'{dataset}.scene_cfg.width=96',
+        ]
+    out = run('tools/train.py', 'configs/rgbd_seg_mwam.py', '--work-dir',
+              root / 'work', '--cfg-options', *options)
+    return root, out
+
+
+def test_training_ends_with_the_table(trained):
+    root, out = trained
+    table = out[out.index('Evaluation with missing modalities'):]
+    for name in (*COMBINATIONS, 'avg', 'PCR'):
+        assert name in table
+    with open(root / 'work/missing_modality.json') as f:
+        report = json.load(f)
+    assert list(report['combinations']) == COMBINATIONS
+    assert all(c['samples'] == 3 for c in report['combinations'].values())
+    for name in ('missing_modality.csv', 'missing_modality.png',
+                 'iter_2.pth'):
+        assert (root / 'work' / name).stat().st_size > 0
+    scalars, = glob.glob(str(root / 'work/*/vis_data/scalars.json'))
+    with open(scalars) as f:
+        assert 'mwam/K_depth' in json.loads(f.readline())
+    assert glob.glob(str(root / 'work/*/vis_data/events.out.tfevents*'))
+
+
+def test_testing_the_dumped_config_gives_the_same_scores(trained):
+    root, _ = trained
+    with open(root / 'work/missing_modality.json') as f:
+        trained_report = json.load(f)
+    run('tools/test.py', root / 'work/rgbd_seg_mwam.py',
+        root / 'work/iter_2.pth', '--work-dir', root / 'tested',
+        '--combinations', 'all')
+    with open(root / 'tested/missing_modality.json') as f:
+        report = json.load(f)
+    scores = {
+        frozenset(name.split('+')): entry['metrics']
+        for name, entry in report['combinations'].items()
+    }
+    for name, entry in trained_report['combinations'].items():
+        tested = scores[frozenset(name.split('+'))]
+        assert tested == pytest.approx(entry['metrics'], abs=0.02)
+    assert report['checkpoint'] == 'iter_2.pth'
+
+
+def test_missing_sensor_by_flag(trained):
+    root, _ = trained
+    with open(root / 'work/missing_modality.json') as f:
+        expected = json.load(f)['combinations']['rgb']['metrics']
+    out = run('tools/test.py', root / 'work/rgbd_seg_mwam.py',
+              root / 'work/iter_2.pth', '--work-dir', root / 'missing',
+              '--missing', 'depth')
+    line = [x for x in out.splitlines() if 'Iter(test)' in x][-1]
+    for name, value in expected.items():
+        assert f'{name}: {value:.4f}' in line

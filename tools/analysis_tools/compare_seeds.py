@@ -1,0 +1,126 @@
+"""Train configs with several seeds and tabulate mean and spread.
+
+Every run is one of ``tools/train.py`` whose validation loop writes
+``missing_modality.json``; runs that have theirs are not repeated.
+"""
+import argparse
+import json
+import os
+import os.path as osp
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from statistics import mean, stdev
+from typing import Dict, List, Optional
+
+from rich.console import Console
+from rich.table import Table
+
+TRAIN = osp.join(osp.dirname(osp.dirname(osp.abspath(__file__))), 'train.py')
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser.add_argument('configs', nargs='+', help='paths of the configs')
+    parser.add_argument('--seeds', nargs='+', type=int, default=[0, 1, 2])
+    parser.add_argument(
+        '--work-dir',
+        default='work_dirs/compare_seeds',
+        help='each run gets the folder <config name>/seed<seed> in it')
+    parser.add_argument(
+        '--jobs',
+        type=int,
+        default=1,
+        help='runs at a time; each gets its share of the CPU cores')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        default=[],
+        metavar='KEY=VALUE',
+        help='passed on to tools/train.py')
+    return parser
+
+
+def config_name(path: str) -> str:
+    return osp.splitext(osp.basename(path))[0]
+
+
+def run(config: str, seed: int, args: argparse.Namespace) -> dict:
+    """Train once, unless it is done, and return the report.
+
+    Raises:
+        RuntimeError: If training fails; the message names the log.
+    """
+    folder = osp.join(args.work_dir, config_name(config), f'seed{seed}')
+    report = osp.join(folder, 'missing_modality.json')
+    if not osp.exists(report):
+        os.makedirs(folder, exist_ok=True)
+        threads = max((os.cpu_count() or 1) // args.jobs, 1)
+        log = osp.join(folder, 'train.log')
+        print(f'training {config} with seed {seed}: {log}', flush=True)
+        with open(log, 'w') as f:
+            code = subprocess.call(
+                [
+                    sys.executable, TRAIN, config, '--work-dir', folder,
+                    '--cfg-options', *args.cfg_options,
+                    f'randomness.seed={seed}'
+                ],
+                stdout=f,
+                stderr=subprocess.STDOUT,
+                env=dict(os.environ, OMP_NUM_THREADS=str(threads)))
+        if code or not osp.exists(report):
+            raise RuntimeError(
+                f'{config} with seed {seed} left no report: see {log}')
+    with open(report) as f:
+        return json.load(f)
+
+
+def rows_of(report: dict, metric: str) -> Dict[str, Optional[float]]:
+    """Column name to value of one run."""
+    rows = {
+        name: entry['metrics'].get(metric)
+        for name, entry in report['combinations'].items()
+    }
+    rows['avg'] = report['avg']['metrics'].get(metric)
+    rows['avg PCR (%)'] = report['avg'].get('PCR', {}).get(metric)
+    return rows
+
+
+def summary(values: List[Optional[float]]) -> str:
+    """Mean and sample standard deviation."""
+    if any(v is None for v in values):
+        return 'undefined'
+    spread = f' ± {stdev(values):.1f}' if len(values) > 1 else ''
+    return f'{mean(values):.1f}{spread}'
+
+
+def main() -> None:
+    args = build_parser().parse_args()
+    with ThreadPoolExecutor(args.jobs) as pool:
+        futures = {
+            config: [
+                pool.submit(run, config, seed, args) for seed in args.seeds
+            ]
+            for config in args.configs
+        }
+        reports = {
+            config: [future.result() for future in runs]
+            for config, runs in futures.items()
+        }
+    first = reports[args.configs[0]][0]
+    metric = next(iter(first['avg']['PCR']))
+    seeds = ', '.join(map(str, args.seeds))
+    table = Table(title=f'{metric}, mean ± standard deviation, seeds {seeds}')
+    table.add_column('config', overflow='fold')
+    for column in rows_of(first, metric):
+        table.add_column(column, justify='right')
+    for config, runs in reports.items():
+        rows = [rows_of(report, metric) for report in runs]
+        table.add_row(
+            config_name(config),
+            *(summary([row[column] for row in rows]) for column in rows[0]))
+    Console(width=max(100, Console().width)).print(table)
+
+
+if __name__ == '__main__':
+    main()
