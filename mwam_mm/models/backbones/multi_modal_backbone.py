@@ -125,7 +125,7 @@ class MultiModalBackbone(BaseModule):
             with MODELS.switch_scope_and_registry(
                     cfg.get('_scope_')) as registry:
                 backbone = registry.get(backbone)
-        if 'in_channels' in inspect.signature(backbone).parameters:
+        if _accepts(backbone, 'in_channels'):
             cfg['in_channels'] = channels
         elif channels != 3:
             raise ValueError(
@@ -237,6 +237,19 @@ class MultiModalBackbone(BaseModule):
         zero = sum(p.sum() for p in idle) * 0.
         name = next(name for name, f in features.items() if f is not None)
         features[name] = tuple(f + zero.to(f.dtype) for f in features[name])
+
+
+def _accepts(cls: type, name: str) -> bool:
+    """Whether a class takes an argument, itself or by passing it on."""
+    for base in cls.__mro__:
+        if '__init__' not in vars(base):
+            continue
+        parameters = inspect.signature(base.__init__).parameters
+        if name in parameters:
+            return True
+        if all(p.kind != p.VAR_KEYWORD for p in parameters.values()):
+            return False
+    return False
 
 
 def _as_tuple(features) -> Features:
