@@ -1,7 +1,18 @@
 """Datasets and their transforms."""
+from .benchmark import BenchmarkSegDataset
+from .fmb import FMBDataset
+from .mfnet import MFNetDataset
+from .msrs import MSRSDataset
 from .multi_modal_seg import MultiModalSegDataset
+from .nyu_depth_v2 import NYUDepthV2Dataset
 from .potholes import PotholeDataset
+from .pst900 import PST900Dataset
 from .scene_dataset import SceneDataset
+from .sun_rgbd import SUNRGBDDataset
 from .transforms import *  # noqa: F401,F403
 
-__all__ = ['MultiModalSegDataset', 'PotholeDataset', 'SceneDataset']
+__all__ = [
+    'BenchmarkSegDataset', 'FMBDataset', 'MFNetDataset', 'MSRSDataset',
+    'MultiModalSegDataset', 'NYUDepthV2Dataset', 'PST900Dataset',
+    'PotholeDataset', 'SUNRGBDDataset', 'SceneDataset'
+]

@@ -30,6 +30,7 @@ def change(work_dir, **kwargs):
             max_iters=1,
             optim_wrapper=dict(optimizer=dict(type='SGD', lr=1e3)),
             **kwargs))
+    runner.model.init_weights()  # which train() then does not repeat
     before = copy.deepcopy(runner.model.state_dict())
     runner.train()
     after = runner.model.state_dict()

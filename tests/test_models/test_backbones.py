@@ -132,7 +132,9 @@ def test_errors():
     with pytest.raises(ValueError, match='thermal'):
         build(branches=dict(thermal=RESNET))
     with pytest.raises(ValueError, match='"depth" has in_channels=3'):
-        build(dict(type='mwam_mm.TwoLevels', in_channels=3))
+        build(
+            branches=dict(
+                depth=dict(type='mwam_mm.TwoLevels', in_channels=3)))
     with backbone.encode_once() as session:
         with pytest.raises(ValueError, match='thermal'):
             session.select(('thermal', ))

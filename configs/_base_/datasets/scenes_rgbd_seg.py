@@ -1,50 +1,17 @@
-# The embedded scene set, RGB + depth; rendered by the first use.
-data_root = 'data/scenes'
-dataset_type = 'mwam_mm.SceneDataset'
-# Statistics of the training split; depth in metres, holes left out.
+_base_ = './scenes_seg.py'
 modalities = dict(
-    rgb=dict(
-        channels=3,
-        mean=[122.7, 118.5, 116.2],
-        std=[47.1, 46.0, 46.5],
-        bgr_to_rgb=True),
-    depth=dict(
-        channels=1, mean=3.78, std=1.23, scale=0.001, invalid_value=0))
-# No photometric distortion: it clips colours to flat patches, and those are
-# what the published FRM counts.
+    rgb=_base_.scene_modalities.rgb,
+    depth=_base_.scene_modalities.depth)
 train_pipeline = [
     dict(type='mwam_mm.LoadModalities', modalities=modalities),
-    dict(type='LoadAnnotations'),
-    dict(type='RandomFlip', prob=0.5),
-    dict(type='PackSegInputs'),
+    *_base_.train_transforms,
     # Each sample keeps a random non-empty subset of its modalities ("-MD").
     dict(type='mwam_mm.RandomDropModality', modalities=modalities),
 ]
 test_pipeline = [
     dict(type='mwam_mm.LoadModalities', modalities=modalities),
-    dict(type='LoadAnnotations'),
-    dict(type='PackSegInputs'),
+    *_base_.test_transforms,
 ]
-train_dataloader = dict(
-    batch_size=8,
-    num_workers=2,
-    persistent_workers=True,
-    sampler=dict(type='InfiniteSampler', shuffle=True),
-    dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
-        split='train',
-        pipeline=train_pipeline))
-val_dataloader = dict(
-    batch_size=1,
-    num_workers=2,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
-        split='val',
-        pipeline=test_pipeline))
+train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
+val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader
-val_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])
-test_evaluator = val_evaluator

@@ -2,11 +2,12 @@
 from .geometric import PadModalities
 from .loading import LoadModalities, LoadPaletteAnnotations
 from .modality_drop import DropModality, RandomDropModality
+from .multimodal_pipeline import multimodal_pipeline, multimodal_transforms
 from .photometric import PhotometricTransforms
 from .pipeline import check_pipeline
 
 __all__ = [
     'DropModality', 'LoadModalities', 'LoadPaletteAnnotations',
     'PadModalities', 'PhotometricTransforms', 'RandomDropModality',
-    'check_pipeline'
+    'check_pipeline', 'multimodal_pipeline', 'multimodal_transforms'
 ]

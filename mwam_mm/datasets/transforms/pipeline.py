@@ -6,7 +6,7 @@ from .photometric import PhotometricTransforms
 
 __all__ = ['check_pipeline']
 
-_PHOTOMETRIC = frozenset([
+PHOTOMETRIC = frozenset([
     # mmcv and mmseg
     'AdjustGamma', 'Albu', 'BioMedicalGaussianBlur',
     'BioMedicalGaussianNoise', 'BioMedicalRandomGamma', 'CLAHE',
@@ -61,7 +61,7 @@ def check_pipeline(transforms: Iterable[Callable]) -> None:
     num_channels = max(t.layout.num_channels for t in loading)
     for transform in flat:
         name = type(transform).__name__
-        if name in _PHOTOMETRIC:
+        if name in PHOTOMETRIC:
             raise ValueError(
                 f'{name} expects an RGB image, but the pipeline stacks '
                 f'modalities {list(loading[0].layout)}: it would fail on, '

@@ -1,0 +1,139 @@
+"""A pipeline for stacked images, of a stock one for RGB images."""
+import inspect
+from typing import Any, List, Mapping, Optional, Sequence
+
+from mmcv.transforms import Compose
+
+from mwam_mm.layout import ModalityLayout
+from mwam_mm.registry import TRANSFORMS
+
+from .pipeline import PHOTOMETRIC, check_pipeline
+
+__all__ = ['multimodal_pipeline', 'multimodal_transforms']
+
+_REFUSED = {
+    'ConcatCDInput': 'it joins the two images of change detection',
+    'LoadDepthAnnotation': 'the labels are depths, not classes',
+    'LoadProposals': 'the proposals belong to another network',
+}
+
+
+@TRANSFORMS.register_module()
+def multimodal_pipeline(transforms: Sequence[dict],
+                        modalities: Mapping,
+                        annotations: Optional[dict] = None) -> Compose:
+    """Build a stock pipeline for stacked images.
+
+    Stands for all transforms of the stock pipeline, see
+    :func:`multimodal_transforms` for what becomes of them. Others may stand
+    before and after it.
+
+    Args:
+        transforms (Sequence[dict]): The stock pipeline.
+        modalities (Mapping): The layout, see :class:`ModalityLayout`.
+        annotations (dict, optional): Transform that loads the dataset's
+            labels. Defaults to None, the stock pipeline's.
+
+    Returns:
+        Compose: The transforms.
+
+    Raises:
+        ValueError: If a transform has no counterpart for stacked images.
+
+    Examples:
+        >>> train_pipeline = [
+        ...     dict(type='mwam_mm.multimodal_pipeline',
+        ...          transforms=_base_.train_pipeline,
+        ...          modalities=modalities),
+        ...     dict(type='mwam_mm.RandomDropModality',
+        ...          modalities=modalities)
+        ... ]  # doctest: +SKIP
+    """
+    pipeline = Compose(
+        multimodal_transforms(transforms, modalities, annotations))
+    check_pipeline(pipeline)
+    return pipeline
+
+
+def multimodal_transforms(transforms: Sequence[dict],
+                          modalities: Mapping,
+                          annotations: Optional[dict] = None) -> List[dict]:
+    """The configs of a stock pipeline's transforms for stacked images.
+
+    - Loading of the image becomes :class:`LoadModalities`.
+    - Loading of the labels stays, but whether to reduce label 0 is left to
+      the dataset.
+    - Photometric transforms act on the modality ``rgb`` only, through
+      :class:`PhotometricTransforms`.
+    - ``Pad`` becomes :class:`PadModalities` above four channels.
+    - Packing keeps ``absent_modalities`` if a modality is optional.
+    - The others stay, also within ``TestTimeAug``, ``RandomApply``, ...
+
+    Args:
+        transforms (Sequence[dict]): The stock pipeline.
+        modalities (Mapping): The layout, see :class:`ModalityLayout`.
+        annotations (dict, optional): Transform that loads the dataset's
+            labels. Defaults to None, the stock pipeline's.
+
+    Returns:
+        list[dict]: The configs.
+
+    Raises:
+        ValueError: If a transform has no counterpart.
+    """
+    layout = ModalityLayout(modalities)
+
+    def convert(cfg: Any) -> Any:
+        if isinstance(cfg, (list, tuple)):
+            return [convert(c) for c in cfg]
+        cfg = dict(cfg)
+        type_ = cfg['type']
+        name = type_.split('.')[-1] if isinstance(
+            type_, str) else type_.__name__
+        if name in _REFUSED:
+            raise ValueError(f'{name} cannot be carried over to modalities '
+                             f'{list(layout)}: {_REFUSED[name]}')
+        if name in PHOTOMETRIC:
+            if 'rgb' not in layout:
+                raise ValueError(
+                    f'{name} needs a modality "rgb", but there are '
+                    f'{list(layout)}: leave it out of the pipeline')
+            return dict(
+                type='mwam_mm.PhotometricTransforms',
+                modalities=modalities,
+                transforms=[cfg])
+        if name.startswith('Load') and 'Image' in name:
+            kept = ('imdecode_backend', 'backend_args')
+            return dict(
+                type='mwam_mm.LoadModalities',
+                modalities=modalities,
+                **{key: cfg[key]
+                   for key in kept if key in cfg})
+        if name.startswith('Load') and 'Annotation' in name:
+            cfg.pop('reduce_zero_label', None)
+            return cfg if annotations is None else dict(annotations)
+        if name == 'Pad' and layout.num_channels > 4:
+            return _pad(cfg, modalities)
+        if name.startswith('Pack') and any(
+                m.optional for m in layout.values()):
+            meta_keys = cfg.get('meta_keys', _default_meta_keys(type_))
+            cfg['meta_keys'] = (*meta_keys, 'absent_modalities')
+        if 'transforms' in cfg:
+            cfg['transforms'] = convert(cfg['transforms'])
+        return cfg
+
+    return convert(transforms)
+
+
+def _pad(cfg: dict, modalities: Mapping) -> dict:
+    value = cfg.pop('pad_val', {})
+    if isinstance(value, Mapping) and 'seg' in value:
+        cfg['seg_pad_val'] = value['seg']
+    return dict(cfg, type='mwam_mm.PadModalities', modalities=modalities)
+
+
+def _default_meta_keys(type_: Any) -> Sequence[str]:
+    if isinstance(type_, str):
+        with TRANSFORMS.switch_scope_and_registry(None) as registry:
+            type_ = registry.get(type_)
+    return inspect.signature(type_).parameters['meta_keys'].default
