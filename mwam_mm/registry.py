@@ -13,10 +13,16 @@ from mmengine.registry import DATASETS as MMENGINE_DATASETS
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
 from mmengine.registry import LOOPS as MMENGINE_LOOPS
 from mmengine.registry import MODELS as MMENGINE_MODELS
+from mmengine.registry import (
+    OPTIM_WRAPPER_CONSTRUCTORS as MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS,
+)
 from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
 from mmengine.registry import Registry
 
-__all__ = ['DATASETS', 'HOOKS', 'LOOPS', 'MODELS', 'TRANSFORMS']
+__all__ = [
+    'DATASETS', 'HOOKS', 'LOOPS', 'MODELS', 'OPTIM_WRAPPER_CONSTRUCTORS',
+    'TRANSFORMS'
+]
 
 _SCOPE = 'mwam_mm'
 
@@ -28,6 +34,11 @@ HOOKS = Registry(
 LOOPS = Registry(
     'loop',
     parent=MMENGINE_LOOPS,
+    scope=_SCOPE,
+    locations=['mwam_mm.engine'])
+OPTIM_WRAPPER_CONSTRUCTORS = Registry(
+    'optimizer wrapper constructor',
+    parent=MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS,
     scope=_SCOPE,
     locations=['mwam_mm.engine'])
 MODELS = Registry(

@@ -1,9 +1,17 @@
 """Models: multimodal backbone, fusing neck, data preprocessors."""
-from .backbones import MultiModalBackbone
+from .backbones import ESANetBackbone, MultiModalBackbone
 from .data_preprocessors import MultiModalSegDataPreprocessor
-from .necks import ConcatFusion, GatedFusion, MWAMNeck, SumFusion
+from .multimodal import multimodal
+from .necks import (
+    ConcatFusion,
+    GatedFusion,
+    MeanVarFusion,
+    MWAMNeck,
+    SumFusion,
+)
 
 __all__ = [
-    'ConcatFusion', 'GatedFusion', 'MWAMNeck', 'MultiModalBackbone',
-    'MultiModalSegDataPreprocessor', 'SumFusion'
+    'ConcatFusion', 'ESANetBackbone', 'GatedFusion', 'MWAMNeck',
+    'MeanVarFusion', 'MultiModalBackbone', 'MultiModalSegDataPreprocessor',
+    'SumFusion', 'multimodal'
 ]

@@ -4,7 +4,7 @@ import torch
 from mmengine.registry import DefaultScope
 from torch import nn
 
-from mwam_mm.models import MultiModalBackbone
+from mwam_mm.models import ESANetBackbone, MultiModalBackbone
 from mwam_mm.registry import MODELS
 
 MODALITIES = dict(rgb=dict(channels=3), depth=dict(channels=1))
@@ -138,3 +138,332 @@ def test_errors():
     with backbone.encode_once() as session:
         with pytest.raises(ValueError, match='thermal'):
             session.select(('thermal', ))
+
+
+def zoo_branch(config, **kwargs):
+    """A backbone of the model zoo, for a modality of 1 channel."""
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        return MultiModalBackbone(
+            dict(depth=dict(channels=1)), config,
+            **kwargs).eval().branches['depth']
+
+
+NESTED = dict(
+    type='ResNet',
+    depth=18,
+    in_channels=3,
+    base_channels=4,
+    stem_channels=4,
+    norm_cfg=dict(type='BN'))
+STDC = dict(
+    type='STDCNet',
+    stdc_type='STDCNet1',
+    in_channels=3,
+    channels=(4, 8, 16, 32, 64),
+    bottleneck_type='cat',
+    norm_cfg=dict(type='BN'),
+    act_cfg=dict(type='ReLU'))
+
+
+@pytest.mark.parametrize('config', [
+    dict(type='MobileNetV2', widen_factor=0.1),
+    dict(type='MobileNetV3', arch='small'),
+    dict(type='SwinTransformer', embed_dims=8, depths=(1, 1, 1, 1),
+         num_heads=(1, 1, 1, 1), in_channels=3),
+    dict(type='BiSeNetV1', backbone_cfg=NESTED, in_channels=3,
+         spatial_channels=(4, 4, 4, 8), context_channels=(8, 16, 32),
+         out_channels=16),
+    dict(type='BiSeNetV1', spatial_channels=(4, 4, 4, 8),
+         backbone_cfg=dict(type='MobileNetV2', widen_factor=0.1,
+                           out_indices=(1, 2, 4, 6)),
+         context_channels=(8, 16, 32), out_channels=16),
+    dict(type='ICNet', backbone_cfg=dict(NESTED, type='ResNetV1c'),
+         layer_channels=(8, 32), light_branch_middle_channels=4,
+         psp_out_channels=8, out_channels=(4, 8, 8)),
+    dict(type='STDCContextPathNet', backbone_cfg=STDC,
+         last_in_channels=(64, 32), out_channels=8,
+         ffm_cfg=dict(in_channels=24, out_channels=16, scale_factor=4)),
+], ids=lambda c: c['type'])
+def test_any_backbone_takes_one_channel(config):
+    """Given as the zoo has them, made for 3 channels."""
+    before = str(config)
+    branch = zoo_branch(config)
+    assert str(config) == before
+    reads_image = [
+        m for m in branch.modules()
+        if isinstance(m, nn.Conv2d) and m.groups == 1 and m.in_channels == 3
+    ]
+    assert not reads_image
+    if config['type'] != 'BiSeNetV1' or config['backbone_cfg'] is NESTED:
+        with torch.no_grad():
+            branch(torch.randn(1, 1, 64, 64))
+
+
+def test_a_backbone_without_a_fitting_convolution_is_refused():
+    with pytest.raises(ValueError, match='TwoChannels.*"depth" has 1'):
+        build(dict(type='mwam_mm.TwoChannels'))
+
+
+@MODELS.register_module()
+class TwoChannels(nn.Conv2d):
+
+    def __init__(self):
+        super().__init__(2, 4, 3)
+
+
+def test_initialisation_reaches_the_branches():
+    config = dict(
+        RESNET, init_cfg=dict(type='Constant', layer='Conv2d', val=0.25))
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        backbone = build(config)
+    backbone.init_weights()
+    for branch in backbone.branches.values():
+        assert (branch.conv1.weight == 0.25).all()
+
+
+def pretrained(config, path, **kwargs):
+    """Initialise an RGB and a depth branch with weights from a file."""
+    init_cfg = dict(type='Pretrained', checkpoint=str(path))
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        backbone = build(dict(config, init_cfg=init_cfg), **kwargs)
+    backbone.init_weights()
+    return backbone.eval()
+
+
+def imagenet(config, path, change=lambda weights: weights):
+    """Write the weights of a 3-channel classifier; return its backbone."""
+    torch.manual_seed(3)
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        backbone = MODELS.build(config)
+    weights = backbone.state_dict()
+    weights['head.fc.weight'] = torch.randn(10, 8)
+    torch.save(dict(state_dict=change(weights)), path)
+    backbone.eval()
+    return backbone
+
+
+MIT = dict(
+    type='mmseg.MixVisionTransformer', embed_dims=4,
+    num_layers=(1, 1, 1, 1), num_heads=(1, 1, 1, 1))
+SWIN = dict(
+    type='mmseg.SwinTransformer', embed_dims=8, depths=(1, 1, 1, 1),
+    num_heads=(1, 1, 1, 1))
+
+
+@pytest.mark.parametrize(
+    'config', [RESNET, MIT, SWIN, dict(type='mmseg.MobileNetV2')],
+    ids=lambda c: c['type'])
+def test_pretrained_weights_see_grey_images_alike(config, tmp_path):
+    path = tmp_path / 'imagenet.pth'
+    original = imagenet(config, path)
+    backbone = pretrained(config, path)
+    grey = torch.randn(1, 1, 64, 64)
+    rgb, depth = (backbone.branches[n] for n in ('rgb', 'depth'))
+    with torch.no_grad():
+        for a, b, c in zip(original(grey.expand(-1, 3, -1, -1)),
+                           rgb(grey.expand(-1, 3, -1, -1)), depth(grey)):
+            assert torch.equal(a, b)
+            assert torch.allclose(a, c, atol=1e-4)
+
+
+def test_pretrained_first_convolution_for_more_channels(tmp_path):
+    path = tmp_path / 'imagenet.pth'
+    original = imagenet(RESNET, path)
+    init_cfg = dict(type='Pretrained', checkpoint=str(path))
+    backbone = MultiModalBackbone(
+        dict(pair=dict(channels=6)), dict(RESNET, init_cfg=init_cfg))
+    backbone.init_weights()
+    weight = backbone.branches['pair'].conv1.weight
+    assert weight.shape[1] == 6
+    expected = original.conv1.weight.mean(1) / 2
+    for channel in weight.unbind(1):
+        assert torch.allclose(channel, expected, atol=1e-6)
+
+
+def test_pretrained_on_a_part_of_a_branch(tmp_path):
+    path = tmp_path / 'imagenet.pth'
+    original = imagenet(dict(NESTED, type='mmseg.ResNet'), path)
+    init_cfg = dict(type='Pretrained', checkpoint=str(path))
+    config = dict(
+        type='mmseg.BiSeNetV1', backbone_cfg=dict(NESTED, init_cfg=init_cfg),
+        spatial_channels=(4, 4, 4, 8), context_channels=(8, 16, 32),
+        out_channels=16)
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        backbone = build(config)
+    backbone.init_weights()
+    for name, channels in (('rgb', 3), ('depth', 1)):
+        inner = backbone.branches[name].context_path.backbone
+        assert inner.conv1.in_channels == channels
+        assert torch.allclose(
+            inner.conv1.weight.sum(1), original.conv1.weight.sum(1),
+            atol=1e-6)
+
+
+def test_a_checkpoint_of_the_model_itself_is_not_adapted():
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        backbone = build(RESNET)
+    backbone.init_weights()
+    state = backbone.state_dict()
+    state['branches.depth.conv1.weight'] = torch.zeros(64, 3, 7, 7)
+    with pytest.raises(RuntimeError, match='depth.conv1'):
+        backbone.load_state_dict(state)
+
+
+def rename(weights):
+    return {'model.' + k: v for k, v in weights.items()}
+
+
+def lose(key):
+
+    def change(weights):
+        return {k: v for k, v in weights.items() if not k.startswith(key)}
+
+    return change
+
+
+@pytest.mark.parametrize('change, message', [
+    (rename, r'Missing: conv1\.weight.*Unexpected: model\.conv1\.weight'),
+    (lose('layer4.0.bn1'), r'Missing: layer4\.0\.bn1\.weight'),
+    (lambda w: dict(w, **{'layer1.0.conv1.weight': torch.zeros(2, 4, 3, 3)}),
+     r'Of another shape: layer1\.0\.conv1\.weight \(2, 4, 3, 3\) for '),
+    (lambda w: dict(w, **{'conv1.weight': torch.zeros(64, 5, 7, 7)}),
+     r'Of another shape: conv1\.weight \(64, 5, 7, 7\) for '),
+])
+def test_a_pretrained_file_that_does_not_fit(change, message, tmp_path):
+    path = tmp_path / 'wrong.pth'
+    imagenet(RESNET, path, change)
+    with pytest.raises(
+            ValueError, match=rf'(?s)"rgb".*wrong\.pth.*ResNet.*{message}'):
+        pretrained(RESNET, path)
+    if change is rename:
+        with pytest.raises(ValueError, match='Missing'):
+            pretrained(RESNET, path, strict=False)
+        config = dict(RESNET, init_cfg=dict(
+            type='Pretrained', checkpoint=str(path), prefix='model.'))
+        backbone = build(config)
+        backbone.init_weights()
+    else:
+        pretrained(RESNET, path, strict=False)
+
+
+def test_pretrained_that_cannot_be_loaded(tmp_path):
+    init_cfg = dict(type='Pretrained', checkpoint='there_is_none.pth')
+    with pytest.raises(FileNotFoundError, match='there_is_none'):
+        backbone = build(dict(RESNET, init_cfg=init_cfg))
+        backbone.init_weights()
+    backbone = build()
+    backbone.branches['rgb'].init_cfg = init_cfg  # not a BaseModule
+    with pytest.raises(ValueError, match='"rgb": there_is_none.*not loaded'):
+        backbone.init_weights()
+
+
+def test_norms_at_the_outputs_may_be_missing(tmp_path):
+    """Swin's ImageNet files lack them."""
+    path = tmp_path / 'imagenet.pth'
+    original = imagenet(SWIN, path, lose('norm'))
+    backbone = pretrained(SWIN, path)
+    for name in ('rgb', 'depth'):
+        table = 'relative_position_bias_table'
+        assert torch.equal(
+            getattr(backbone.branches[name].stages[0].blocks[0].attn.w_msa,
+                    table),
+            getattr(original.stages[0].blocks[0].attn.w_msa, table))
+
+
+ESANET = dict(RESNET, stem_channels=4)
+
+
+def esanet(**kwargs):
+    torch.manual_seed(0)
+    return ESANetBackbone(MODALITIES, dict(ESANET, **kwargs))
+
+
+def test_esanet_by_hand():
+    backbone, x = esanet().eval(), torch.randn(2, 4, 64, 64)
+    rgb, depth = backbone.branches['rgb'], backbone.branches['depth']
+
+    def gated(i, a, b):
+        gates = backbone.fusions[i].gates
+        return gates['rgb'](a) * a + gates['depth'](b) * b
+
+    with torch.no_grad():
+        a = rgb.bn1(rgb.conv1(x[:, :3])).relu()
+        b = depth.bn1(depth.conv1(x[:, 3:])).relu()
+        a, b = rgb.maxpool(gated(0, a, b)), depth.maxpool(b)
+        for i, out in enumerate(backbone(x)):
+            b = getattr(depth, f'layer{i + 1}')(b)
+            a = gated(i + 1, getattr(rgb, f'layer{i + 1}')(a), b)
+            assert out.shape[1] == 4 * 2**i
+            assert torch.allclose(a, out, atol=1e-6)
+
+
+@pytest.mark.parametrize('deep_stem', [False, True])
+def test_esanet_without_a_modality(deep_stem):
+    backbone, x = esanet(deep_stem=deep_stem).eval(), torch.randn(3, 4, 64, 64)
+    x[0, 3] = x[1, :3] = 0
+    with torch.no_grad():
+        together = backbone(x)
+        for i in range(3):
+            alone = backbone(x[i:i + 1])
+            for a, b in zip(together, alone):
+                assert torch.allclose(a[i:i + 1], b, atol=1e-5)
+        # What is absent has no say: other weights of its own change nothing.
+        for p in backbone.branches['depth'].parameters():
+            p += 1
+        stem = backbone.branches['rgb']
+        stem = stem.stem[0] if deep_stem else stem.conv1
+        before = [f.clone() for f in backbone(x)]
+        stem.weight += 1
+        after = backbone(x)
+    for a, b, c in zip(together, before, after):
+        assert torch.equal(a[0], b[0]) and not torch.equal(a[1], b[1])
+        assert torch.equal(b[1], c[1]) and not torch.equal(b[0], c[0])
+
+
+def test_esanet_norms_never_see_blank_images():
+    x = torch.randn(4, 4, 64, 64)
+    x[2:, 3] = x[:1, :3] = 0
+    backbone, reference = esanet().train(), esanet().train()
+    backbone(x)
+    reference.branches['depth'](x[:2, 3:])
+    reference.branches['rgb'].bn1(reference.branches['rgb'].conv1(x[1:, :3]))
+    for name in ('bn1', 'layer4.0.bn1'):
+        assert torch.equal(*(b.branches['depth'].get_submodule(
+            name).running_mean for b in (backbone, reference)))
+    assert torch.equal(*(b.branches['rgb'].bn1.running_mean
+                         for b in (backbone, reference)))
+
+
+@pytest.mark.parametrize('absent', [slice(0, 3), slice(3, 4)])
+def test_esanet_every_parameter_gets_a_gradient(absent):
+    backbone, x = esanet().train(), torch.randn(2, 4, 64, 64)
+    x[:, absent] = 0
+    sum(f.square().sum() for f in backbone(x)).backward()
+    assert all(p.grad is not None for p in backbone.parameters())
+
+
+def test_esanet_three_streams_and_order():
+    layout = dict(
+        thermal=dict(channels=1), rgb=dict(channels=3), depth=dict(channels=1))
+    one = ESANetBackbone(layout, ESANET).eval()
+    other = ESANetBackbone(dict(sorted(layout.items())), ESANET).eval()
+    other.load_state_dict(one.state_dict())
+    t, rgb, d = torch.randn(1, 5, 64, 64).split((1, 3, 1), 1)
+    with torch.no_grad():
+        for a, b in zip(
+                one(torch.cat([t, rgb, d], 1)),
+                other(torch.cat([d, rgb, t], 1))):
+            assert torch.allclose(a, b, atol=1e-5)
+
+
+def test_esanet_errors():
+    with pytest.raises(ValueError, match=r"ESANetBackbone.main.*\['night'\]"):
+        ESANetBackbone(MODALITIES, ESANET, main='night')
+    with pytest.raises(TypeError, match='"rgb".*TwoLevels.*ResNet'):
+        ESANetBackbone(MODALITIES, dict(type='mwam_mm.TwoLevels'))
+    with pytest.raises(ValueError, match=r'as many stages.*\[3, 4\]'):
+        ESANetBackbone(MODALITIES, ESANET, branches=dict(depth=dict(
+            ESANET, num_stages=3, strides=(1, 2, 2), dilations=(1, 1, 1),
+            out_indices=(0, 1, 2))))
+    with pytest.raises(ValueError, match='none of the modalities'):
+        esanet()(torch.zeros(1, 4, 64, 64))

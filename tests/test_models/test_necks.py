@@ -1,10 +1,12 @@
 """Fusions and the neck wrapper."""
 import pytest
 import torch
+from mmengine.registry import DefaultScope
 
 from mwam_mm.models import (
     ConcatFusion,
     GatedFusion,
+    MeanVarFusion,
     MultiModalBackbone,
     MWAMNeck,
     SumFusion,
@@ -44,7 +46,8 @@ def test_concat_fusion_is_a_matrix_product():
     assert torch.allclose(fusion(f), expected, atol=1e-5)
 
 
-@pytest.mark.parametrize('fusion', (SumFusion, ConcatFusion, GatedFusion))
+@pytest.mark.parametrize(
+    'fusion', (SumFusion, ConcatFusion, GatedFusion, MeanVarFusion))
 def test_the_order_of_the_modalities_does_not_matter(fusion):
     f = features()
     one, other = fusion(dict(rgb=4, depth=4)), fusion(dict(depth=4, rgb=4))
@@ -66,7 +69,41 @@ def test_gated_fusion_by_hand():
     assert torch.allclose(fusion(f), expected, atol=1e-6)
 
 
-@pytest.mark.parametrize('fusion', (SumFusion, GatedFusion))
+def test_mean_var_fusion_takes_the_present_only():
+    names = ('rgb', 'depth', 'thermal')
+    f = {name: torch.randn(3, 4, 5, 6) for name in names}
+    present = dict(
+        rgb=[True, True, False],
+        depth=[True, False, True],
+        thermal=[True, False, True])
+    for name in names:
+        f[name][[not p for p in present[name]]] = 0
+    fusion = MeanVarFusion(dict.fromkeys(names, 4), out_channels=2)
+    out = fusion(f, present)
+    for i in range(3):
+        x = torch.stack([f[n][i] for n in names if present[n][i]])
+        stats = torch.cat([x.mean(0), x.var(0, unbiased=False)])
+        expected = fusion.conv.conv(stats[None])[0]
+        assert torch.allclose(out[i], expected, atol=1e-5)
+    x = torch.stack([f[n] for n in names])
+    stats = torch.cat([x.mean(0), x.var(0, unbiased=False)], 1)
+    assert torch.allclose(fusion(f), fusion.conv.conv(stats), atol=1e-5)
+
+
+def test_mean_var_fusion_of_one_is_that_one():
+    """The mean is not halved by a modality that is absent."""
+    backbone, wrapper = test_backbones.build(), neck(
+        fusion=dict(type='mwam_mm.MeanVarFusion'))
+    x = test_backbones.stack()
+    x[:, 3] = 0
+    for level, rgb, fusion in zip(
+            wrapper(backbone(x)), backbone(x).features['rgb'],
+            wrapper.fusions):
+        stats = torch.cat([rgb, torch.zeros_like(rgb)], 1)
+        assert torch.allclose(level, fusion.conv.conv(stats), atol=1e-6)
+
+
+@pytest.mark.parametrize('fusion', (SumFusion, GatedFusion, MeanVarFusion))
 def test_adding_fusions_need_equal_channels(fusion):
     with pytest.raises(ValueError, match='ConcatFusion'):
         fusion(dict(rgb=4, depth=8))
@@ -95,6 +132,44 @@ def test_wrapped_neck_gets_the_fused_levels():
     fused = [a + b for a, b in zip(*outputs.features.values())]
     for a, b in zip(wrapper(outputs), wrapper.neck(fused)):
         assert a.shape[1] == 6 and torch.equal(a, b)
+
+
+def test_branches_of_different_strides_and_widths():
+    """A ViT keeps one stride where a CNN has a pyramid."""
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        backbone = MultiModalBackbone(
+            MODALITIES,
+            test_backbones.RESNET,
+            branches=dict(
+                depth=dict(
+                    type='VisionTransformer',
+                    img_size=(64, 48),
+                    patch_size=16,
+                    embed_dims=8,
+                    num_layers=4,
+                    num_heads=1,
+                    out_indices=(0, 1, 2, 3)))).eval()
+    in_channels = dict(rgb=[4, 8, 16, 32], depth=[8] * 4)
+    fusion = dict(type='mwam_mm.ConcatFusion')
+    wrapper = MWAMNeck(
+        MODALITIES, in_channels, strides=[4, 8, 16, 32], fusion=fusion)
+    x = torch.randn(2, 4, 64, 40)
+    outputs = backbone(x)
+    assert outputs.features['depth'][0].shape[2:] == (4, 3)
+    for level, rgb, depth, fuse in zip(
+            wrapper(outputs), *outputs.features.values(), wrapper.fusions):
+        depth = torch.nn.functional.interpolate(
+            depth, rgb.shape[2:], mode='bilinear')
+        assert level.shape[1] == max(rgb.size(1), 8)
+        assert torch.equal(level, fuse(dict(rgb=rgb, depth=depth)))
+    # The same sizes when the branch that needs no resizing is missing.
+    sizes = [level.shape for level in wrapper(outputs)]
+    x[:, :3] = 0
+    assert [level.shape for level in wrapper(backbone(x))] == sizes
+    with pytest.raises(ValueError, match='MWAMNeck.strides'):
+        MWAMNeck(MODALITIES, in_channels, fusion=fusion)(outputs)
+    with pytest.raises(ValueError, match=r'strides \[4\].*4 levels'):
+        MWAMNeck(MODALITIES, in_channels, strides=[4], fusion=fusion)
 
 
 def test_weights_scale_the_branches_only():

@@ -1,9 +1,9 @@
 # SGD with a short warm-up and polynomial decay; validates once, at the end,
 # over all modality combinations.
-max_iters = 1000
+max_iters = 1600
 optim_wrapper = dict(
     type='OptimWrapper',
-    optimizer=dict(type='SGD', lr=0.02, momentum=0.9, weight_decay=0.0005))
+    optimizer=dict(type='SGD', lr=0.05, momentum=0.9, weight_decay=0.0005))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, begin=0, end=50, by_epoch=False),
     dict(

@@ -18,7 +18,7 @@ _REFUSED = {
 }
 
 
-@TRANSFORMS.register_module()
+@TRANSFORMS.register_module(name='multimodal')
 def multimodal_pipeline(transforms: Sequence[dict],
                         modalities: Mapping,
                         annotations: Optional[dict] = None) -> Compose:
@@ -42,7 +42,7 @@ def multimodal_pipeline(transforms: Sequence[dict],
 
     Examples:
         >>> train_pipeline = [
-        ...     dict(type='mwam_mm.multimodal_pipeline',
+        ...     dict(type='mwam_mm.multimodal',
         ...          transforms=_base_.train_pipeline,
         ...          modalities=modalities),
         ...     dict(type='mwam_mm.RandomDropModality',

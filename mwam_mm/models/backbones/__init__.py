@@ -1,4 +1,13 @@
 """Backbones with one branch per modality."""
-from .multi_modal_backbone import BranchOutputs, MultiModalBackbone
+from .esanet import ESANetBackbone
+from .multi_modal_backbone import (
+    BranchOutputs,
+    MultiModalBackbone,
+    flatten_levels,
+    map_levels,
+)
 
-__all__ = ['BranchOutputs', 'MultiModalBackbone']
+__all__ = [
+    'BranchOutputs', 'ESANetBackbone', 'MultiModalBackbone', 'flatten_levels',
+    'map_levels'
+]

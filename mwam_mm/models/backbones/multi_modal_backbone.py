@@ -1,26 +1,40 @@
 """One branch per modality on the stacked tensor."""
-import copy
-import inspect
 from contextlib import contextmanager
-from typing import Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional
 
-import torch
-from mmengine.model import BaseModule
-from torch import Tensor, nn
+from mmengine.utils import apply_to
+from torch import Tensor
 
 from mwam_mm.layout import ModalityLayout
 from mwam_mm.registry import MODELS
 
-Features = Tuple[Tensor, ...]
+from .multi_branch import MultiBranch, gather, scatter, zero_touching
+
+# A tensor per level, nested as the branch returned them: mostly a tuple.
+Features = Any
+
+
+def map_levels(function: Callable[[Tensor], Tensor],
+               features: Features) -> Features:
+    """Apply a function to every level and keep how they are nested."""
+    return apply_to(features, lambda x: isinstance(x, Tensor), function)
+
+
+def flatten_levels(features: Features) -> List[Tensor]:
+    """The levels as a flat list."""
+    levels: List[Tensor] = []
+    map_levels(levels.append, features)
+    return levels
 
 
 class BranchOutputs(NamedTuple):
     """What :class:`MultiModalBackbone` hands to :class:`MWAMNeck`.
 
     Args:
-        features (dict[str, tuple[Tensor] | None]): Modality to its features,
-            a tensor of shape (B, C_l, H_l, W_l) per level, exactly 0 for the
-            samples that lack the modality. None where no sample has it.
+        features (dict[str, Any]): Modality to its features, a tensor of
+            shape (B, C_l, H_l, W_l) per level, exactly 0 for the samples that
+            lack the modality. Mostly a tuple of them; in general nested as
+            the branch returned them. None where no sample has the modality.
         inputs (dict[str, Tensor]): Modality to its normalised input of shape
             (B, C_m, H, W).
         present (dict[str, list[bool]]): Modality to whether each of the B
@@ -61,77 +75,63 @@ class EncodeOnce:
 
 
 @MODELS.register_module()
-class MultiModalBackbone(BaseModule):
+class MultiModalBackbone(MultiBranch):
     """Encode each modality of a stacked tensor by a branch of its own.
 
     A modality is absent from a sample exactly when all its channels are 0.
     Its branch does not run for that sample, so that normalisation statistics
     never see blank images, and its features are exactly 0.
 
+    A branch is any registered backbone, and the modalities may have different
+    ones. ``in_channels`` is set from the layout, also in the ``backbone_cfg``
+    of a backbone that holds another; where a backbone takes no such argument,
+    its first convolution is made to fit.
+
+    Pretrained weights go into each branch by its own ``init_cfg``. The first
+    convolution's 3 channels are adapted to the modality's so that the response
+    to a grey image stays the same (:func:`adapt_in_channels`). Parameters that
+    the file lacks or holds in another shape are an error, apart from the
+    LayerNorms at a transformer's outputs; what it has besides, such as a
+    classifier, is left out.
+
     Args:
         modalities (Mapping): The layout, see :class:`ModalityLayout`.
         branch (dict, optional): Config of the backbone that every modality
-            without an entry in ``branches`` gets. ``in_channels`` is set from
-            the layout. Defaults to None.
+            without an entry in ``branches`` gets. Defaults to None.
         branches (dict[str, dict], optional): Modality to the config of its
             backbone, for branches that differ. Defaults to None.
+        strict (bool): Whether a pretrained file must give every parameter of
+            its branch. With False what fits is loaded, which must be
+            something. Defaults to True.
         init_cfg (dict, optional): Initialisation config. Defaults to None.
 
     Raises:
         ValueError: If a modality has no branch, ``branches`` names a modality
-            that the layout lacks, or a branch's ``in_channels`` differs from
-            the layout.
+            that the layout lacks or has another ``in_channels``, or a
+            backbone has no convolution that could take the channels.
 
     Examples:
         .. code-block:: python
 
+            imagenet = dict(
+                type='Pretrained', checkpoint='checkpoints/resnet18_v1c.pth')
             model = dict(
                 backbone=dict(
                     type='mwam_mm.MultiModalBackbone',
                     modalities=modalities,
                     branch=dict(type='ResNetV1c', depth=18, num_stages=4,
-                                out_indices=(0, 1, 2, 3))))
+                                out_indices=(0, 1, 2, 3),
+                                init_cfg=imagenet)))
+
+            # The depth branch of another type; MWAMNeck then needs in_channels
+            # for each and a fusion such as ConcatFusion.
+            branches=dict(depth=dict(type='MobileNetV2',
+                                     out_indices=(1, 2, 4, 6)))
     """
 
-    def __init__(self,
-                 modalities: Mapping,
-                 branch: Optional[dict] = None,
-                 branches: Optional[Mapping[str, dict]] = None,
-                 init_cfg: Optional[dict] = None) -> None:
-        super().__init__(init_cfg=init_cfg)
-        self.layout = ModalityLayout(modalities)
-        branches = dict(branches or {})
-        self.layout.check_names(list(branches), 'MultiModalBackbone.branches')
-        self.branches = nn.ModuleDict()
-        for name in self.layout.names:
-            cfg = branches.get(name, branch)
-            if cfg is None:
-                raise ValueError(
-                    f'modality "{name}" has no branch: give '
-                    f'MultiModalBackbone.branch or .branches[{name!r}]')
-            self.branches[name] = self._build_branch(name, cfg)
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
         self._session: Optional[EncodeOnce] = None
-
-    def _build_branch(self, name: str, cfg: dict) -> nn.Module:
-        cfg = copy.deepcopy(cfg)
-        channels = self.layout[name].channels
-        if cfg.get('in_channels', channels) != channels:
-            raise ValueError(
-                f'the branch of modality "{name}" has in_channels='
-                f'{cfg["in_channels"]}, but modalities[{name!r}].channels='
-                f'{channels}')
-        backbone = cfg['type']
-        if isinstance(backbone, str):
-            with MODELS.switch_scope_and_registry(
-                    cfg.get('_scope_')) as registry:
-                backbone = registry.get(backbone)
-        if _accepts(backbone, 'in_channels'):
-            cfg['in_channels'] = channels
-        elif channels != 3:
-            raise ValueError(
-                f'backbone {cfg["type"]} takes 3 channels only, but modality '
-                f'"{name}" has {channels}')
-        return MODELS.build(cfg)
 
     @contextmanager
     def encode_once(self) -> Iterator[EncodeOnce]:
@@ -150,21 +150,6 @@ class MultiModalBackbone(BaseModule):
         finally:
             self._session = None
 
-    def presence(self, x: Tensor) -> Dict[str, List[bool]]:
-        """Which modalities each sample of a stacked tensor has.
-
-        Args:
-            x (Tensor): Normalised stacked tensor of shape (B, C, H, W).
-
-        Returns:
-            dict[str, list[bool]]: Modality to one bool per sample.
-        """
-        flags = torch.stack([
-            x[:, modality.slice].flatten(1).any(1)
-            for modality in self.layout.values()
-        ])
-        return dict(zip(self.layout.names, flags.tolist()))
-
     def forward(self, x: Tensor) -> BranchOutputs:
         """Encode the modalities.
 
@@ -178,10 +163,6 @@ class MultiModalBackbone(BaseModule):
             ValueError: If the number of channels is not the layout's, or a
                 sample has no modality at all.
         """
-        if x.size(1) != self.layout.num_channels:
-            raise ValueError(
-                f'the input has {x.size(1)} channels, but the layout '
-                f'{self.layout} has {self.layout.num_channels}')
         present = self.presence(x)
         inputs = {
             name: x[:, modality.slice]
@@ -193,11 +174,7 @@ class MultiModalBackbone(BaseModule):
             for name in self.layout.names:
                 if name not in self._session.names:
                     present[name] = [False] * len(x)
-        for i, sample in enumerate(zip(*present.values())):
-            if not any(sample):
-                raise ValueError(
-                    f'sample {i} of the batch has none of the modalities '
-                    f'{list(self.layout.names)}: all their channels are 0')
+        self._check_presence(present)
         features: Dict[str, Optional[Features]] = {}
         for name in self.layout.names:
             if not any(present[name]):
@@ -212,45 +189,15 @@ class MultiModalBackbone(BaseModule):
 
     def _encode(self, name: str, x: Tensor, present: List[bool]) -> Features:
         """Run one branch on the samples that have its modality."""
-        branch = self.branches[name]
-        if all(present):
-            return _as_tuple(branch(x))
-        index = torch.tensor([i for i, p in enumerate(present) if p],
-                             device=x.device)
-        return tuple(
-            f.new_zeros(len(present), *f.shape[1:]).index_copy(0, index, f)
-            for f in _as_tuple(branch(x[index])))
+        features = self.branches[name](gather(x, present))
+        return map_levels(lambda f: scatter(f, present), features)
 
     def _touch_idle_branches(
             self, features: Dict[str, Optional[Features]]) -> None:
-        """Give the parameters of branches that did not run a zero gradient.
-
-        DistributedDataParallel waits for a gradient of every parameter on
-        every rank, and a rank may lack a modality that another one has.
-        """
-        idle = [
-            p for name, f in features.items() if f is None
-            for p in self.branches[name].parameters() if p.requires_grad
-        ]
-        if not idle:
-            return
-        zero = sum(p.sum() for p in idle) * 0.
-        name = next(name for name, f in features.items() if f is not None)
-        features[name] = tuple(f + zero.to(f.dtype) for f in features[name])
-
-
-def _accepts(cls: type, name: str) -> bool:
-    """Whether a class takes an argument, itself or by passing it on."""
-    for base in cls.__mro__:
-        if '__init__' not in vars(base):
-            continue
-        parameters = inspect.signature(base.__init__).parameters
-        if name in parameters:
-            return True
-        if all(p.kind != p.VAR_KEYWORD for p in parameters.values()):
-            return False
-    return False
-
-
-def _as_tuple(features) -> Features:
-    return (features, ) if isinstance(features, Tensor) else tuple(features)
+        """Give the parameters of branches that did not run a gradient."""
+        zero = zero_touching(
+            self.branches[name] for name, f in features.items() if f is None)
+        if zero is not None:
+            name = next(name for name, f in features.items() if f is not None)
+            features[name] = map_levels(lambda f: f + zero.to(f.dtype),
+                                        features[name])

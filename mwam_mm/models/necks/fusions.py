@@ -1,5 +1,5 @@
 """Fusions: the features of all modalities at one level become one."""
-from typing import Dict, Mapping, Optional
+from typing import Dict, List, Mapping, Optional
 
 import torch
 from mmcv.cnn import ConvModule
@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 from mwam_mm.registry import MODELS
 
+Presence = Dict[str, List[bool]]
+
 
 class Fusion(BaseModule):
     """Base of the fusions.
@@ -15,7 +17,7 @@ class Fusion(BaseModule):
     Args:
         in_channels (Mapping[str, int]): Modality to its number of channels.
         out_channels (int, optional): Number of channels of the result.
-            Defaults to None, the first modality's.
+            Defaults to None, the largest of ``in_channels``.
         init_cfg (dict, optional): Initialisation config. Defaults to None.
     """
 
@@ -25,8 +27,7 @@ class Fusion(BaseModule):
                  init_cfg: Optional[dict] = None) -> None:
         super().__init__(init_cfg=init_cfg)
         self.in_channels = dict(in_channels)
-        self.out_channels = out_channels or next(
-            iter(self.in_channels.values()))
+        self.out_channels = out_channels or max(self.in_channels.values())
 
     def _require_equal_channels(self) -> None:
         if set(self.in_channels.values()) != {self.out_channels}:
@@ -35,12 +36,16 @@ class Fusion(BaseModule):
                 f'same channels everywhere, but got {self.in_channels} to '
                 f'{self.out_channels}: use mwam_mm.ConcatFusion')
 
-    def forward(self, features: Dict[str, Tensor]) -> Tensor:
+    def forward(self,
+                features: Dict[str, Tensor],
+                present: Optional[Presence] = None) -> Tensor:
         """Fuse one level.
 
         Args:
             features (dict[str, Tensor]): Modality to its features of shape
                 (B, C_m, H, W), 0 where absent.
+            present (dict[str, list[bool]], optional): Modality to whether
+                each of the B samples has it. Defaults to None, all present.
 
         Returns:
             Tensor: Features of shape (B, out_channels, H, W).
@@ -62,13 +67,18 @@ class SumFusion(Fusion):
         super().__init__(*args, **kwargs)
         self._require_equal_channels()
 
-    def forward(self, features: Dict[str, Tensor]) -> Tensor:
+    def forward(self,
+                features: Dict[str, Tensor],
+                present: Optional[Presence] = None) -> Tensor:
         return sum(features.values())
 
 
 @MODELS.register_module()
 class ConcatFusion(Fusion):
     """Concatenate the modalities' features and mix them by a 1x1 convolution.
+
+    The same as adding a projection of each, so the modalities may have
+    different numbers of channels.
 
     Args:
         norm_cfg (dict, optional): Normalisation after the convolution.
@@ -96,7 +106,9 @@ class ConcatFusion(Fusion):
             norm_cfg=norm_cfg,
             act_cfg=act_cfg)
 
-    def forward(self, features: Dict[str, Tensor]) -> Tensor:
+    def forward(self,
+                features: Dict[str, Tensor],
+                present: Optional[Presence] = None) -> Tensor:
         return self.conv(
             torch.cat([features[name] for name in self.order], dim=1))
 
@@ -126,5 +138,61 @@ class GatedFusion(Fusion):
             for name, channels in self.in_channels.items()
         })
 
-    def forward(self, features: Dict[str, Tensor]) -> Tensor:
+    def forward(self,
+                features: Dict[str, Tensor],
+                present: Optional[Presence] = None) -> Tensor:
         return sum(self.gates[name](f) * f for name, f in features.items())
+
+
+@MODELS.register_module()
+class MeanVarFusion(Fusion):
+    """Mean and variance over the modalities that are present, mixed by a 1x1
+    convolution.
+
+    In the manner of MMANet's and HeMIS's fusion: both statistics have the
+    same meaning whatever is missing, where a sum shrinks. The variance is
+    that of the population, so 0 where one modality is left.
+
+    Args:
+        norm_cfg (dict, optional): Normalisation after the convolution.
+            Defaults to None.
+        act_cfg (dict, optional): Activation. Defaults to None.
+
+    Examples:
+        .. code-block:: python
+
+            fusion=dict(type='mwam_mm.MeanVarFusion', norm_cfg=norm_cfg,
+                        act_cfg=dict(type='ReLU'))
+    """
+
+    def __init__(self,
+                 *args,
+                 norm_cfg: Optional[dict] = None,
+                 act_cfg: Optional[dict] = None,
+                 **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        channels = set(self.in_channels.values())
+        if len(channels) != 1:
+            raise ValueError(
+                'MeanVarFusion needs the same channels everywhere, but got '
+                f'{self.in_channels}: use mwam_mm.ConcatFusion')
+        self.conv = ConvModule(
+            2 * channels.pop(),
+            self.out_channels,
+            1,
+            norm_cfg=norm_cfg,
+            act_cfg=act_cfg)
+
+    def forward(self,
+                features: Dict[str, Tensor],
+                present: Optional[Presence] = None) -> Tensor:
+        x = torch.stack(list(features.values()))
+        if present is None:
+            mask = x.new_ones(*x.shape[:2], 1, 1, 1)
+        else:
+            mask = x.new_tensor([present[name] for name in features])
+            mask = mask[:, :, None, None, None]
+        count = mask.sum(0)
+        mean = (x * mask).sum(0) / count
+        var = ((x - mean).square() * mask).sum(0) / count
+        return self.conv(torch.cat([mean, var], dim=1))

@@ -1,16 +1,17 @@
 """The neck wrapper: fuse the modalities, weight the branches' gradients."""
 import logging
-from typing import Dict, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Union
 
 from mmengine.logging import print_log
-from mmengine.model import BaseModule
-from torch import Tensor, nn
+from mmengine.model import BaseModule, ModuleList
+from torch import Tensor
+from torch.nn.functional import interpolate
 
 from mwam_mm.layout import ModalityLayout
 from mwam_mm.mwam import MWAM, scale_gradient
 from mwam_mm.registry import MODELS
 
-from ..backbones import BranchOutputs
+from ..backbones import BranchOutputs, flatten_levels, map_levels
 
 
 @MODELS.register_module()
@@ -27,6 +28,14 @@ class MWAMNeck(BaseModule):
         modalities (Mapping): The layout, see :class:`ModalityLayout`.
         in_channels (Sequence[int] | Mapping[str, Sequence[int]]): Number of
             channels per level, one list for all modalities or one for each.
+        eval_levels (Sequence[int], optional): The levels that the branches
+            give in evaluation, for backbones that give fewer then (DDRNet,
+            PIDNet). Defaults to None, the same as in training.
+        strides (Sequence[int], optional): Stride of each fused level, for
+            branches whose strides differ: their features are resized to it
+            bilinearly. Said here rather than taken from the branches because
+            it must not depend on which modalities are present. Defaults to
+            None, no resizing.
         fusion (dict): Config of the fusion, built once per level with
             ``in_channels``. Defaults to ``dict(type='mwam_mm.SumFusion')``.
         neck (dict, optional): Config of the stock neck that takes the fused
@@ -55,6 +64,8 @@ class MWAMNeck(BaseModule):
                  modalities: Mapping,
                  in_channels: Union[Sequence[int], Mapping[str,
                                                            Sequence[int]]],
+                 eval_levels: Optional[Sequence[int]] = None,
+                 strides: Optional[Sequence[int]] = None,
                  fusion: Optional[dict] = None,
                  neck: Optional[dict] = None,
                  mwam: Optional[dict] = None,
@@ -75,8 +86,13 @@ class MWAMNeck(BaseModule):
             dict(zip(names, level))
             for level in zip(*(in_channels[name] for name in names))
         ]
+        self.eval_levels = eval_levels
+        if strides is not None and len(strides) != len(self.in_channels):
+            raise ValueError(f'MWAMNeck.strides {list(strides)} are not one '
+                             f'for each of {len(self.in_channels)} levels')
+        self.strides = strides
         fusion = fusion or dict(type='mwam_mm.SumFusion')
-        self.fusions = nn.ModuleList(
+        self.fusions = ModuleList(
             MODELS.build(dict(fusion, in_channels=channels))
             for channels in self.in_channels)
         self.neck = None if neck is None else MODELS.build(neck)
@@ -84,15 +100,16 @@ class MWAMNeck(BaseModule):
         self.mwam = None if mwam is None else MWAM(names, **mwam)
         self.has_hook = False
 
-    def forward(self, outputs: BranchOutputs) -> Tuple[Tensor, ...]:
+    def forward(self, outputs: BranchOutputs) -> Any:
         """Fuse.
 
         Args:
             outputs (BranchOutputs): What :class:`MultiModalBackbone` returns.
 
         Returns:
-            tuple[Tensor]: The wrapped neck's outputs, or the fused levels of
-            shape (B, out_channels, H_l, W_l).
+            Any: The wrapped neck's outputs, or the fused levels of shape
+            (B, out_channels, H_l, W_l), nested as the branches returned
+            theirs: mostly a tuple.
 
         Raises:
             TypeError: If the input is not from :class:`MultiModalBackbone`.
@@ -103,18 +120,33 @@ class MWAMNeck(BaseModule):
             raise TypeError('MWAMNeck takes the outputs of '
                             'mwam_mm.MultiModalBackbone, but got '
                             f'{type(outputs).__name__}')
-        features = outputs.features
-        self._check_features(features)
+        levels = range(len(self.fusions))
+        if self.eval_levels is not None and not self.training:
+            levels = self.eval_levels
+        features = {
+            name: None if f is None else flatten_levels(f)
+            for name, f in outputs.features.items()
+        }
+        if self.strides is not None:
+            features = {
+                name: f and self._resize(f, levels, outputs.inputs[name])
+                for name, f in features.items()
+            }
+        self._check_features(features, levels)
         if self.mwam is not None and self.training:
             self._check_hook()
             weights = self.mwam.update(outputs.inputs, outputs.present)
             features = {
-                name: f and tuple(scale_gradient(x, weight) for x in f)
+                name: f and [scale_gradient(x, weight) for x in f]
                 for (name, f), weight in zip(features.items(), weights)
             }
-        fused = tuple(
-            fusion(self._level(features, i))
-            for i, fusion in enumerate(self.fusions))
+        fused = iter([
+            self._fuse(level, self._level(features, i, level),
+                       outputs.present)
+            for i, level in enumerate(levels)
+        ])
+        like = next(f for f in outputs.features.values() if f is not None)
+        fused = map_levels(lambda _: next(fused), like)
         return fused if self.neck is None else self.neck(fused)
 
     def _check_hook(self) -> None:
@@ -127,24 +159,51 @@ class MWAMNeck(BaseModule):
                 logger='current',
                 level=logging.WARNING)
 
-    def _level(self, features: Dict[str, Optional[Tuple[Tensor, ...]]],
-               i: int) -> Dict[str, Tensor]:
-        """The features of level ``i``, zeros for wholly absent modalities."""
+    def _resize(self, features: List[Tensor], levels: Sequence[int],
+                image: Tensor) -> List[Tensor]:
+        """Bring the levels of one branch to their strides."""
+        resized = []
+        for x, level in zip(features, levels):
+            stride = self.strides[level]
+            size = tuple(-(-s // stride) for s in image.shape[2:])
+            if x.shape[2:] not in ((), size):  # () is a vector
+                x = interpolate(x, size, mode='bilinear', align_corners=False)
+            resized.append(x)
+        return resized
+
+    def _fuse(self, level: int, features: Dict[str, Tensor],
+              present: Dict[str, List[bool]]) -> Tensor:
+        fusion = self.fusions[level]
+        if next(iter(features.values())).ndim == 4:
+            return fusion(features, present)
+        # A vector per sample, such as a class token: a map of one pixel.
+        features = {name: f[:, :, None, None] for name, f in features.items()}
+        return fusion(features, present)[:, :, 0, 0]
+
+    def _level(self, features: Dict[str, Optional[List[Tensor]]], i: int,
+               level: int) -> Dict[str, Tensor]:
+        """The ``i``-th features, zeros for wholly absent modalities."""
         like = next(f[i] for f in features.values() if f is not None)
         return {
             name: like.new_zeros(
-                len(like), self.in_channels[i][name], *like.shape[2:])
+                len(like), self.in_channels[level][name], *like.shape[2:])
             if f is None else f[i]
             for name, f in features.items()
         }
 
-    def _check_features(
-            self, features: Dict[str, Optional[Tuple[Tensor, ...]]]) -> None:
+    def _check_features(self, features: Dict[str, Optional[List[Tensor]]],
+                        levels: Sequence[int]) -> None:
         sizes = {}
         for name, f in features.items():
             if f is None:
                 continue
-            expected = [channels[name] for channels in self.in_channels]
+            shapes = [tuple(x.shape) for x in f]
+            if any(len(shape) not in (2, 4) for shape in shapes):
+                raise ValueError(
+                    'MWAMNeck fuses maps of shape (B, C, H, W) and vectors of '
+                    f'shape (B, C), but the branch of modality "{name}" '
+                    f'gives {shapes}')
+            expected = [self.in_channels[level][name] for level in levels]
             actual = [x.size(1) for x in f]
             if actual != expected:
                 raise ValueError(
@@ -155,4 +214,5 @@ class MWAMNeck(BaseModule):
         if len(set(map(tuple, sizes.values()))) > 1:
             raise ValueError(
                 'MWAMNeck fuses features of the same size, but the branches '
-                f'give {sizes}: use branches of the same strides')
+                f'give {sizes}: use branches of the same strides, or say in '
+                'MWAMNeck.strides which ones to resize the levels to')
