@@ -57,12 +57,13 @@ def build_parser() -> argparse.ArgumentParser:
 
 def model_layout(cfg: Config) -> ModalityLayout:
     """The modalities of the config's model."""
-    preprocessor = cfg.model.get('data_preprocessor') or {}
-    if 'modalities' not in preprocessor:
-        raise ValueError('--missing and --combinations need a multimodal '
-                         'config, but this one has no '
-                         'model.data_preprocessor.modalities')
-    return ModalityLayout(preprocessor['modalities'])
+    # The builder mwam_mm.multimodal has them itself.
+    for part in (cfg.model, cfg.model.get('data_preprocessor') or {}):
+        if 'modalities' in part:
+            return ModalityLayout(part['modalities'])
+    raise ValueError('--missing and --combinations need a multimodal config, '
+                     'but this one has no '
+                     'model.data_preprocessor.modalities')
 
 
 def datasets_with_pipeline(dataset: ConfigDict) -> Iterator[ConfigDict]:

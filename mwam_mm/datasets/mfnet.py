@@ -6,38 +6,38 @@ from mwam_mm.registry import DATASETS
 
 from .benchmark import BenchmarkSegDataset
 
-__all__ = ['MFNetDataset', 'select_time']
+__all__ = ['MFNetDataset', 'select_subset']
 
 _SUFFIXES = dict(day='D', night='N')
 
 
-def select_time(data_list: List[dict], time: Optional[str]) -> List[dict]:
+def select_subset(data_list: List[dict], subset: Optional[str]) -> List[dict]:
     """Samples by the last letter of their names, D for day, N for night.
 
     Args:
         data_list (list[dict]): Data dicts with ``img_path``.
-        time (str, optional): 'day', 'night', or None for both.
+        subset (str, optional): 'day', 'night', or None for both.
 
     Returns:
         list[dict]: The selected data dicts.
 
     Raises:
-        ValueError: If ``time`` is unknown, or nothing is selected.
+        ValueError: If ``subset`` is unknown, or nothing is selected.
     """
-    if time is None:
+    if subset is None:
         return data_list
-    if time not in _SUFFIXES:
+    if subset not in _SUFFIXES:
         raise ValueError(
-            f"time must be None, 'day' or 'night', but got {time!r}")
+            f"subset must be None, 'day' or 'night', but got {subset!r}")
     selected = [
         info for info in data_list
-        if osp.splitext(info['img_path'])[0].endswith(_SUFFIXES[time])
+        if osp.splitext(info['img_path'])[0].endswith(_SUFFIXES[subset])
     ]
     if not selected:
         raise ValueError(
-            f'time={time!r} selects none of {len(data_list)} samples: no '
-            f'name ends in {_SUFFIXES[time]!r} as in '
-            f"'00001{_SUFFIXES[time]}.png'")
+            f'subset={subset!r} selects none of {len(data_list)} samples: no '
+            f'name ends in {_SUFFIXES[subset]!r} as in '
+            f"'00001{_SUFFIXES[subset]}.png'")
     return selected
 
 
@@ -69,7 +69,7 @@ class MFNetDataset(BenchmarkSegDataset):
     Args:
         data_root (str): Folder with images, labels and the lists.
         split (str): 'train', 'val' or 'test'. Defaults to 'train'.
-        time (str, optional): 'day' or 'night' for the part of the split that
+        subset (str, optional): 'day' or 'night' for the part of the split that
             was taken then. Defaults to None, which takes all.
         **kwargs: Other arguments of :class:`MultiModalSegDataset`, apart
             from those that say where files are.
@@ -102,14 +102,14 @@ class MFNetDataset(BenchmarkSegDataset):
     def __init__(self,
                  data_root: str,
                  split: str = 'train',
-                 time: Optional[str] = None,
+                 subset: Optional[str] = None,
                  **kwargs) -> None:
-        self.time = time
+        self.subset = subset
         super().__init__(data_root, split, ann_file=f'{split}.txt', **kwargs)
 
     def select(self, data_list: List[dict]) -> List[dict]:
         """Drop the mirrored copies and choose by time of day."""
-        return select_time([
+        return select_subset([
             info for info in data_list
             if not info['img_path'].endswith(f'_flip{self.img_suffix}')
-        ], self.time)
+        ], self.subset)

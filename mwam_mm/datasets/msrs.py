@@ -4,7 +4,7 @@ from typing import List, Optional
 from mwam_mm.registry import DATASETS
 
 from .benchmark import BenchmarkSegDataset
-from .mfnet import MFNetDataset, select_time
+from .mfnet import MFNetDataset, select_subset
 
 __all__ = ['MSRSDataset']
 
@@ -30,7 +30,7 @@ class MSRSDataset(BenchmarkSegDataset):
     Args:
         data_root (str): Folder with train and test.
         split (str): 'train' or 'test'. Defaults to 'train'.
-        time (str, optional): 'day' or 'night' for the part of the split that
+        subset (str, optional): 'day' or 'night' for the part of the split that
             was taken then. Defaults to None, which takes all.
         **kwargs: Other arguments of :class:`MultiModalSegDataset`, apart
             from those that say where files are.
@@ -58,11 +58,11 @@ class MSRSDataset(BenchmarkSegDataset):
     def __init__(self,
                  data_root: str,
                  split: str = 'train',
-                 time: Optional[str] = None,
+                 subset: Optional[str] = None,
                  **kwargs) -> None:
-        self.time = time
+        self.subset = subset
         super().__init__(data_root, split, **kwargs)
 
     def select(self, data_list: List[dict]) -> List[dict]:
         """Choose by time of day."""
-        return select_time(data_list, self.time)
+        return select_subset(data_list, self.subset)

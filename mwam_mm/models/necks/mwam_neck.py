@@ -36,8 +36,10 @@ class MWAMNeck(BaseModule):
             bilinearly. Said here rather than taken from the branches because
             it must not depend on which modalities are present. Defaults to
             None, no resizing.
-        fusion (dict): Config of the fusion, built once per level with
-            ``in_channels``. Defaults to ``dict(type='mwam_mm.SumFusion')``.
+        fusion (dict, optional): Config of the fusion, built once per level
+            with ``in_channels``. Defaults to None, which is
+            :class:`SumFusion`, and :class:`ConcatFusion` at levels where the
+            modalities' channels differ.
         neck (dict, optional): Config of the stock neck that takes the fused
             levels. Defaults to None, which returns them.
         mwam (dict, optional): Arguments of :class:`mwam_mm.mwam.MWAM`; an
@@ -91,9 +93,10 @@ class MWAMNeck(BaseModule):
             raise ValueError(f'MWAMNeck.strides {list(strides)} are not one '
                              f'for each of {len(self.in_channels)} levels')
         self.strides = strides
-        fusion = fusion or dict(type='mwam_mm.SumFusion')
         self.fusions = ModuleList(
-            MODELS.build(dict(fusion, in_channels=channels))
+            MODELS.build(
+                dict(fusion or _default_fusion(channels),
+                     in_channels=channels))
             for channels in self.in_channels)
         self.neck = None if neck is None else MODELS.build(neck)
         # A plain object: the model's state_dict is the same without it.
@@ -216,3 +219,8 @@ class MWAMNeck(BaseModule):
                 'MWAMNeck fuses features of the same size, but the branches '
                 f'give {sizes}: use branches of the same strides, or say in '
                 'MWAMNeck.strides which ones to resize the levels to')
+
+
+def _default_fusion(channels: Mapping[str, int]) -> dict:
+    equal = len(set(channels.values())) == 1
+    return dict(type=f'mwam_mm.{"Sum" if equal else "Concat"}Fusion')

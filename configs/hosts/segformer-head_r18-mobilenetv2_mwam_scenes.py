@@ -1,0 +1,3 @@
+_base_ = './segformer-head_r18-mobilenetv2_scenes.py'
+model = dict(neck=dict(mwam=dict()))
+custom_hooks = [dict(type='mwam_mm.MWAMHook')]

@@ -1,0 +1,96 @@
+"""What the dataset converters share."""
+import importlib
+import os
+import os.path as osp
+import shutil
+import uuid
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Iterator
+
+import mmcv
+import numpy as np
+
+__all__ = ['new_tree', 'open_matlab73', 'require', 'write_image']
+
+
+@contextmanager
+def new_tree(path: str) -> Iterator[str]:
+    """Make a folder that appears at ``path`` only when it is complete.
+
+    Args:
+        path (str): The folder to make. It must not exist or be empty.
+
+    Yields:
+        str: The folder beside it to write into.
+
+    Raises:
+        FileExistsError: If there is something at ``path``.
+    """
+    root = osp.realpath(path)
+    if osp.exists(root) and not (osp.isdir(root) and not os.listdir(root)):
+        raise FileExistsError(f'{path!r} exists: delete it, or convert into '
+                              'another folder')
+    partial = f'{root}.{uuid.uuid4().hex[:8]}.partial'
+    try:
+        os.makedirs(partial)
+        yield partial
+        os.replace(partial, root)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def write_image(path: str, image: np.ndarray) -> None:
+    """Write an image, with its folder where that is missing.
+
+    Args:
+        path (str): The file; its suffix says the format.
+        image (np.ndarray): Of shape (H, W), or (H, W, 3) as B, G, R; uint8 or
+            uint16.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    if not mmcv.imwrite(image, path):
+        raise OSError(f'cannot write {path!r}')
+
+
+def require(module: str) -> ModuleType:
+    """Import a module that only converters need.
+
+    Raises:
+        ModuleNotFoundError: With the command that installs it.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        package = module.split('.')[0]
+        raise ModuleNotFoundError(
+            f'this converter reads MATLAB files with {package}: pip install '
+            f'{package}') from error
+
+
+def open_matlab73(path: str):
+    """Open a MATLAB file of version 7.3, which is an HDF5 file.
+
+    MATLAB stores arrays by column and HDF5 by row: all axes come in reverse.
+
+    Args:
+        path (str): The file.
+
+    Returns:
+        h5py.File: The open file.
+
+    Raises:
+        FileNotFoundError: If there is no file.
+        ModuleNotFoundError: If h5py is not installed.
+        ValueError: If it is not a MATLAB file of version 7.3.
+    """
+    h5py = require('h5py')
+    if not osp.isfile(path):
+        raise FileNotFoundError(f'{path!r} is missing')
+    try:
+        return h5py.File(path, 'r')
+    except OSError as error:
+        raise ValueError(f'{path!r} is not a MATLAB 7.3 file, or is damaged: '
+                         f'{error}. Download it again') from error

@@ -1,0 +1,289 @@
+"""Statistics of a dataset's files, and what is wrong with them."""
+from collections import Counter
+from typing import Dict, Iterable, Iterator, List, Mapping, Optional, Tuple
+
+import mmcv
+import mmengine.fileio as fileio
+import numpy as np
+from mmcv.transforms import LoadAnnotations
+
+from mwam_mm.layout import Modality, ModalityLayout
+from mwam_mm.registry import DATASETS, TRANSFORMS
+
+from .transforms import LoadModalities
+
+__all__ = ['DatasetInspection', 'ModalityStatistics', 'inspect_dataset']
+
+
+class ModalityStatistics:
+    """Running statistics of the files of one modality.
+
+    Args:
+        modality (Modality): The modality.
+
+    Attributes:
+        modality (Modality): The modality.
+        dtypes (Counter): Data type of the file to number of files.
+        pixels (int): Values seen, valid or not.
+        invalid (int): Those that mean "no measurement".
+    """
+
+    def __init__(self, modality: Modality) -> None:
+        self.modality = modality
+        self.dtypes: Counter = Counter()
+        self.pixels = 0
+        self.invalid = 0
+        self._count = np.zeros(modality.channels)
+        self._mean = np.zeros(modality.channels)
+        self._squares = np.zeros(modality.channels)
+        self._min = np.full(modality.channels, np.inf)
+        self._max = np.full(modality.channels, -np.inf)
+
+    def update(self, planes: List[np.ndarray]) -> None:
+        """Take in one file.
+
+        Args:
+            planes (list[np.ndarray]): The modality's channels as they are in
+                the file, each of shape (H, W).
+        """
+        modality = self.modality
+        self.dtypes[str(planes[0].dtype)] += 1
+        if modality.bgr_to_rgb:
+            planes = planes[::-1]
+        for i, plane in enumerate(planes):
+            valid = self._valid_values(plane)
+            self.pixels += plane.size
+            self.invalid += plane.size - valid.size
+            if not valid.size:
+                continue
+            values = valid.astype(np.float64) * modality.scale
+            mean = values.mean()
+            values -= mean
+            # Chan's update: sums of squares lose all digits where the mean
+            # is far from 0.
+            total = self._count[i] + valid.size
+            delta = mean - self._mean[i]
+            self._squares[i] += values @ values + (
+                delta**2 * self._count[i] * valid.size / total)
+            self._mean[i] += delta * valid.size / total
+            self._count[i] = total
+            for value in (valid.min(), valid.max()):
+                value = float(value) * modality.scale
+                self._min[i] = min(self._min[i], value)
+                self._max[i] = max(self._max[i], value)
+
+    def _valid_values(self, plane: np.ndarray) -> np.ndarray:
+        """The values of a channel that are measurements, (N, )."""
+        if not self.modality.invalid_value:
+            return plane.ravel()
+        invalid = np.zeros(plane.shape, bool)
+        for value in self.modality.invalid_value:
+            invalid |= np.isnan(plane) if np.isnan(value) else plane == value
+        return plane[~invalid]
+
+    @property
+    def mean(self) -> Tuple[float, ...]:
+        """tuple[float]: Mean per channel over the valid pixels, after
+        ``scale``; R, G, B where ``bgr_to_rgb`` is set. NaN without any."""
+        return self._where_seen(self._mean)
+
+    @property
+    def std(self) -> Tuple[float, ...]:
+        """tuple[float]: Standard deviation, likewise."""
+        return self._where_seen(
+            np.sqrt(self._squares / np.maximum(self._count, 1)))
+
+    @property
+    def range(self) -> Tuple[float, float]:
+        """tuple[float]: Smallest and largest valid value, after ``scale``."""
+        return float(self._min.min()), float(self._max.max())
+
+    @property
+    def invalid_share(self) -> float:
+        """float: Share of values that mean "no measurement"."""
+        return self.invalid / max(self.pixels, 1)
+
+    def _where_seen(self, values: np.ndarray) -> Tuple[float, ...]:
+        return tuple(np.where(self._count > 0, values, np.nan).tolist())
+
+
+class _RecordingLoader(LoadModalities):
+    """Keep the channels as they are in the files."""
+
+    def transform(self, results: dict) -> dict:
+        self.planes: Dict[str, List[np.ndarray]] = {}
+        return super().transform(results)
+
+    def _select(self, image, path, modality):
+        planes = super()._select(image, path, modality)
+        self.planes[modality.name] = planes
+        return planes
+
+
+class DatasetInspection:
+    """What was found in the files of one split.
+
+    Args:
+        layout (ModalityLayout): The modalities in use.
+        classes (Sequence[str], optional): Names of the classes.
+
+    Attributes:
+        samples (int): Number of samples.
+        files (dict[str, set[str]]): Path key to the files that were read.
+        sizes (Counter): (height, width) to number of samples.
+        modalities (dict[str, ModalityStatistics]): By name.
+        labels (np.ndarray): Number of pixels of each label value, (256, ).
+        problems (list[str]): One message for each bad sample, which names
+            the file; in the order of the samples.
+    """
+
+    def __init__(self, layout: ModalityLayout,
+                 classes: Optional[Tuple[str, ...]]) -> None:
+        self.classes = classes
+        self.samples = 0
+        self.files: Dict[str, set] = {}
+        self.sizes: Counter = Counter()
+        self.modalities = {
+            name: ModalityStatistics(modality)
+            for name, modality in layout.items()
+        }
+        self.labels = np.zeros(256, np.int64)
+        self.problems: List[str] = []
+
+    def class_shares(self) -> Dict[str, float]:
+        """Share of each class among the labelled pixels."""
+        counts = self.labels[:len(self.classes or ())]
+        return dict(zip(self.classes or (),
+                        (counts / max(counts.sum(), 1)).tolist()))
+
+
+def _find(transforms: Iterable[Mapping], base: type) -> Iterator[Mapping]:
+    """Configs of the transforms of a class, in nested containers too."""
+    for transform in transforms:
+        if isinstance(transform, (list, tuple)):
+            yield from _find(transform, base)
+            continue
+        cls = transform['type']
+        if isinstance(cls, str):
+            cls = TRANSFORMS.get(cls)
+        if isinstance(cls, type) and issubclass(cls, base):
+            yield transform
+        elif isinstance(transform.get('transforms'), (list, tuple)):
+            yield from _find(transform['transforms'], base)
+
+
+def _leaves(dataset: Mapping) -> Iterator[Mapping]:
+    """The datasets inside wrappers such as ``ConcatDataset``."""
+    inner = dataset.get('datasets', dataset.get('dataset'))
+    if inner is None:
+        yield dataset
+    else:
+        for item in inner if isinstance(inner, (list, tuple)) else [inner]:
+            yield from _leaves(item)
+
+
+def _load_label(loader: LoadAnnotations, info: dict, classes, ignore_index):
+    """Read a label map and check its values."""
+    path = info['seg_map_path']
+    where = f"results['seg_map_path'] = {path!r}"
+    try:
+        content = fileio.get(path, backend_args=loader.backend_args)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f'{where} does not exist') from error
+    try:
+        raw = mmcv.imfrombytes(
+            content, flag='unchanged', backend=loader.imdecode_backend)
+        label = loader(dict(info))['gt_seg_map']
+    except Exception as error:
+        reason = str(error)
+        raise ValueError(reason if path in reason else
+                         f'{where} cannot be read: {reason}') from error
+    if label.ndim != 2:
+        raise ValueError(
+            f'{where} has shape {label.shape}: it is a colour image, not '
+            'class ids. Convert it, or load it with '
+            'mwam_mm.LoadPaletteAnnotations')
+    # The stock transform casts to uint8, where 256 becomes 0.
+    if raw.ndim == 2 and raw.max() > 255:
+        raise ValueError(f'{where} has data type {raw.dtype} and label '
+                         f'{raw.max()}: labels are up to 255')
+    if classes is not None:
+        values, counts = np.unique(label, return_counts=True)
+        wrong = (values >= len(classes)) & (values != ignore_index)
+        if wrong.any():
+            value, count = values[wrong][0], counts[wrong][0]
+            raised = ' after reduce_zero_label' if info.get(
+                'reduce_zero_label') else ''
+            raise ValueError(
+                f'{where} has label {value}{raised} ({count} pixels), which '
+                f'is none of the {len(classes)} classes and not '
+                f'ignore_index={ignore_index}')
+    return label
+
+
+def inspect_dataset(cfg: Mapping) -> Iterator[DatasetInspection]:
+    """Read all files of a split as its pipeline would.
+
+    Args:
+        cfg (Mapping): Config of the dataset, whose pipeline has a
+            :class:`LoadModalities` and, for segmentation, a transform that
+            loads annotations. Wrappers of datasets are looked into.
+
+    Yields:
+        DatasetInspection: The same object after every sample, at first
+        before any. Label maps are checked where the samples have a
+        ``seg_map_path``.
+
+    Raises:
+        ValueError: If the pipeline has no :class:`LoadModalities`.
+    """
+    result = None
+    for leaf in _leaves(cfg):
+        pipeline = leaf.get('pipeline') or cfg.get('pipeline') or []
+        loaders = list(_find(pipeline, LoadModalities))
+        if not loaders:
+            raise ValueError(
+                f'the pipeline of {leaf["type"]} has no '
+                'mwam_mm.LoadModalities: there are no modalities to check')
+        loader = _RecordingLoader(
+            **{k: v
+               for k, v in loaders[0].items() if k != 'type'})
+        label_loaders = [
+            TRANSFORMS.build(t) for t in _find(pipeline, LoadAnnotations)
+        ]
+        dataset = DATASETS.build({**leaf, 'pipeline': []})
+        classes = dataset.metainfo.get('classes')
+        if result is None:
+            result = DatasetInspection(loader.layout, classes)
+        result.samples += len(dataset)
+        yield result
+        for i in range(len(dataset)):
+            info = dataset.get_data_info(i)
+            try:
+                image = loader(dict(info))
+                label = None
+                if label_loaders and info.get('seg_map_path'):
+                    label = _load_label(label_loaders[0], info, classes,
+                                        getattr(dataset, 'ignore_index', 255))
+                    if label.shape != image['img_shape']:
+                        raise ValueError(
+                            f"results['seg_map_path'] = "
+                            f'{info["seg_map_path"]!r} has (height, width) '
+                            f'{label.shape}, but {info["img_path"]!r} has '
+                            f'{image["img_shape"]}')
+            except (KeyError, OSError, ValueError) as error:
+                # str() of a KeyError puts its message in quotes.
+                result.problems.append(error.args[0] if isinstance(
+                    error, KeyError) else str(error))
+                yield result
+                continue
+            result.sizes[image['img_shape']] += 1
+            for name, planes in loader.planes.items():
+                result.modalities[name].update(planes)
+                key = loader.layout[name].path_key
+                result.files.setdefault(key, set()).add(info[key])
+            if label is not None:
+                result.labels += np.bincount(label.ravel(), minlength=256)
+                result.files.setdefault('seg_map_path', set()).add(
+                    info['seg_map_path'])
+            yield result

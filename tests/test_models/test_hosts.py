@@ -1,0 +1,105 @@
+"""Every host trains, plain and with MWAM, and K scales its branches only."""
+import copy
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+HOSTS = Path(__file__).resolve().parents[2] / 'configs/hosts'
+NAMES = sorted(
+    path.name[:-len('_mwam_scenes.py')]
+    for path in HOSTS.glob('*_mwam_scenes.py'))
+SCENES = dict(height=64, width=96, splits=dict(train=4, val=2))
+
+
+@pytest.fixture(scope='module')
+def scenes(tmp_path_factory):
+    return tmp_path_factory.mktemp('hosts') / 'scenes'
+
+
+@pytest.fixture(autouse=True)
+def plain_dumps(monkeypatch):
+    """Laying out the dumped configs would take half the time of the runs."""
+    monkeypatch.setattr('yapf.yapflib.yapf_api.FormatCode',
+                        lambda text, **kwargs: (text, False))
+
+
+def shrink(name, scenes, work_dir, val=False):
+    """A host's config for one step of plain SGD on four small scenes."""
+    cfg = Config.fromfile(HOSTS / name)
+    cfg.work_dir = str(work_dir)
+    cfg.train_dataloader.batch_size = 4
+    for loader in (cfg.train_dataloader, cfg.val_dataloader):
+        loader.update(num_workers=0, persistent_workers=False)
+        loader.dataset.update(data_root=str(scenes), scene_cfg=SCENES)
+    cfg.train_cfg.update(max_iters=1, val_interval=1)
+    cfg.optim_wrapper = dict(optimizer=dict(type='SGD', lr=1.))
+    cfg.param_scheduler = []
+    cfg.default_hooks = dict(logger=dict(type='LoggerHook', interval=1))
+    cfg.visualizer.vis_backends = [dict(type='LocalVisBackend')]
+    cfg.test_dataloader = cfg.test_cfg = cfg.test_evaluator = None
+    if not val:
+        cfg.val_dataloader = cfg.val_cfg = cfg.val_evaluator = None
+    cfg.log_level = 'WARNING'
+    cfg.experiment_name = work_dir.name
+    return cfg
+
+
+def step(cfg):
+    """Each parameter's change by the step, and the Runner."""
+    runner = Runner.from_cfg(cfg)
+    runner.model.init_weights()  # which train() then does not repeat
+    before = copy.deepcopy(runner.model.state_dict())
+    runner.train()
+    after = runner.model.state_dict()
+    return {
+        name: after[name].double() - before[name].double()
+        for name, _ in runner.model.named_parameters()
+    }, runner
+
+
+def test_the_hosts_are_those_promised():
+    models = [
+        Config.fromfile(HOSTS / f'{name}_scenes.py').model for name in NAMES
+    ]
+    assert {m.backbone.type for m in models} == {
+        'mwam_mm.MultiModalBackbone', 'mwam_mm.ESANetBackbone'}
+    assert {m.backbone.branch.type for m in models} == {
+        'ResNet', 'ResNetV1c', 'MixVisionTransformer', 'SwinTransformer',
+        'VisionTransformer'}
+    assert {m.decode_head.type for m in models} == {
+        'FCNHead', 'DepthwiseSeparableASPPHead', 'UPerHead', 'SegformerHead'}
+    assert 'MobileNetV2' in {
+        cfg.type for m in models
+        for cfg in m.backbone.get('branches', {}).values()}
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_host_trains_and_k_scales_the_branches_only(name, scenes, tmp_path):
+    plain, _ = step(
+        shrink(f'{name}_scenes.py', scenes, tmp_path / 'plain'))
+    weighted, runner = step(
+        shrink(f'{name}_mwam_scenes.py', scenes, tmp_path / 'mwam', val=True))
+    hook, = (h for h in runner.hooks if type(h).__name__ == 'MWAMHook')
+    k = dict(zip(hook.mwam.modalities, hook.mwam.weights.tolist()))
+    assert abs(k['rgb'] - k['depth']) > 0.1
+    scaled = dict(rgb=0, depth=0)
+    others = 0
+    for parameter, delta in plain.items():
+        path = parameter.split('.')
+        if path[:2] == ['backbone', 'branches']:
+            torch.testing.assert_close(
+                weighted[parameter], k[path[2]] * delta, rtol=1e-3, atol=1e-6,
+                msg=lambda m: f'{parameter}: {m}')
+            scaled[path[2]] += bool((delta.abs() > 1e-4).any())
+        else:
+            assert torch.equal(weighted[parameter], delta), parameter
+            others += bool((delta != 0).any())
+    assert min(scaled.values()) > 10 and others > 5
+    with open(tmp_path / 'mwam/missing_modality.json') as f:
+        report = json.load(f)
+    assert list(report['combinations']) == ['rgb+depth', 'rgb', 'depth']
+    assert all(c['samples'] == 2 for c in report['combinations'].values())

@@ -1,0 +1,83 @@
+"""Tests of tools/analysis_tools/check_dataset.py."""
+import re
+import sys
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.benchmarks import REPO, write_fmb
+
+CONFIG = str(REPO / 'configs/fmb/two-stream-r50_md_fmb.py')
+
+
+@pytest.fixture
+def root(tmp_path):
+    return write_fmb(tmp_path / 'fmb')
+
+
+@pytest.fixture
+def options(root):
+    return [
+        CONFIG, '--cfg-options', *(f'{split}_dataloader.dataset.data_root='
+                                   f'{root}'
+                                   for split in ('train', 'val', 'test'))
+    ]
+
+
+@pytest.fixture
+def check(load_tool, monkeypatch, capsys):
+
+    def run(*argv):
+        monkeypatch.setattr(sys, 'argv', ['check_dataset.py', *argv])
+        load_tool('analysis_tools/check_dataset').main()
+        return capsys.readouterr().out
+
+    return run
+
+
+def test_report(check, options, root):
+    out = check(*options)
+    assert 'train: 3 samples, 0 of them bad' in out
+    assert 'thermal_path: 3 files' in out
+    assert '40 x 56 (3)' in out
+    # val and test are one dataset, which is read once
+    assert 'val: 2 samples' in out and 'test: ' not in out
+    thermal = np.stack([
+        cv2.imread(str(path), -1)
+        for path in (root / 'train/Infrared').iterdir()
+    ]).astype(float)
+    printed = re.search(r'thermal=dict\(mean=(\S+), std=(\S+)\)', out)
+    assert float(printed[1]) == pytest.approx(thermal.mean(), rel=1e-3)
+    assert float(printed[2]) == pytest.approx(thermal.std(), rel=1e-3)
+    assert '127.5 / 127.5' in out  # what the config has does not fit
+    assert 'No problem found' in out
+
+
+def test_one_split(check, options):
+    out = check(*options, '--split', 'test')
+    assert 'test: 2 samples' in out and 'train: ' not in out
+
+
+def test_unused_files_are_noted(check, options, root):
+    thermal = cv2.imread(str(root / 'train/Infrared/00001.png'), -1)
+    cv2.imwrite(str(root / 'train/Infrared/00009.png'), thermal)
+    out = check(*options).replace('\n', '')
+    assert '1 files beside those of thermal_path' in out
+    assert '00009.png' in out
+
+
+def test_the_first_bad_file_is_named(exit_of_tool, options, root):
+    path = root / 'train/Infrared/00003.png'
+    path.write_bytes(path.read_bytes()[:50])
+    (root / 'train/Infrared/00004.png').unlink()
+    code, said = exit_of_tool('analysis_tools/check_dataset', *options)
+    assert code == 1 and '2 bad samples' in said
+    first = said.splitlines()[-2]
+    assert first.startswith('  train: ') and str(path) in first
+
+
+def test_a_wrong_tree_is_named(exit_of_tool, options, root):
+    (root / 'train/Visible').rename(root / 'train/visible')
+    code, said = exit_of_tool('analysis_tools/check_dataset', *options)
+    assert code == 1 and str(root / 'train/Visible') in said

@@ -1,0 +1,252 @@
+"""Tests of tools/misc/to_multimodal.py."""
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+from mmengine.registry import MODELS, init_default_scope
+
+REPO = Path(__file__).resolve().parents[2]
+TOOL = 'misc/to_multimodal'
+FCN = 'mmseg::fcn/fcn_r18-d8_4xb2-80k_cityscapes-769x769.py'
+BEIT = 'mmseg::beit/beit-base_upernet_8xb2-160k_ade20k-640x640.py'
+AMP = 'mmseg::fcn/fcn_r101-d8_4xb2-amp-80k_cityscapes-512x1024.py'
+SMALL = 'mmseg::bisenetv2/bisenetv2_fcn_4xb4-160k_cityscapes-1024x1024.py'
+
+
+@pytest.fixture
+def tool(load_tool):
+    return load_tool(TOOL)
+
+
+@pytest.fixture
+def compose(tool, tmp_path):
+    """Text of the config for some flags, and the config itself."""
+
+    def run(name, *flags, modalities=('rgb:3', 'depth:1')):
+        args = tool.build_parser().parse_args(
+            [name, '--modalities', *modalities, *flags, '-o', 'unused'])
+        path = tool.find_base(name)
+        text = tool.compose(path, tool.load_config(path),
+                            tool.load_config(args.dataset), args.modalities,
+                            64 if args.smoke else None)
+        out = tmp_path / 'out.py'
+        out.write_text(text)
+        return text, Config.fromfile(out)
+
+    return run
+
+
+def test_base_modalities_dataset(compose):
+    text, cfg = compose(FCN)
+    lines = text.splitlines()
+    assert lines[0].startswith('# fcn_r18-d8_4xb2-80k_cityscapes-769x769')
+    assert len(lines) - 1 <= 15
+    assert max(map(len, lines[2:])) <= 79
+    stock = Config.fromfile(cfg.model.base and lines[1].split("'")[1])
+    # The base's model, schedule and augmentation are referred to.
+    assert cfg.model.base == stock.model
+    for key in ('optim_wrapper', 'param_scheduler', 'train_cfg',
+                'default_hooks', 'val_evaluator', 'test_evaluator'):
+        assert cfg[key] == stock[key]
+    assert list(cfg.modalities) == ['rgb', 'depth']
+    assert cfg.modalities.depth.scale == 0.001
+    assert cfg.custom_hooks == [dict(type='mwam_mm.MWAMHook')]
+    loaders = cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader
+    for loader, split, pipeline in zip(
+            loaders, ('train', 'val', 'val'),
+            (stock.train_pipeline, stock.test_pipeline, stock.test_pipeline)):
+        assert loader.dataset.type == 'mwam_mm.SceneDataset'
+        assert loader.dataset.split == split
+        step, = loader.dataset.pipeline
+        assert step.type == 'mwam_mm.multimodal'
+        assert step.transforms == pipeline
+        assert loader.batch_size in (1, 2)
+    init_default_scope('mmseg')
+    model = MODELS.build(cfg.model)
+    assert model.decode_head.num_classes == 8
+    assert model.auxiliary_head.num_classes == 8
+    assert model.neck.mwam is not None
+
+
+def test_three_modalities_in_any_order(compose):
+    _, cfg = compose(FCN, modalities=('thermal:1', 'rgb:3', 'depth:1'))
+    assert list(cfg.modalities) == ['thermal', 'rgb', 'depth']
+
+
+def test_own_dataset(compose):
+    """Labels and classes are the dataset's, augmentation is the base's."""
+    potholes = str(REPO / 'configs/_base_/datasets/potholes.py')
+    _, cfg = compose(FCN, '--dataset', potholes)
+    stock = Config.fromfile(potholes)
+    dataset = cfg.train_dataloader.dataset
+    step, = dataset.pop('pipeline')
+    assert step.annotations == stock.train_pipeline[1]
+    assert step.transforms == cfg.train_pipeline
+    assert dict(dataset, pipeline=stock.train_pipeline) == \
+        stock.train_dataloader.dataset
+    assert cfg.model.num_classes == 2
+    assert cfg.modalities == stock.modalities
+
+
+def test_smoke(compose):
+    _, cfg = compose(BEIT, '--smoke')
+    assert cfg.train_cfg == dict(
+        type='IterBasedTrainLoop', max_iters=1, val_interval=1)
+    assert cfg.param_scheduler == []
+    assert cfg.default_hooks.checkpoint is None
+    # The pretrained file is not at hand.
+    assert cfg.model.override == {
+        'pretrained': None,
+        'backbone.img_size': (64, 64),
+        'data_preprocessor.size': (64, 64)
+    }
+    transforms = cfg.train_dataloader.dataset.pipeline[0].transforms
+    assert [t.get('scale', t.get('crop_size')) for t in transforms[2:4]
+            ] == [(64, 64)] * 2
+    assert transforms[5].type == 'PhotoMetricDistortion'
+    assert cfg.train_dataloader.num_workers == 0
+    assert cfg.train_dataloader.batch_size == 2
+
+
+def test_rules_for_the_backbones_parameters_follow_it(compose):
+    _, cfg = compose(BEIT)
+    assert cfg.optim_wrapper.constructor == \
+        'mwam_mm.MultiModalOptimWrapperConstructor'
+    assert cfg.optim_wrapper.paramwise_cfg == dict(
+        constructor='LayerDecayOptimizerConstructor',
+        num_layers=12,
+        layer_decay_rate=0.9)
+
+
+def test_smoke_needs_no_gpu(compose):
+    assert compose(AMP)[1].optim_wrapper.type == 'AmpOptimWrapper'
+    wrapper = compose(AMP, '--smoke')[1].optim_wrapper
+    assert wrapper.type == 'OptimWrapper' and 'loss_scale' not in wrapper
+    assert wrapper.optimizer.type == 'SGD'
+
+
+@pytest.mark.parametrize('sizes, expected', [
+    (dict(scale=(2048, 512), keep_ratio=True),
+     dict(scale=(64, 64), keep_ratio=True)),
+    (dict(scales=[320, 640], max_size=2560), dict(scales=[64], max_size=64)),
+    (dict(scales=[(1, 2), (3, 4)]), dict(scales=[(64, 64)])),
+    (dict(transforms=[[dict(size=[8, 9])]]),
+     dict(transforms=[[dict(size=[64, 64])]])),
+    (dict(scale_factor=0.5, size_divisor=32),
+     dict(scale_factor=0.5, size_divisor=32)),
+])
+def test_shrink(tool, sizes, expected):
+    assert tool.shrink(sizes, 64) == expected
+
+
+@pytest.mark.parametrize('value', [
+    dict(a=1, b=[1., 'x y, z'], c=(1, ), d=(), e=None),
+    {'a.b': (1, 2), 'c': dict()},
+])
+def test_code(tool, value):
+    text = tool.format_code(f'v = {tool.to_code(value)}')
+    scope = {}
+    exec(text, scope)
+    assert scope['v'] == value
+
+
+def test_lines_break_at_commas(tool):
+    value = {f'key_{i}': ['a b c, d'] * 3 for i in range(9)}
+    text = tool.format_code(f'value = {tool.to_code(value)}')
+    assert text.count('\n') > 3
+    assert max(map(len, text.splitlines())) <= 79
+    scope = {}
+    exec(text, scope)
+    assert scope['value'] == value
+
+
+@pytest.mark.parametrize('base, modalities, message', [
+    ('nowhere.py', 'rgb:3', 'nowhere.py does not exist'),
+    ('mmseg::fcn/fcn_r18.py', 'rgb:3', "not in the zoo.*'fcn/fcn_r"),
+    ('nopackage::a.py', 'rgb:3', 'cannot import nopackage'),
+    ('mmseg::san/san-vit-b16_voc12aug-640x640.py', 'rgb:3', 'CLIP'),
+    ('mmseg::vpd/vpd_sd_4xb8-25k_nyu-512x512.py', 'rgb:3', 'text'),
+    ('mmseg::swin/swin-tiny-patch4-window7_upernet_1xb8-20k_levir-256x256.py',
+     'rgb:3', 'ConcatCDInput.*change detection'),
+    (FCN, 'radar:1', "radar:1.*'rgb', 'depth', 'thermal'"),
+    (FCN, 'depth:3', 'depth:3.*1 channel'),
+    (FCN, 'rgb', 'rgb:.*3 channel'),
+])
+def test_errors_are_short(exit_of_tool, tmp_path, base, modalities, message):
+    out = tmp_path / 'out.py'
+    code, said = exit_of_tool(TOOL, base, '--modalities', modalities, '-o',
+                              str(out))
+    assert code == 2
+    assert re.search(message, said.splitlines()[-1])
+    assert not list(tmp_path.iterdir())
+
+
+def test_missing_package_is_named(exit_of_tool, tmp_path):
+    if importlib.util.find_spec('mmpretrain'):
+        pytest.skip('mmpretrain is installed')
+    _, said = exit_of_tool(
+        TOOL, 'mmseg::convnext/convnext-tiny_upernet_8xb2-amp-160k_ade20k-'
+        '512x512.py', '--modalities', 'rgb:3', '-o', str(tmp_path / 'out.py'))
+    assert 'mmpretrain' in said and 'not installed' in said
+
+
+def test_a_model_that_cannot_be_built_is_not_written(exit_of_tool, tmp_path,
+                                                     write_config):
+    base = write_config(f"""
+_base_ = '{Path(sys.modules['mmseg'].__file__).parent}/.mim/configs/fcn/\
+fcn_r18-d8_4xb2-80k_cityscapes-769x769.py'
+model = dict(backbone=dict(dilations=(1, 1, 0, 1)))
+""")
+    folder = tmp_path / 'folder'
+    code, said = exit_of_tool(TOOL, base, '--modalities', 'rgb:3', '-o',
+                              str(folder / 'out.py'))
+    assert code == 2 and 'cannot be built' in said and 'ResNetV1c' in said
+    assert not list(folder.iterdir())
+
+
+def test_dataset_without_modalities(exit_of_tool, tmp_path, write_config):
+    _, said = exit_of_tool(TOOL, FCN, '--modalities', 'rgb:3', '--dataset',
+                           write_config('a = 1'), '-o',
+                           str(tmp_path / 'out.py'))
+    assert 'my_job.py has no `modalities`' in said
+
+
+def test_it_trains_as_it_stands(tmp_path):
+    """In another folder, by the two commands of the help."""
+
+    def run(*args):
+        result = subprocess.run(
+            [sys.executable, *map(str, args)],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            env=dict(os.environ, OMP_NUM_THREADS='1', PYTHONPATH=str(REPO)))
+        assert result.returncode == 0, result.stderr[-3000:]
+        return result.stdout
+
+    run(REPO / 'tools/misc/to_multimodal.py', SMALL, '--modalities', 'rgb:3',
+        'depth:1', '--smoke', '-o', 'configs/mine.py')
+    assert os.listdir(tmp_path / 'configs') == ['mine.py']
+    out = run(REPO / 'tools/train.py', 'configs/mine.py')
+    assert 'Iter(train) [1/1]' in out and 'mwam/K_depth' in out
+    assert 'mIoU' in out.splitlines()[-1]
+    assert not list(tmp_path.glob('work_dirs/**/*.pth'))
+
+
+def test_smoke_images_are_as_large_as_the_model_needs(
+        tool, tmp_path, write_config):
+    """LRASPP pools 49 by 49 pixels of a map of stride 8."""
+    base = tool.find_base('mmseg::mobilenet_v3/mobilenet-v3-d8-s_lraspp_4xb4-'
+                          '320k_cityscapes-512x1024.py')
+    out = tmp_path / 'out.py'
+    tool.convert(tool.build_parser().parse_args(
+        [base, '--modalities', 'rgb:3', 'depth:1', '--smoke', '-o',
+         str(out)]))
+    cfg = Config.fromfile(out)
+    assert cfg.model.override['data_preprocessor.size'] == (512, 512)
+    assert cfg.train_dataloader.dataset.scene_cfg.height == 512

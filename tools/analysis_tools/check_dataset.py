@@ -1,0 +1,184 @@
+"""Check the files of a config's datasets and print their statistics.
+
+Reads every file of the splits as training would and prints, for each
+modality, what goes into `modalities`: mean and standard deviation over the
+valid pixels, in the units after `scale`.
+"""
+import argparse
+import os.path as osp
+import sys
+from typing import Dict, List, Sequence, Set
+
+import mmengine.fileio as fileio
+from mmengine.config import Config, DictAction
+from mmengine.registry import init_default_scope
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from mwam_mm.datasets.inspection import DatasetInspection, inspect_dataset
+
+SPLITS = ('train', 'val', 'test')
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser.add_argument('config', help='path of the config')
+    parser.add_argument(
+        '--split',
+        nargs='+',
+        choices=SPLITS,
+        default=SPLITS,
+        help='whose datasets to check; by default all that the config has')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='settings that override those of the config')
+    return parser
+
+
+def inspect(split: str, dataset: dict) -> DatasetInspection:
+    """Read a split; the progress is shown to people only."""
+    steps = inspect_dataset(dataset)
+    inspection = next(steps)
+    with Progress(
+            console=Console(stderr=True),
+            transient=True,
+            disable=not sys.stderr.isatty()) as progress:
+        for inspection in progress.track(
+                steps, total=inspection.samples, description=split):
+            pass
+    return inspection
+
+
+def numbers(values: Sequence[float]) -> str:
+    """The numbers as a config has them."""
+    text = ', '.join(f'{v:.4g}' for v in values)
+    return text if len(values) == 1 else f'[{text}]'
+
+
+def differs(config: Sequence[float], found: Sequence[float],
+            std: Sequence[float]) -> bool:
+    """Whether a statistic is off by more than a quarter deviation."""
+    return any(
+        abs(a - b) > 0.25 * s for a, b, s in zip(config, found, std))
+
+
+def modality_table(inspection: DatasetInspection) -> Table:
+    table = Table()
+    for column in ('modality', 'files', 'type', 'range', 'invalid', 'mean',
+                   'std', 'in the config'):
+        table.add_column(column, overflow='fold')
+    for name, found in inspection.modalities.items():
+        given = found.modality
+        note = 'fits'
+        if differs(given.mean, found.mean, found.std) or differs(
+                given.std, found.std, found.std):
+            note = f'{numbers(given.mean)} / {numbers(given.std)}'
+        table.add_row(
+            name, str(sum(found.dtypes.values())), ', '.join(found.dtypes),
+            '{:.4g} to {:.4g}'.format(*found.range),
+            f'{found.invalid_share:.2%}', numbers(found.mean),
+            numbers(found.std), note)
+    return table
+
+
+def print_split(console: Console, split: str,
+                inspection: DatasetInspection) -> None:
+    """Print what was found in a split."""
+    sizes = ', '.join(f'{h} x {w} ({n})' for (h, w), n in
+                      inspection.sizes.most_common(3))
+    if len(inspection.sizes) > 3:
+        sizes += f' and {len(inspection.sizes) - 3} more'
+    console.print(f'\n[bold]{split}[/]: {inspection.samples} samples, '
+                  f'{len(inspection.problems)} of them bad')
+    for key, paths in inspection.files.items():
+        console.print(f'  {key}: {len(paths)} files')
+    if not inspection.sizes:
+        return
+    console.print(f'  height x width: {sizes}')
+    console.print(modality_table(inspection))
+    if inspection.labels.any():
+        shares = inspection.class_shares()
+        ignored = 1 - inspection.labels[:len(shares)].sum() / (
+            inspection.labels.sum())
+        console.print('  classes: ' + ', '.join(
+            f'{name} {share:.2%}' for name, share in shares.items()))
+        console.print(f'  ignored: {ignored:.2%} of all pixels')
+
+
+def print_modalities(console: Console,
+                     inspection: DatasetInspection) -> None:
+    """Print the statistics as a config takes them."""
+    console.print('\nStatistics for the config:')
+    for name, found in inspection.modalities.items():
+        console.print(
+            f'    {name}=dict(mean={numbers(found.mean)}, '
+            f'std={numbers(found.std)})',
+            markup=False,
+            highlight=False)
+
+
+def unused_files(used: Dict[str, Set[str]]) -> Dict[str, List[str]]:
+    """Files beside the used ones, of the same kind, that no split uses."""
+    unused = {}
+    for key, paths in used.items():
+        found = {
+            osp.join(folder, name)
+            for folder, suffix in {(osp.dirname(p), osp.splitext(p)[1])
+                                   for p in paths}
+            for name in fileio.list_dir_or_file(
+                folder, list_dir=False, suffix=suffix)
+        }
+        if found - paths:
+            unused[key] = sorted(found - paths)
+    return unused
+
+
+def main() -> None:
+    parser = build_parser()
+    args = parser.parse_args()
+    cfg = Config.fromfile(args.config)
+    if args.cfg_options is not None:
+        cfg.merge_from_dict(args.cfg_options)
+    init_default_scope(cfg.get('default_scope', 'mmengine'))
+    # Wide enough for a report that is read later.
+    console = Console(width=None if sys.stdout.isatty() else 120)
+
+    used: Dict[str, Set[str]] = {}
+    problems: List[str] = []
+    checked: List[dict] = []
+    for split in args.split:
+        dataset = (cfg.get(f'{split}_dataloader') or {}).get('dataset')
+        # Most configs test on what they validate on.
+        if dataset is None or dataset in checked:
+            continue
+        checked.append(dataset)
+        try:
+            inspection = inspect(split, dataset)
+        except (OSError, ValueError) as error:
+            parser.exit(1, f'{split}: {error}\n')
+        print_split(console, split, inspection)
+        if split == 'train' and inspection.sizes:
+            print_modalities(console, inspection)
+        problems += [f'{split}: {p}' for p in inspection.problems]
+        for key, paths in inspection.files.items():
+            used.setdefault(key, set()).update(paths)
+    if not checked:
+        parser.error(f'{args.config} has no dataset for {list(args.split)}')
+
+    if not problems and len(args.split) == len(SPLITS):
+        for key, paths in unused_files(used).items():
+            console.print(f'note: {len(paths)} files beside those of {key} '
+                          f'are in no split, the first is {paths[0]!r}')
+    if problems:
+        parser.exit(
+            1, f'\n{len(problems)} bad samples, the first:\n'
+            + ''.join(f'  {p}\n' for p in problems[:5]))
+    console.print('\nNo problem found.')
+
+
+if __name__ == '__main__':
+    main()

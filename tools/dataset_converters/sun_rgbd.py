@@ -1,0 +1,167 @@
+"""Convert SUN RGB-D to the tree that SUNRGBDDataset reads.
+
+From the publishers' SUNRGBD.zip and SUNRGBDtoolbox.zip, unpacked.
+"""
+import argparse
+import os.path as osp
+import shutil
+from typing import Dict, Iterator, NamedTuple
+
+import mmcv
+import numpy as np
+from mmengine.utils import mkdir_or_exist, track_iter_progress
+
+from mwam_mm.datasets.conversion import (
+    new_tree,
+    open_matlab73,
+    require,
+    write_image,
+)
+
+NUM_CLASSES = 37
+MAX_DEPTH = 8000  # mm; the publishers' code cuts off there as well
+
+
+class Pair(NamedTuple):
+    """Where the files of a pair are, relative to the SUNRGBD folder."""
+    sequence: str
+    rgb: str
+    depth: str
+
+
+def sequence_of(path: str) -> str:
+    """The part of a path on the publishers' machine that is in the zip."""
+    _, found, rest = path.replace('//', '/').rpartition('/SUNRGBD/')
+    if not found:
+        raise ValueError(f'the path {path!r} has no folder SUNRGBD')
+    return rest.rstrip('/')
+
+
+def load_matlab(path: str, key: str) -> np.ndarray:
+    """Read a variable of a MATLAB file before version 7.3."""
+    scipy_io = require('scipy.io')
+    if not osp.isfile(path):
+        raise FileNotFoundError(f'{path!r} is missing')
+    try:
+        content = scipy_io.loadmat(
+            path, squeeze_me=True, struct_as_record=False)
+        return np.atleast_1d(content[key])
+    except (KeyError, NotImplementedError, ValueError) as error:
+        raise ValueError(f'{path!r} has no readable {key}: '
+                         f'{error}') from error
+
+
+def read_pairs(toolbox: str) -> Iterator[Pair]:
+    """The pairs in the order of the toolbox."""
+    path = osp.join(toolbox, 'Metadata', 'SUNRGBDMeta.mat')
+    for meta in load_matlab(path, 'SUNRGBDMeta'):
+        sequence = sequence_of(osp.dirname(osp.dirname(meta.rgbpath)))
+        yield Pair(sequence, osp.join(sequence, 'image', meta.rgbname),
+                   osp.join(sequence, 'depth_bfx', meta.depthname))
+
+
+def read_splits(toolbox: str) -> Dict[str, str]:
+    """Sequence to the split it belongs to.
+
+    Raises:
+        ValueError: If a sequence is in both.
+    """
+    path = osp.join(toolbox, 'traintestSUNRGBD', 'allsplit.mat')
+    split_of: Dict[str, str] = {}
+    for split in ('train', 'test'):
+        for sequence in load_matlab(path, f'all{split}'):
+            sequence = sequence_of(str(sequence))
+            if split_of.setdefault(sequence, split) != split:
+                raise ValueError(f'{path!r} has {sequence!r} in both splits')
+    return split_of
+
+
+def decode_depth(raw: np.ndarray) -> np.ndarray:
+    """Depth in mm from the files' values, which are rotated by 3 bits.
+
+    Args:
+        raw (np.ndarray): uint16.
+
+    Returns:
+        np.ndarray: uint16 of the same shape, 0 where there is no depth.
+    """
+    depth = (raw >> 3) | (raw << 13)
+    return np.minimum(depth, MAX_DEPTH).astype(np.uint16)
+
+
+def convert(sunrgbd: str, toolbox: str, out: str) -> None:
+    """Write the tree.
+
+    Args:
+        sunrgbd (str): The SUNRGBD folder, with kv1, kv2, realsense, xtion.
+        toolbox (str): The SUNRGBDtoolbox folder.
+        out (str): Folder to make. Depth is stored in mm, the filled-in one
+            of the publishers (depth_bfx).
+
+    Raises:
+        FileExistsError: If there is something at ``out``.
+        FileNotFoundError: If a file is missing.
+        ValueError: If a file does not hold what it should.
+    """
+    pairs = list(read_pairs(toolbox))
+    split_of = read_splits(toolbox)
+    counts = dict(train=0, test=0)
+    labels_path = osp.join(toolbox, 'Metadata', 'SUNRGBD2Dseg.mat')
+    with open_matlab73(labels_path) as labels, new_tree(out) as root:
+        if 'SUNRGBD2Dseg/seglabel' not in labels:
+            raise ValueError(f'{labels_path!r} has no SUNRGBD2Dseg.seglabel')
+        references = labels['SUNRGBD2Dseg/seglabel'][()].ravel()
+        if len(references) != len(pairs):
+            raise ValueError(
+                f'{labels_path!r} has {len(references)} label images, but '
+                f'SUNRGBDMeta.mat has {len(pairs)} pairs')
+        for i, pair in enumerate(track_iter_progress(pairs)):
+            if pair.sequence not in split_of:
+                raise ValueError(f'{pair.sequence!r} is in no split of '
+                                 'allsplit.mat')
+            split = split_of[pair.sequence]
+            counts[split] += 1
+            rgb, depth = (
+                osp.join(sunrgbd, path) for path in (pair.rgb, pair.depth))
+            for path, suffix in ((rgb, '.jpg'), (depth, '.png')):
+                if not osp.isfile(path) or not path.endswith(suffix):
+                    raise FileNotFoundError(
+                        f'{path!r} is missing or no {suffix} file')
+            raw = mmcv.imread(depth, flag='unchanged')
+            if raw is None or raw.dtype != np.uint16 or raw.ndim != 2:
+                raise ValueError(f'{depth!r} is not a 16-bit depth image')
+            label = labels[references[i]][()].T
+            if label.shape != raw.shape or label.max() > NUM_CLASSES:
+                raise ValueError(
+                    f'label image {i + 1} of {labels_path!r} has shape '
+                    f'{label.shape} and values up to {label.max()}; expected '
+                    f'{raw.shape} as {depth!r} and up to {NUM_CLASSES}')
+
+            name = f'{i + 1:05d}'
+            target = osp.join(root, split, 'rgb', f'{name}.jpg')
+            mkdir_or_exist(osp.dirname(target))
+            shutil.copyfile(rgb, target)
+            write_image(
+                osp.join(root, split, 'depth', f'{name}.png'),
+                decode_depth(raw))
+            write_image(
+                osp.join(root, split, 'label', f'{name}.png'),
+                np.ascontiguousarray(label, dtype=np.uint8))
+    print('\n' + ', '.join(f'{s}: {n} pairs' for s, n in counts.items()))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser.add_argument('sunrgbd', help='the unpacked SUNRGBD folder')
+    parser.add_argument('toolbox', help='the unpacked SUNRGBDtoolbox folder')
+    parser.add_argument(
+        '-o', '--out', default='data/sun_rgbd', help='folder to make')
+    args = parser.parse_args()
+    try:
+        convert(args.sunrgbd, args.toolbox, args.out)
+    except (ImportError, OSError, ValueError) as error:
+        parser.error(str(error))
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,504 @@
+"""Write a multimodal config with MWAM that inherits from any stock config.
+
+The stock config is a path or a name in the model zoo of an installed package,
+e.g. mmseg::fcn/fcn_r50-d8_4xb4-80k_ade20k-512x512.py. Its model, schedule and
+augmentation stay; the dataset is the embedded scene set or that of --dataset.
+"""
+import argparse
+import difflib
+import glob
+import importlib
+import os
+import os.path as osp
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence
+
+from mwam_mm.cli import type_name
+
+# isort: split
+import torch
+from mmengine.config import Config
+from mmengine.registry import DATASETS, MODELS, init_default_scope
+
+from mwam_mm.datasets.transforms import multimodal_pipeline
+from mwam_mm.models.multimodal import check_base
+
+SCENES = osp.join(
+    osp.dirname(osp.dirname(osp.dirname(osp.abspath(__file__)))), 'configs',
+    '_base_', 'datasets', 'scenes_rgbdt_seg.py')
+# Pixels of the images with --smoke, the first that the model can take.
+SMOKE_SIZES = (64, 128, 256, 512)
+
+
+class Code(str):
+    """Text that stands in the config as it is, not as a string."""
+
+
+class ImageTooSmall(ValueError):
+    """The model cannot take the images of a smoke test."""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('base', help='path or zoo name of the stock config')
+    parser.add_argument(
+        '--modalities',
+        nargs='+',
+        required=True,
+        metavar='NAME:CHANNELS',
+        help='modalities of the dataset, in channel order, e.g. rgb:3 depth:1')
+    parser.add_argument(
+        '--dataset',
+        default=SCENES,
+        help='config file of a multimodal dataset: modalities, dataloaders '
+        'and evaluators (default: the embedded scene set)')
+    parser.add_argument(
+        '--smoke',
+        action='store_true',
+        help='shrink images, data and schedule to one iteration and one '
+        'evaluation, on a CPU too')
+    parser.add_argument(
+        '-o', '--out', required=True, help='path of the config to write')
+    return parser
+
+
+def find_base(name: str) -> str:
+    """Path of a config that is named by its path or its place in a zoo.
+
+    Raises:
+        ValueError: If there is no such config.
+    """
+    package, colons, file = name.rpartition('::')
+    if not colons:
+        if not osp.isfile(name):
+            raise ValueError(f'{name} does not exist; a config of a model zoo '
+                             'is named like mmseg::fcn/NAME.py')
+        return osp.abspath(name)
+    try:
+        module = importlib.import_module(package)
+    except ImportError as error:
+        raise ValueError(f'{name}: cannot import {package} ({error})')
+    zoo = osp.join(osp.dirname(module.__file__), '.mim', 'configs')
+    path = osp.join(zoo, file)
+    if not osp.isfile(path):
+        known = [
+            osp.relpath(p, zoo)
+            for p in glob.glob(osp.join(zoo, '**', '*.py'), recursive=True)
+        ]
+        close = difflib.get_close_matches(file, known, n=3, cutoff=0)
+        raise ValueError(f'{name} is not in the zoo of {package} at {zoo}; '
+                         f'closest are {close}')
+    return path
+
+
+def load_config(path: str) -> Config:
+    """Load a config, telling what it needs if that is not installed."""
+    try:
+        return Config.fromfile(path)
+    except ImportError as error:
+        # The cause names the package; the message of mmengine is a page.
+        cause = error.__cause__ or error.__context__ or error
+        raise ValueError(f'{path} needs a package that is not installed: '
+                         f'{cause}')
+
+
+def choose_modalities(specs: Sequence[str],
+                      dataset: Config) -> Dict[str, dict]:
+    """The layout for ``NAME:CHANNELS`` arguments.
+
+    Raises:
+        ValueError: If an argument does not fit the dataset.
+    """
+    known = dataset.get('modalities')
+    if not known:
+        raise ValueError(
+            f'{dataset.filename} has no `modalities`, the mapping from name '
+            'to channels, mean, std, ... that its pipelines load with')
+    chosen = {}
+    for spec in specs:
+        name, _, channels = spec.partition(':')
+        if name not in known:
+            raise ValueError(f'--modalities {spec}: {dataset.filename} has '
+                             f'the modalities {list(known)}')
+        if channels != str(known[name].channels):
+            raise ValueError(
+                f'--modalities {spec}: in {dataset.filename} it has '
+                f'{known[name].channels} channel(s)')
+        chosen[name] = known[name].to_dict()
+    return chosen
+
+
+class Pipeline(NamedTuple):
+    """A stock pipeline and how an inheriting config refers to it."""
+    transforms: List[dict]
+    code: Any
+
+
+def base_pipeline(cfg: Config, loader: str, variable: str) -> Pipeline:
+    """The pipeline of one of the base's dataloaders."""
+    path, dataset = f'_base_.{loader}.dataset', cfg[loader].dataset
+    while 'pipeline' not in dataset:
+        inner = dataset.get('dataset') or dataset.get('datasets')
+        if inner is None:
+            raise ValueError(f'{path} has no pipeline')
+        if isinstance(inner, (list, tuple)):
+            path, inner = None, inner[0]
+        path, dataset = path and f'{path}.dataset', inner
+    transforms = dataset['pipeline']
+    if transforms == cfg.get(variable):
+        path = f'_base_.{variable}'
+    return Pipeline(transforms, Code(path) if path else transforms)
+
+
+def shrink(cfg: Any, size: int) -> Any:
+    """Set all image sizes within a pipeline's config to ``size``."""
+    if isinstance(cfg, (list, tuple)):
+        return [shrink(c, size) for c in cfg]
+    if not isinstance(cfg, dict):
+        return cfg
+    cfg = dict(cfg)
+    for key, value in cfg.items():
+        if key in ('scale', 'crop_size', 'size', 'img_scale', 'max_size'):
+            cfg[key] = resize(value, size)
+        elif key == 'scales':
+            cfg[key] = [resize(value[0], size)]
+        else:
+            cfg[key] = shrink(value, size)
+    return cfg
+
+
+def resize(old: Any, size: int) -> Any:
+    """``size`` in the form of an old one, a number or pair."""
+    if isinstance(old, (list, tuple)):
+        return type(old)(size for _ in old)
+    return size
+
+
+def dataset_code(cfg: Any, pipeline: Code) -> Any:
+    """A dataset's config, of wrappers too, with ``pipeline`` as its own."""
+    if isinstance(cfg, (list, tuple)):
+        return [dataset_code(c, pipeline) for c in cfg]
+    cfg = dict(cfg)
+    for key in ('dataset', 'datasets'):
+        if key in cfg:
+            cfg[key] = dataset_code(cfg[key], pipeline)
+            return cfg
+    cfg['pipeline'] = pipeline
+    return cfg
+
+
+def leaf_dataset(cfg: Any) -> dict:
+    """The first dataset within wrappers."""
+    if isinstance(cfg, (list, tuple)):
+        return leaf_dataset(cfg[0])
+    inner = cfg.get('dataset') or cfg.get('datasets')
+    return cfg if inner is None else leaf_dataset(inner)
+
+
+def annotations_of(dataset: dict) -> Optional[dict]:
+    """How a dataset loads its labels, None for the stock way."""
+    for transform in leaf_dataset(dataset).get('pipeline', ()):
+        name = type_name(transform)
+        if name.startswith('Load') and 'Annotation' in name:
+            transform = dict(transform)
+            return None if transform == dict(type='LoadAnnotations') \
+                else transform
+    return None
+
+
+def num_classes_of(dataset: dict) -> int:
+    """Number of classes of a dataset."""
+    cfg = dict(leaf_dataset(dataset), pipeline=[], lazy_init=True)
+    return len(DATASETS.build(cfg).metainfo['classes'])
+
+
+def smoke_dataset(cfg: dict, size: int) -> dict:
+    """A dataset's config for a handful of samples."""
+    cfg = dict(cfg)
+    if type_name(cfg) == 'SceneDataset':
+        cfg.update(
+            data_root=f'data/scenes_{size}',
+            scene_cfg=dict(
+                height=size, width=size, splits=dict(train=4, val=2)))
+    elif 'dataset' not in cfg and 'datasets' not in cfg:
+        cfg['indices'] = 2
+    return cfg
+
+
+def model_code(base: Config, num_classes: int,
+               smoke_size: Optional[int]) -> dict:
+    """The config of the model."""
+    model = dict(
+        _delete_=True,
+        type='mwam_mm.multimodal',
+        base=Code('_base_.model'),
+        modalities=Code('modalities'),
+        num_classes=num_classes,
+        mwam=dict())
+    override = {
+        path: None
+        for path in missing_files(base.model.to_dict())
+    }
+    if smoke_size:
+        preprocessor = base.model.get('data_preprocessor') or {}
+        for path, size in (('backbone.img_size',
+                            base.model.backbone.get('img_size')),
+                           ('data_preprocessor.size',
+                            preprocessor.get('size'))):
+            if size is not None:
+                override[path] = resize(size, smoke_size)
+    if override:
+        model['override'] = override
+    return model
+
+
+def missing_files(cfg: Any, path: str = '') -> List[str]:
+    """Places of pretrained weights that are local files not at hand."""
+    if isinstance(cfg, (list, tuple)):
+        cfg = dict(enumerate(cfg))
+    if not isinstance(cfg, dict):
+        return []
+    missing = []
+    for key, value in cfg.items():
+        place = f'{path}.{key}' if path else str(key)
+        file = value
+        if key == 'init_cfg' and isinstance(value, dict):
+            file = value.get('checkpoint')
+        if key in ('pretrained', 'init_cfg') and isinstance(file, str):
+            if '://' not in file and not osp.exists(file):
+                missing.append(place)
+                print(f'note: {place}: {file} is not at hand, training '
+                      'starts from scratch')
+        else:
+            missing += missing_files(value, place)
+    return missing
+
+
+def optim_wrapper_code(cfg: Config, smoke: bool) -> Optional[dict]:
+    """What must change in the optimizer's config, None for nothing."""
+    wrapper = cfg.optim_wrapper.to_dict()
+    rules = wrapper.get('paramwise_cfg') or {}
+    constructor = wrapper.get('constructor')
+    change = {}
+    if constructor or any('backbone.' in key
+                          for key in rules.get('custom_keys', {})):
+        change['constructor'] = 'mwam_mm.MultiModalOptimWrapperConstructor'
+        if constructor:
+            change['paramwise_cfg'] = dict(constructor=constructor)
+    if smoke and type_name(wrapper) == 'AmpOptimWrapper':
+        # It needs a GPU.
+        for key in ('loss_scale', 'dtype', 'use_fp16'):
+            wrapper.pop(key, None)
+        wrapper.update(_delete_=True, type='OptimWrapper')
+        wrapper['paramwise_cfg'] = dict(rules,
+                                        **change.pop('paramwise_cfg', {}))
+        return dict(wrapper, **change)
+    return change or None
+
+
+def compose(base_path: str,
+            base: Config,
+            dataset: Config,
+            specs: Sequence[str],
+            smoke_size: Optional[int] = None) -> str:
+    """The text of the multimodal config.
+
+    Args:
+        base_path (str): Path of the stock config.
+        base (Config): The stock config.
+        dataset (Config): Config of the dataset.
+        specs (Sequence[str]): The modalities, as NAME:CHANNELS.
+        smoke_size (int, optional): Pixels of the images, for a smoke test.
+            Defaults to None, a real job.
+
+    Returns:
+        str: The text.
+
+    Raises:
+        ValueError: If something cannot be carried over.
+    """
+    check_base(base.model)
+    init_default_scope(base.get('default_scope', 'mmseg'))
+    modalities = choose_modalities(specs, dataset)
+    train_set = dataset.train_dataloader.dataset.to_dict()
+    num_classes = num_classes_of(train_set)
+
+    def loader_code(loader: str, variable: str) -> dict:
+        cfg = dataset[loader].dataset.to_dict()
+        pipeline = base_pipeline(base, loader, variable)
+        transforms_of_base, transforms = pipeline
+        if smoke_size:
+            cfg = smoke_dataset(cfg, smoke_size)
+            transforms = shrink(transforms_of_base, smoke_size)
+        change = dict(
+            type='mwam_mm.multimodal',
+            modalities=Code('modalities'),
+            transforms=transforms)
+        annotations = annotations_of(cfg)
+        if annotations is not None:
+            change['annotations'] = annotations
+        # Tells at once if a transform cannot be carried over.
+        multimodal_pipeline(transforms_of_base, modalities, annotations)
+        code = dict(
+            dataset=dict(_delete_=True, **dataset_code(cfg, [change])))
+        if smoke_size:
+            code.update(num_workers=0, persistent_workers=False)
+            if loader == 'train_dataloader':
+                code.update(batch_size=2)
+        return code
+
+    settings = dict(
+        _base_=base_path,
+        modalities=modalities,
+        model=model_code(base, num_classes, smoke_size),
+        custom_hooks=[
+            *(base.to_dict().get('custom_hooks') or ()),
+            dict(type='mwam_mm.MWAMHook')
+        ],
+        train_dataloader=loader_code('train_dataloader', 'train_pipeline'),
+        val_dataloader=loader_code('val_dataloader', 'test_pipeline'))
+    if dataset.test_dataloader == dataset.val_dataloader:
+        settings['val_dataloader = test_dataloader'] = \
+            settings.pop('val_dataloader')
+    else:
+        settings['test_dataloader'] = loader_code('test_dataloader',
+                                                  'test_pipeline')
+    for key in ('val_evaluator', 'test_evaluator'):
+        if base.get(key) != dataset[key]:
+            evaluator = dataset.to_dict()[key]
+            if isinstance(evaluator, dict):
+                evaluator = dict(_delete_=True, **evaluator)
+            settings[key] = evaluator
+    optim_wrapper = optim_wrapper_code(base, bool(smoke_size))
+    if optim_wrapper:
+        settings['optim_wrapper'] = optim_wrapper
+    if base.get('load_from'):
+        print(f'note: load_from={base.load_from} left out, it is a checkpoint '
+              'of the stock model')
+        settings['load_from'] = None
+    if smoke_size:
+        settings.update(
+            param_scheduler=[],
+            train_cfg=dict(
+                _delete_=True,
+                type='IterBasedTrainLoop',
+                max_iters=1,
+                val_interval=1),
+            default_hooks=dict(logger=dict(interval=1), checkpoint=None))
+    title = (f'{osp.splitext(osp.basename(base_path))[0]} with '
+             f'{" + ".join(modalities)} and MWAM')
+    return f'# {title}.\n' + ''.join(
+        format_code(f'{key} = {to_code(value)}')
+        for key, value in settings.items())
+
+
+BLANK = '\0'  # where a line must not break
+
+
+def to_code(value: Any) -> str:
+    """Python code of a config value, mappings as calls of ``dict``."""
+    if isinstance(value, Code):
+        return str(value)
+    if isinstance(value, dict):
+        if all(isinstance(k, str) and k.isidentifier() for k in value):
+            inner = ', '.join(f'{k}={to_code(v)}' for k, v in value.items())
+            return f'dict({inner})'
+        inner = ', '.join(f'{k!r}: {to_code(v)}' for k, v in value.items())
+        return f'{{{inner}}}'
+    if isinstance(value, (list, tuple)):
+        inner = ', '.join(map(to_code, value))
+        if len(inner) < 30:
+            inner = inner.replace(' ', BLANK)
+        if isinstance(value, list):
+            return f'[{inner}]'
+        return f'({inner},)' if len(value) == 1 else f'({inner})'
+    return repr(value).replace(' ', BLANK)
+
+
+def format_code(code: str) -> str:
+    """Break a statement after commas to keep its lines within 79 columns."""
+    lines: List[str] = []
+    for part in code.split(', '):
+        if lines and len(lines[-1]) + len(part) < 77:
+            lines[-1] += f', {part}'
+        else:
+            lines.append(f'    {part}' if lines else part)
+    return ',\n'.join(lines).replace(BLANK, ' ') + '\n'
+
+
+def check(path: str, smoke_size: Optional[int]) -> None:
+    """Build the model of a config and, for a smoke test, run it.
+
+    Raises:
+        ValueError: If that fails; the message says why.
+    """
+    cfg = load_config(path)
+    init_default_scope(cfg.get('default_scope', 'mmseg'))
+    try:
+        model = MODELS.build(cfg.model).eval()
+    except Exception as error:
+        hint = ''
+        if '_ext' in str(error):
+            hint = ' (it needs mmcv with compiled ops)'
+        raise ValueError(
+            f'the model cannot be built: {error}{hint}') from error
+    if smoke_size is None:
+        return
+    channels = model.data_preprocessor.layout.num_channels
+    image = torch.randn(1, channels, smoke_size, smoke_size)
+    try:
+        with torch.no_grad():
+            model(image, None, mode='predict')
+    except Exception as error:
+        raise ImageTooSmall(
+            f'the model fails on an image of {smoke_size}x{smoke_size} '
+            f'pixels: {error}') from error
+
+
+def write(text: str, path: str, smoke_size: Optional[int]) -> None:
+    """Write a config that works, or nothing."""
+    path = osp.abspath(path)
+    os.makedirs(osp.dirname(path), exist_ok=True)
+    temporary = osp.join(osp.dirname(path), f'_{os.getpid()}.py')
+    try:
+        with open(temporary, 'w', encoding='utf-8') as f:
+            f.write(text)
+        check(temporary, smoke_size)
+        os.replace(temporary, path)
+    finally:
+        if osp.exists(temporary):
+            os.remove(temporary)
+
+
+def convert(args: argparse.Namespace) -> None:
+    """Do what the flags say.
+
+    Raises:
+        ValueError: If something cannot be carried over.
+    """
+    base_path = find_base(args.base)
+    base, dataset = load_config(base_path), load_config(args.dataset)
+    sizes = SMOKE_SIZES if args.smoke else [None]
+    for size in sizes:
+        text = compose(base_path, base, dataset, args.modalities, size)
+        try:
+            write(text, args.out, size)
+            return
+        except ImageTooSmall:
+            if size == sizes[-1]:
+                raise
+
+
+def main() -> None:
+    parser = build_parser()
+    args = parser.parse_args()
+    try:
+        convert(args)
+    except ValueError as error:
+        parser.exit(2, f'{parser.prog}: error: {args.base}: {error}\n')
+    print(f'wrote {args.out}: python tools/train.py {args.out}')
+
+
+if __name__ == '__main__':
+    main()
