@@ -109,7 +109,7 @@ def multimodal(base: Mapping,
     if override:
         config = Config(base)
         config.merge_from_dict(override)
-        base = config._cfg_dict
+        base = ConfigDict(config.to_dict())
     _drop_downloads(base)
 
     branch = base.backbone

@@ -31,7 +31,8 @@ class FRMBank:
 
     def __init__(self, momentum: float = 0.5, warm_start: bool = True) -> None:
         if not 0 <= momentum < 1:
-            raise ValueError(f'momentum must lie in [0, 1), but got {momentum}')
+            raise ValueError('momentum must lie in [0, 1), but got '
+                             f'{momentum}')
         self.momentum = momentum
         self.warm_start = warm_start
         self.values: Optional[Tensor] = None

@@ -56,7 +56,8 @@ def frm_map(x: Tensor,
         raise ValueError('FRM takes a tensor of shape (B, C, H, W), but got '
                          f'{tuple(x.shape)}')
     if not x.is_floating_point():
-        raise TypeError(f'FRM takes a floating point tensor, but got {x.dtype}')
+        raise TypeError('FRM takes a floating point tensor, but got '
+                        f'{x.dtype}')
     b, c, h, w = x.shape
     p, q = patch_size, block_size
     rows, cols = h // p, w // p

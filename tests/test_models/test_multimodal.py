@@ -380,3 +380,22 @@ def test_branches_of_different_width():
     assert [type(f).__name__ for f in model.neck.fusions] == [
         'ConcatFusion', 'ConcatFusion', 'SumFusion']
     assert model(torch.randn(2, 4, 32, 32)).shape[1] == 19
+
+
+@pytest.mark.parametrize('base', [DDRNET, TOKENS])
+def test_branches_are_encoded_once_whatever_they_give(base):
+    model = build(base, fusion=dict(type='mwam_mm.ConcatFusion')).eval()
+    x = torch.randn(2, 4, 64, 64)
+    with torch.no_grad(), model.backbone.encode_once() as session:
+        shared = []
+        for names in (('rgb', 'depth'), ('rgb', ), ('depth', )):
+            session.select(names)
+            shared.append(model(x))
+    with torch.no_grad():
+        expected = [model(x)]
+        for absent in (slice(3, 4), slice(0, 3)):
+            blind = x.clone()
+            blind[:, absent] = 0
+            expected.append(model(blind))
+    for one, other in zip(shared, expected):
+        assert torch.allclose(one, other, atol=1e-5)

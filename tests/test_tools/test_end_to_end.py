@@ -19,7 +19,8 @@ def run(*args):
         capture_output=True,
         text=True,
         env=dict(os.environ, OMP_NUM_THREADS='1'))
-    assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
+    output = result.stdout + result.stderr
+    assert result.returncode == 0, output[-5000:]
     return result.stdout
 
 

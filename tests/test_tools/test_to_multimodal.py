@@ -168,6 +168,8 @@ def test_lines_break_at_commas(tool):
 @pytest.mark.parametrize('base, modalities, message', [
     ('nowhere.py', 'rgb:3', 'nowhere.py does not exist'),
     ('mmseg::fcn/fcn_r18.py', 'rgb:3', "not in the zoo.*'fcn/fcn_r"),
+    ('mmseg::_base_/models/fcn_unet_s5-d16.py', 'rgb:3',
+     'no `optim_wrapper`'),
     ('nopackage::a.py', 'rgb:3', 'cannot import nopackage'),
     ('mmseg::san/san-vit-b16_voc12aug-640x640.py', 'rgb:3', 'CLIP'),
     ('mmseg::vpd/vpd_sd_4xb8-25k_nyu-512x512.py', 'rgb:3', 'text'),
@@ -176,11 +178,12 @@ def test_lines_break_at_commas(tool):
     (FCN, 'radar:1', "radar:1.*'rgb', 'depth', 'thermal'"),
     (FCN, 'depth:3', 'depth:3.*1 channel'),
     (FCN, 'rgb', 'rgb:.*3 channel'),
+    (FCN, 'rgb:3 rgb:3', 'rgb twice'),
 ])
 def test_errors_are_short(exit_of_tool, tmp_path, base, modalities, message):
     out = tmp_path / 'out.py'
-    code, said = exit_of_tool(TOOL, base, '--modalities', modalities, '-o',
-                              str(out))
+    code, said = exit_of_tool(TOOL, base, '--modalities',
+                              *modalities.split(), '-o', str(out))
     assert code == 2
     assert re.search(message, said.splitlines()[-1])
     assert not list(tmp_path.iterdir())
@@ -210,10 +213,18 @@ model = dict(backbone=dict(dilations=(1, 1, 0, 1)))
 
 
 def test_dataset_without_modalities(exit_of_tool, tmp_path, write_config):
-    _, said = exit_of_tool(TOOL, FCN, '--modalities', 'rgb:3', '--dataset',
-                           write_config('a = 1'), '-o',
-                           str(tmp_path / 'out.py'))
-    assert 'my_job.py has no `modalities`' in said
+    for file, message in ((write_config('a = 1'),
+                           'my_job.py has no `modalities`'),
+                          ('nowhere.py', 'nowhere.py')):
+        code, said = exit_of_tool(TOOL, FCN, '--modalities', 'rgb:3',
+                                  '--dataset', file, '-o',
+                                  str(tmp_path / 'out.py'))
+        assert code == 2 and message in said
+
+
+def test_tools_know_the_modalities(compose, load_tool):
+    layout = load_tool('test').model_layout(compose(FCN)[1])
+    assert layout.names == ('rgb', 'depth')
 
 
 def test_it_trains_as_it_stands(tmp_path):

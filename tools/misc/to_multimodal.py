@@ -12,13 +12,11 @@ import os
 import os.path as osp
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence
 
-from mwam_mm.cli import type_name
-
-# isort: split
 import torch
 from mmengine.config import Config
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 
+from mwam_mm.cli import type_name
 from mwam_mm.datasets.transforms import multimodal_pipeline
 from mwam_mm.models.multimodal import check_base
 
@@ -93,7 +91,11 @@ def find_base(name: str) -> str:
 
 
 def load_config(path: str) -> Config:
-    """Load a config, telling what it needs if that is not installed."""
+    """Load a config.
+
+    Raises:
+        ValueError: If it does not exist or needs what is not installed.
+    """
     try:
         return Config.fromfile(path)
     except ImportError as error:
@@ -101,6 +103,8 @@ def load_config(path: str) -> Config:
         cause = error.__cause__ or error.__context__ or error
         raise ValueError(f'{path} needs a package that is not installed: '
                          f'{cause}')
+    except FileNotFoundError as error:
+        raise ValueError(str(error))
 
 
 def choose_modalities(specs: Sequence[str],
@@ -110,11 +114,12 @@ def choose_modalities(specs: Sequence[str],
     Raises:
         ValueError: If an argument does not fit the dataset.
     """
-    known = dataset.get('modalities')
-    if not known:
-        raise ValueError(
-            f'{dataset.filename} has no `modalities`, the mapping from name '
-            'to channels, mean, std, ... that its pipelines load with')
+    for key in ('modalities', 'train_dataloader', 'val_dataloader',
+                'test_dataloader', 'val_evaluator', 'test_evaluator'):
+        if not dataset.get(key):
+            raise ValueError(f'{dataset.filename} has no `{key}`: name the '
+                             'config file of a multimodal dataset')
+    known = dataset.modalities
     chosen = {}
     for spec in specs:
         name, _, channels = spec.partition(':')
@@ -125,6 +130,8 @@ def choose_modalities(specs: Sequence[str],
             raise ValueError(
                 f'--modalities {spec}: in {dataset.filename} it has '
                 f'{known[name].channels} channel(s)')
+        if name in chosen:
+            raise ValueError(f'--modalities names {name} twice')
         chosen[name] = known[name].to_dict()
     return chosen
 
@@ -240,14 +247,21 @@ def model_code(base: Config, num_classes: int,
         path: None
         for path in missing_files(base.model.to_dict())
     }
+    sizes = {}
+    if base.model.backbone.get('img_size'):
+        sizes['backbone.img_size'] = base.model.backbone.img_size
+    preprocessor = base.model.get('data_preprocessor') or {}
+    if preprocessor.get('size'):
+        sizes['data_preprocessor.size'] = preprocessor.size
     if smoke_size:
-        preprocessor = base.model.get('data_preprocessor') or {}
-        for path, size in (('backbone.img_size',
-                            base.model.backbone.get('img_size')),
-                           ('data_preprocessor.size',
-                            preprocessor.get('size'))):
-            if size is not None:
-                override[path] = resize(size, smoke_size)
+        override.update({
+            path: resize(size, smoke_size)
+            for path, size in sizes.items()
+        })
+    if not (preprocessor.get('size') or preprocessor.get('size_divisor')):
+        # A few configs of the zoo forgot it, and would not train.
+        print('note: data_preprocessor pads to no size: size_divisor=32')
+        override['data_preprocessor.size_divisor'] = 32
     if override:
         model['override'] = override
     return model
@@ -318,6 +332,11 @@ def compose(base_path: str,
     Raises:
         ValueError: If something cannot be carried over.
     """
+    for key in ('model', 'optim_wrapper', 'train_dataloader',
+                'val_dataloader', 'test_dataloader'):
+        if not base.get(key):
+            raise ValueError(f'it has no `{key}`: name the config of a whole '
+                             'job, which could be trained')
     check_base(base.model)
     init_default_scope(base.get('default_scope', 'mmseg'))
     modalities = choose_modalities(specs, dataset)
@@ -385,7 +404,8 @@ def compose(base_path: str,
                 type='IterBasedTrainLoop',
                 max_iters=1,
                 val_interval=1),
-            default_hooks=dict(logger=dict(interval=1), checkpoint=None))
+            default_hooks=dict(
+                logger=dict(type='LoggerHook', interval=1), checkpoint=None))
     title = (f'{osp.splitext(osp.basename(base_path))[0]} with '
              f'{" + ".join(modalities)} and MWAM')
     return f'# {title}.\n' + ''.join(
