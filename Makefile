@@ -35,7 +35,7 @@ train: $(STAMPS)/seg
 	$(PY) tools/train.py $(CONFIG) $(ARGS)
 
 test: $(STAMPS)/det
-	$(PY) -m pytest $(ARGS)
+	$(PY) -m pytest -n auto $(ARGS)
 
 lint: $(STAMPS)/lint
 	$(VENV)/bin/ruff check .

@@ -91,7 +91,7 @@ setup(
     extras_require={
         'seg': SEG,
         'det': DET,
-        'tests': ['h5py', 'hypothesis', 'pytest'],
+        'tests': ['h5py', 'hypothesis', 'pytest', 'pytest-xdist'],
     },
     cmdclass={'build_py': BuildPyWithMIM},
     zip_safe=False)

@@ -6,6 +6,10 @@ import pytest
 
 REPO = Path(__file__).resolve().parents[1]
 
+# The tests run in as many processes as there are cores: more threads would
+# only get into each other's way.
+os.environ.setdefault('OMP_NUM_THREADS', '1')
+
 
 @pytest.fixture(scope='session')
 def data_root() -> Path:

@@ -77,8 +77,8 @@ default_hooks = dict(logger=dict(type='LoggerHook', interval=1),
 '''
 
 
-def recipe():
-    text = (REPO / 'docs/inherit.md').read_text(encoding='utf-8')
+def recipe(document='docs/inherit.md'):
+    text = (REPO / document).read_text(encoding='utf-8')
     return text.split('```python\n')[1].split('```')[0]
 
 
@@ -107,6 +107,7 @@ def test_the_recipe_is_short():
     lines = [line for line in recipe().splitlines() if line.strip()]
     assert len(lines) <= 15
     assert max(map(len, lines)) <= 79
+    assert recipe('README.md') == recipe()
 
 
 def test_installed_package_is_enough(project):

@@ -173,7 +173,7 @@ class TestDistribution:
         }
         # no plain requirement is part of an OpenMMLab stack
         plain = {name for name, extra in required.items() if not extra}
-        assert plain == {'matplotlib', 'numpy', 'torch'}
+        assert plain == {'matplotlib', 'numpy', 'tensorboard', 'torch'}
         # all that is required is pinned in the tested set
         assert set(required) <= set(read_constraints())
 

@@ -16,6 +16,9 @@ model = dict(
             depth=18,
             base_channels=16,
             stem_channels=16,
+            # The residual blocks start as themselves, not as identities:
+            # a short training from scratch gets further.
+            zero_init_residual=False,
             norm_cfg=norm_cfg)),
     neck=dict(
         type='mwam_mm.MWAMNeck',
