@@ -26,7 +26,10 @@ def _write(path, array):
     if path.suffix == '.npy':
         np.save(path, array)
     else:
-        assert cv2.imwrite(str(path), array)
+        # OpenCV's own choice for three float channels is lossy.
+        lossless = [cv2.IMWRITE_TIFF_COMPRESSION, 1]
+        assert cv2.imwrite(
+            str(path), array, lossless if path.suffix == '.tiff' else [])
     return str(path)
 
 
