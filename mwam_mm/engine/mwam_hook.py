@@ -1,16 +1,29 @@
 """MWAM on any host model, by module path."""
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Union
+from typing import (
+    Any,
+    Dict,
+    Iterator,
+    List,
+    Mapping,
+    Optional,
+    Sequence,
+    Union,
+)
 
 import torch
 from mmengine.hooks import Hook, LoggerHook
 from mmengine.model import is_model_wrapper
+from mmengine.optim import OptimWrapperDict
 from mmengine.utils import apply_to
 from torch import Tensor, nn
 
 from mwam_mm.mwam import MWAM
 from mwam_mm.registry import HOOKS
 
+from .interventions import check_interventions, is_adaptive, scale_updates
+
 Paths = Union[str, List[str]]
+Parameters = Dict[str, List[nn.Parameter]]
 
 
 @HOOKS.register_module()
@@ -24,11 +37,18 @@ class MWAMHook(Hook):
     .. math::
         K_m = \alpha - \frac{\beta}{1 + e^{-\lambda (T_m - \gamma)}},
 
-    by which the gradients of the branch's parameters are multiplied (Alg. 1
-    of `Plug, Play, and Fortify <https://arxiv.org/abs/2602.22644>`_) before
-    anything else sees them: gradient clipping, all-reduce and optimizer act
-    on scaled gradients. Parameters outside the branches are untouched, and
-    so is inference.
+    (Eq. 5 of `Plug, Play, and Fortify <https://arxiv.org/abs/2602.22644>`_).
+    How the weights act says ``intervention``, one of these or a list:
+
+    - ``'gradient'`` multiplies the gradients of the branch's parameters
+      before anything else sees them: clipping, all-reduce and optimizer act
+      on scaled gradients. For SGD; Adam divides the factor out again.
+    - ``'update'`` multiplies what a step of the optimizer changes in the
+      branch's parameters (Alg. 1), weight decay included, so it acts with
+      every optimizer. Where gradients are accumulated, K is that of the last
+      micro-batch. A step that the fp16 scaler skips stays skipped.
+
+    Parameters outside the branches are untouched, and so is inference.
 
     The weights and the smoothed metric are logged as ``mwam/K_<modality>``
     and ``mwam/FRM_<modality>``, and the bank is saved in checkpoints under
@@ -46,15 +66,16 @@ class MWAMHook(Hook):
             that the modality's image of shape (B, C, H, W) enters as the
             first image-like argument. Defaults to None, the first path of
             each branch.
-        intervention (str): How K acts; ``'gradient'`` scales the gradients
-            of the branches' parameters. Defaults to ``'gradient'``.
+        intervention (str | list[str]): How K acts, see above. Defaults to
+            ``'gradient'``.
         mwam (dict, optional): Arguments of :class:`mwam_mm.mwam.MWAM`.
             Defaults to None, the paper's constants.
 
     Raises:
         ValueError: When training starts, if a path matches no module or no
             trainable parameter, two modalities share a parameter, or the
-            model weights its branches already.
+            model weights its branches already. Before that, if
+            ``intervention`` is unknown or names one twice.
 
     Examples:
         .. code-block:: python
@@ -62,7 +83,8 @@ class MWAMHook(Hook):
             custom_hooks = [
                 dict(type='mwam_mm.MWAMHook',
                      branches=dict(rgb='backbone.rgb_stream',
-                                   depth='backbone.depth_stream'))
+                                   depth='backbone.depth_stream'),
+                     intervention='update')
             ]
     """
 
@@ -71,11 +93,9 @@ class MWAMHook(Hook):
     def __init__(self,
                  branches: Optional[Mapping[str, Paths]] = None,
                  inputs: Optional[Mapping[str, str]] = None,
-                 intervention: str = 'gradient',
+                 intervention: Union[str, Sequence[str]] = 'gradient',
                  mwam: Optional[dict] = None) -> None:
-        if intervention != 'gradient':
-            raise ValueError('MWAMHook.intervention must be "gradient", but '
-                             f'got {intervention!r}')
+        self.interventions = check_interventions(intervention)
         if branches is None and (inputs is not None or mwam is not None):
             raise ValueError(
                 'MWAMHook without branches looks after an MWAMNeck: give the '
@@ -117,10 +137,14 @@ class MWAMHook(Hook):
         if is_model_wrapper(model):
             model = model.module
         if self.branches is None:
-            self.mwam = self._find_neck(model).mwam
+            neck = self._find_neck(model)
+            neck.interventions = self.interventions
+            self.mwam = neck.mwam
+            parameters = self._neck_branches(model)
         else:
-            self._attach(model)
+            parameters = self._attach(model)
         self.mwam.to(next(model.parameters()).device)
+        self._set_up_optimizers(runner, parameters)
         if runner.iter == 0:
             return
         if self._saved_state is None:
@@ -205,12 +229,43 @@ class MWAMHook(Hook):
         necks[0].has_hook = True
         return necks[0]
 
-    def _attach(self, model: nn.Module) -> None:
+    @staticmethod
+    def _neck_branches(model: nn.Module) -> Parameters:
+        """Modality to the parameters of its branch, with an MWAMNeck."""
+        from mwam_mm.models import MultiModalBackbone
+        return {
+            name: [p for p in branch.parameters() if p.requires_grad]
+            for backbone in model.modules()
+            if isinstance(backbone, MultiModalBackbone)
+            for name, branch in backbone.branches.items()
+        }
+
+    def _set_up_optimizers(self, runner, parameters: Parameters) -> None:
+        wrappers = [runner.optim_wrapper]
+        if isinstance(runner.optim_wrapper, OptimWrapperDict):
+            wrappers = list(runner.optim_wrapper.values())
+        optimizers = [wrapper.optimizer for wrapper in wrappers]
+        if 'update' in self.interventions:
+            self._handles += scale_updates(self.mwam, parameters, optimizers)
+            if 'gradient' in self.interventions:
+                runner.logger.warning(
+                    'MWAMHook.intervention has both "gradient" and "update": '
+                    'with SGD the branches are scaled by K twice.')
+        elif 'gradient' in self.interventions:
+            for optimizer in filter(is_adaptive, optimizers):
+                runner.logger.warning(
+                    f'{type(optimizer).__name__} divides the scale of a '
+                    'gradient out again, so intervention="gradient" of '
+                    'MWAMHook hardly acts on it: use intervention="update", '
+                    'which scales what the optimizer changes.')
+
+    def _attach(self, model: nn.Module) -> Parameters:
         if any(self._weighting_necks(model)):
             raise ValueError(
                 'the model has an MWAMNeck with mwam, which weights the '
                 'branches already: drop MWAMHook.branches or model.neck.mwam')
         owner: Dict[Tensor, str] = {}
+        branch_parameters: Parameters = {}
         for i, (name, paths) in enumerate(self.branches.items()):
             parameters = {
                 p: None  # a dict keeps the order and drops duplicates
@@ -228,7 +283,9 @@ class MWAMHook(Hook):
                         'parameter: name disjoint modules in '
                         'MWAMHook.branches')
                 owner[p] = name
-                self._handles.append(p.register_hook(self._scale(i)))
+                if 'gradient' in self.interventions:
+                    self._handles.append(p.register_hook(self._scale(i)))
+            branch_parameters[name] = list(parameters)
             path = self.inputs.get(name, paths[0])
             key = 'inputs' if name in self.inputs else 'branches'
             entrance = self._module(model, path, name, key)
@@ -243,6 +300,7 @@ class MWAMHook(Hook):
         self._handles.append(
             model.register_forward_pre_hook(self._begin_forward))
         self._handles.append(model.register_forward_hook(self._end_forward))
+        return branch_parameters
 
     @staticmethod
     def _module(model: nn.Module, path: str, name: str,

@@ -1,6 +1,6 @@
 """The neck wrapper: fuse the modalities, weight the branches' gradients."""
 import logging
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Union
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 from mmengine.logging import print_log
 from mmengine.model import BaseModule, ModuleList
@@ -18,11 +18,12 @@ from ..backbones import BranchOutputs, flatten_levels, map_levels
 class MWAMNeck(BaseModule):
     """Fuse the modalities per level, then call a stock neck.
 
-    With ``mwam`` the gradient that reaches each branch of
-    :class:`MultiModalBackbone` is scaled by its weight K (Alg. 1), in
-    training only. The neck's parameters and its outputs are the same with and
-    without. Add ``custom_hooks=[dict(type='mwam_mm.MWAMHook')]`` so that the
-    weights are logged and the bank travels in the checkpoint.
+    With ``mwam`` each branch of :class:`MultiModalBackbone` gets a weight K
+    in training. By default the gradient that reaches the branch is scaled by
+    it; ``MWAMHook.intervention`` names the other ways. The neck's parameters
+    and its outputs are the same with and without. Add
+    ``custom_hooks=[dict(type='mwam_mm.MWAMHook')]`` so that the weights are
+    logged and the bank travels in the checkpoint.
 
     Args:
         modalities (Mapping): The layout, see :class:`ModalityLayout`.
@@ -101,6 +102,8 @@ class MWAMNeck(BaseModule):
         self.neck = None if neck is None else MODELS.build(neck)
         # A plain object: the model's state_dict is the same without it.
         self.mwam = None if mwam is None else MWAM(names, **mwam)
+        # What MWAMHook makes of K; the neck scales gradients by default.
+        self.interventions: Tuple[str, ...] = ('gradient', )
         self.has_hook = False
 
     def forward(self, outputs: BranchOutputs) -> Any:
@@ -139,10 +142,11 @@ class MWAMNeck(BaseModule):
         if self.mwam is not None and self.training:
             self._check_hook()
             weights = self.mwam.update(outputs.inputs, outputs.present)
-            features = {
-                name: f and [scale_gradient(x, weight) for x in f]
-                for (name, f), weight in zip(features.items(), weights)
-            }
+            if 'gradient' in self.interventions:
+                features = {
+                    name: f and [scale_gradient(x, weight) for x in f]
+                    for (name, f), weight in zip(features.items(), weights)
+                }
         fused = iter([
             self._fuse(level, self._level(features, i, level),
                        outputs.present)

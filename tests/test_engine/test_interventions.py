@@ -1,0 +1,249 @@
+"""The interventions on real Runners, against independent computations."""
+import copy
+
+import pytest
+import torch
+from mmengine.optim import OptimWrapper, OptimWrapperDict
+from mmengine.runner import Runner
+from mmseg.models import EncoderDecoder
+from torch import nn
+
+from mwam_mm.engine.interventions import (
+    check_interventions,
+    is_adaptive,
+    scale_updates,
+)
+from mwam_mm.mwam import MWAM
+from mwam_mm.registry import MODELS, OPTIM_WRAPPER_CONSTRUCTORS
+
+from .. import tiny
+
+BRANCHES = dict(rgb='backbone.branches.rgb', depth='backbone.branches.depth')
+# K = 0.5 for every modality, whatever the inputs.
+HALF = dict(alpha=0.5, beta=0.)
+SGD = dict(type='SGD', lr=1e3)  # so large that rounding does not hide a step
+ADAMW = dict(type='AdamW', lr=0.1)  # weight decay 0.01 by default
+
+
+def mwam_hook(runner):
+    hook, = (h for h in runner.hooks if type(h).__name__ == 'MWAMHook')
+    return hook
+
+
+def change(work_dir, optimizer=SGD, max_iters=1, **kwargs):
+    """Each parameter's change in a training run, and the Runner."""
+    kwargs.setdefault('optim_wrapper', dict(optimizer=optimizer))
+    runner = Runner.from_cfg(
+        tiny.config(work_dir, max_iters=max_iters, **kwargs))
+    runner.model.init_weights()  # which train() then does not repeat
+    before = copy.deepcopy(runner.model.state_dict())
+    warnings = []
+    runner.logger.warning = warnings.append
+    runner.train()
+    runner.mwam_warnings = [w for w in warnings if 'MWAM' in w]
+    after = runner.model.state_dict()
+    return {
+        name: after[name].double() - before[name].double()
+        for name, _ in runner.model.named_parameters()
+    }, runner
+
+
+def ways(intervention, constants=None):
+    """Neck and hook, and hook by path, as keyword arguments of ``change``."""
+    return dict(
+        neck=dict(
+            mwam=constants or {},
+            hook=dict(type='mwam_mm.MWAMHook', intervention=intervention)),
+        path=dict(
+            hook=dict(
+                type='mwam_mm.MWAMHook',
+                branches=BRANCHES,
+                intervention=intervention,
+                mwam=constants)))
+
+
+def assert_scaled(scaled, plain, k, **tolerance):
+    """``scaled`` is K times ``plain`` in the branches, the same elsewhere."""
+    for name, delta in plain.items():
+        factor = 1.
+        for modality, path in BRANCHES.items():
+            if name.startswith(path + '.') and modality in k:
+                factor = k[modality]
+        if factor == 1:
+            assert torch.equal(scaled[name], delta), name
+        else:
+            torch.testing.assert_close(
+                scaled[name], factor * delta, **tolerance)
+
+
+@pytest.mark.parametrize('way', ('neck', 'path'))
+def test_update_scales_a_step_of_sgd_by_k(tmp_path, way):
+    plain, _ = change(tmp_path / 'plain')
+    scaled, runner = change(tmp_path / 'scaled', **ways('update')[way])
+    k = dict(zip(('rgb', 'depth'), mwam_hook(runner).mwam.weights.tolist()))
+    assert abs(k['rgb'] - k['depth']) > 0.1
+    assert_scaled(scaled, plain, k, rtol=1e-4, atol=1e-4)
+    assert not runner.mwam_warnings
+
+
+def test_adamw_one_branch_with_k_one_half(tmp_path):
+    """`update` halves the change; `gradient` is divided out, and warned of."""
+    plain, _ = change(tmp_path / 'plain', ADAMW)
+    hook = dict(
+        type='mwam_mm.MWAMHook',
+        branches=dict(rgb=BRANCHES['rgb']),
+        mwam=HALF)
+    half, runner = change(
+        tmp_path / 'update', ADAMW, hook=dict(hook, intervention='update'))
+    assert not runner.mwam_warnings
+    assert_scaled(half, plain, dict(rgb=0.5), rtol=1e-4, atol=1e-6)
+    same, runner = change(tmp_path / 'gradient', ADAMW, hook=hook)
+    warning, = runner.mwam_warnings
+    assert 'AdamW' in warning and 'intervention="update"' in warning
+    # Adam's epsilon aside, which is added to the gradient's magnitude.
+    changes = [(same[name], plain[name]) for name in plain
+               if name.startswith(BRANCHES['rgb'])]
+    a, b = (torch.cat([x.flatten() for x in xs]) for xs in zip(*changes))
+    assert (a - b).norm() < 1e-2 * b.norm()
+
+
+def test_update_leaves_the_optimizer_as_configured(tmp_path):
+    schedule = dict(
+        type='LinearLR', start_factor=0.5, end=4, by_epoch=False)
+    paramwise = dict(custom_keys={'branches.rgb': dict(lr_mult=0.1)})
+    states = []
+    for name, kwargs in dict(
+            plain={}, update=ways('update', HALF)['neck']).items():
+        _, runner = change(
+            tmp_path / name,
+            max_iters=1,
+            param_scheduler=[schedule],
+            optim_wrapper=dict(optimizer=ADAMW, paramwise_cfg=paramwise),
+            **kwargs)
+        states.append(runner.optim_wrapper.state_dict())
+    assert states[0]['param_groups'] == states[1]['param_groups']
+    for a, b in zip(states[0]['state'].values(), states[1]['state'].values()):
+        assert all(torch.equal(a[key], b[key]) for key in a)
+
+
+@pytest.mark.parametrize('way', ('neck', 'path'))
+def test_update_takes_the_k_of_the_last_micro_batch(tmp_path, way):
+    wrapper = dict(optimizer=SGD, accumulative_counts=2)
+    plain, _ = change(tmp_path / 'plain', max_iters=2, optim_wrapper=wrapper)
+    scaled, runner = change(
+        tmp_path / 'scaled',
+        max_iters=2,
+        optim_wrapper=wrapper,
+        **ways('update')[way])
+    k = dict(zip(('rgb', 'depth'), mwam_hook(runner).mwam.weights.tolist()))
+    assert_scaled(scaled, plain, k, rtol=1e-4, atol=1e-4)
+
+
+@OPTIM_WRAPPER_CONSTRUCTORS.register_module()
+class TinyTwoOptimizers:
+    """One optimizer for the RGB branch, one for everything else."""
+
+    def __init__(self, optim_wrapper_cfg, paramwise_cfg=None):
+        pass
+
+    def __call__(self, model):
+        rgb = list(model.backbone.branches['rgb'].parameters())
+        rest = [
+            p for n, p in model.named_parameters()
+            if not n.startswith(BRANCHES['rgb'])
+        ]
+        return OptimWrapperDict(
+            rgb=OptimWrapper(torch.optim.SGD(rgb, 1e3)),
+            rest=OptimWrapper(torch.optim.SGD(rest, 1e3)))
+
+
+@MODELS.register_module()
+class TinyTwoSteps(EncoderDecoder):
+
+    def train_step(self, data, optim_wrapper):
+        data = self.data_preprocessor(data, True)
+        loss, logs = self.parse_losses(self._run_forward(data, mode='loss'))
+        for wrapper in optim_wrapper.values():
+            wrapper.zero_grad()
+        loss.backward()
+        for wrapper in optim_wrapper.values():
+            wrapper.step()
+        return logs
+
+
+@pytest.mark.parametrize('way', ('neck', 'path'))
+def test_update_with_several_optimizers(tmp_path, way):
+    plain, _ = change(tmp_path / 'plain')
+    kwargs = ways('update', HALF)[way]
+    model = dict(tiny.model(kwargs.get('mwam')), type='mwam_mm.TinyTwoSteps')
+    scaled, _ = change(
+        tmp_path / 'scaled',
+        model=model,
+        optim_wrapper=dict(constructor='mwam_mm.TinyTwoOptimizers'),
+        **kwargs)
+    assert_scaled(
+        scaled, plain, dict(rgb=0.5, depth=0.5), rtol=1e-4, atol=1e-4)
+
+
+def test_a_step_that_the_scaler_skips_does_nothing():
+    branch = nn.Linear(2, 2)
+    mwam = MWAM(['rgb'])
+    mwam.weights.fill_(0.5)
+    optimizer = torch.optim.SGD(branch.parameters(), 1.)
+    scale_updates(mwam, dict(rgb=list(branch.parameters())), [optimizer])
+    scaler = torch.amp.GradScaler('cpu', init_scale=8.)
+    before = copy.deepcopy(branch.state_dict())
+
+    def step(loss):
+        scaler.scale(loss).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        optimizer.zero_grad()
+        return branch.state_dict()
+
+    x = torch.ones(1, 2)
+    after = step(branch(x).sum() * float('inf'))
+    assert all(torch.equal(after[key], before[key]) for key in before)
+    after = step(branch(x).sum())
+    for key in before:  # the gradient is 1, the learning rate 1, K 0.5
+        torch.testing.assert_close(after[key], before[key] - 0.5)
+
+
+def test_both_scalings_are_allowed_and_warned_of(tmp_path):
+    plain, _ = change(tmp_path / 'plain')
+    both = ways(['gradient', 'update'], HALF)['neck']
+    scaled, runner = change(tmp_path / 'both', **both)
+    assert_scaled(
+        scaled, plain, dict(rgb=0.25, depth=0.25), rtol=1e-4, atol=1e-4)
+    assert len(runner.mwam_warnings) == 1 and 'twice' in \
+        runner.mwam_warnings[0]
+
+
+def test_update_needs_the_branches_in_an_optimizer():
+    branch = nn.Linear(2, 2)
+    with pytest.raises(ValueError, match='"rgb".*use "gradient"'):
+        scale_updates(
+            MWAM(['rgb']), dict(rgb=list(branch.parameters())),
+            [torch.optim.SGD(nn.Linear(1, 1).parameters(), 1.)])
+
+
+@pytest.mark.parametrize('name,adaptive', [
+    ('Adam', True), ('AdamW', True), ('NAdam', True), ('RMSprop', True),
+    ('Adagrad', True), ('SGD', False), ('ASGD', False)
+])
+def test_adaptive_optimizers(name, adaptive):
+    cls = getattr(torch.optim, name)
+    mine = type('Mine', (cls, ), {})
+    for one in (cls, mine):
+        optimizer = one(nn.Linear(1, 1).parameters(), lr=0.1)
+        assert is_adaptive(optimizer) == adaptive
+
+
+@pytest.mark.parametrize('intervention,message', [
+    ('magic', r"\['magic'\].*gradient.*update"),
+    ([], 'empty'),
+    (['update', 'update'], 'twice'),
+])
+def test_wrong_interventions(intervention, message):
+    with pytest.raises(ValueError, match=message):
+        check_interventions(intervention)
