@@ -1,6 +1,7 @@
 """How the weights K act on training, where a gradient is not what is scaled.
 
-``'gradient'`` is in :class:`MWAMHook` and :class:`MWAMNeck`.
+``'gradient'`` is in :class:`MWAMHook` and :class:`MWAMNeck`, ``'loss'`` in
+:func:`with_modality_heads`.
 """
 from typing import Any, Dict, List, Mapping, Sequence, Tuple, Union
 
@@ -10,7 +11,7 @@ from torch.optim import Optimizer
 
 from mwam_mm.mwam import MWAM
 
-INTERVENTIONS = ('gradient', 'update')
+INTERVENTIONS = ('gradient', 'update', 'loss')
 
 # They divide a constant factor of the gradient out again. By name, because
 # most are not of PyTorch.

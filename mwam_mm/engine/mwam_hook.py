@@ -47,6 +47,8 @@ class MWAMHook(Hook):
       branch's parameters (Alg. 1), weight decay included, so it acts with
       every optimizer. Where gradients are accumulated, K is that of the last
       micro-batch. A step that the fp16 scaler skips stays skipped.
+    - ``'loss'`` adds a loss per modality, multiplied by K (Eq. 7). Needs
+      :class:`MWAMNeck` and :func:`with_modality_heads`.
 
     Parameters outside the branches are untouched, and so is inference.
 
@@ -96,6 +98,12 @@ class MWAMHook(Hook):
                  intervention: Union[str, Sequence[str]] = 'gradient',
                  mwam: Optional[dict] = None) -> None:
         self.interventions = check_interventions(intervention)
+        if branches is not None and 'loss' in self.interventions:
+            raise ValueError(
+                'MWAMHook.intervention "loss" needs the features of each '
+                'modality and heads for them, which branches=... does not '
+                'name: build the model with MultiModalBackbone, MWAMNeck and '
+                'mwam_mm.with_modality_heads, and drop branches')
         if branches is None and (inputs is not None or mwam is not None):
             raise ValueError(
                 'MWAMHook without branches looks after an MWAMNeck: give the '
@@ -115,6 +123,7 @@ class MWAMHook(Hook):
             list(self.branches), **(mwam or {}))
         self._saved_state: Optional[Dict[str, Any]] = None
         self._handles: list = []
+        self._heads: Optional[nn.ModuleDict] = None
         self._in_forward = False
         self._warned_unseen = False
 
@@ -141,6 +150,7 @@ class MWAMHook(Hook):
             neck.interventions = self.interventions
             self.mwam = neck.mwam
             parameters = self._neck_branches(model)
+            self._set_up_heads(model)
         else:
             parameters = self._attach(model)
         self.mwam.to(next(model.parameters()).device)
@@ -150,8 +160,15 @@ class MWAMHook(Hook):
         if self._saved_state is None:
             runner.logger.info('The checkpoint holds no MWAM state: the bank '
                                'starts empty.')
+            return
+        self.mwam.load_state_dict(self._saved_state)
+        if self._heads is None:
+            return
+        if 'modality_heads' in self._saved_state:
+            self._heads.load_state(self._saved_state['modality_heads'])
         else:
-            self.mwam.load_state_dict(self._saved_state)
+            runner.logger.info('The checkpoint holds no modality heads: they '
+                               "start as copies of the model's own.")
 
     def after_train_iter(self,
                          runner,
@@ -192,16 +209,19 @@ class MWAMHook(Hook):
                 'MWAMHook.inputs.')
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
-        """Save the bank.
+        """Save the bank and what trains beside the model.
 
         Args:
             runner (Runner): The runner of the training process.
             checkpoint (dict): The checkpoint to save.
         """
-        if self.mwam is not None:
-            checkpoint['mwam'] = apply_to(self.mwam.state_dict(),
-                                          lambda x: isinstance(x, Tensor),
-                                          lambda x: x.cpu())
+        if self.mwam is None:
+            return
+        state = self.mwam.state_dict()
+        if self._heads is not None:
+            state['modality_heads'] = self._heads.state()
+        checkpoint['mwam'] = apply_to(state, lambda x: isinstance(x, Tensor),
+                                      lambda x: x.cpu())
 
     def after_train(self, runner) -> None:
         """Detach from the model.
@@ -239,6 +259,22 @@ class MWAMHook(Hook):
             if isinstance(backbone, MultiModalBackbone)
             for name, branch in backbone.branches.items()
         }
+
+    def _set_up_heads(self, model: nn.Module) -> None:
+        self._heads = getattr(model, 'modality_heads', None)
+        if 'loss' in self.interventions:
+            if self._heads is None:
+                raise ValueError(
+                    'MWAMHook.intervention "loss" needs heads for each '
+                    'modality in the model: set model.host to what model.type '
+                    "is now, and model.type='mwam_mm.with_modality_heads'")
+            # As they are now, initialised or loaded.
+            model.reset_modality_heads()
+        elif self._heads is not None:
+            raise ValueError(
+                'the model has heads for each modality, which intervention='
+                f'{list(self.interventions)} of MWAMHook does not train: add '
+                '"loss", or build the model without with_modality_heads')
 
     def _set_up_optimizers(self, runner, parameters: Parameters) -> None:
         wrappers = [runner.optim_wrapper]

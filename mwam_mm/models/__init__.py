@@ -1,6 +1,7 @@
 """Models: multimodal backbone, fusing neck, data preprocessors."""
 from .backbones import ESANetBackbone, MultiModalBackbone
 from .data_preprocessors import MultiModalSegDataPreprocessor
+from .modality_heads import with_modality_heads
 from .multimodal import multimodal
 from .necks import (
     ConcatFusion,
@@ -13,5 +14,5 @@ from .necks import (
 __all__ = [
     'ConcatFusion', 'ESANetBackbone', 'GatedFusion', 'MWAMNeck',
     'MeanVarFusion', 'MultiModalBackbone', 'MultiModalSegDataPreprocessor',
-    'SumFusion', 'multimodal'
+    'SumFusion', 'multimodal', 'with_modality_heads'
 ]

@@ -2,12 +2,13 @@
 from .esanet import ESANetBackbone
 from .multi_modal_backbone import (
     BranchOutputs,
+    Features,
     MultiModalBackbone,
     flatten_levels,
     map_levels,
 )
 
 __all__ = [
-    'BranchOutputs', 'ESANetBackbone', 'MultiModalBackbone', 'flatten_levels',
-    'map_levels'
+    'BranchOutputs', 'ESANetBackbone', 'Features', 'MultiModalBackbone',
+    'flatten_levels', 'map_levels'
 ]

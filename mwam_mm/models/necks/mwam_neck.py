@@ -11,7 +11,9 @@ from mwam_mm.layout import ModalityLayout
 from mwam_mm.mwam import MWAM, scale_gradient
 from mwam_mm.registry import MODELS
 
-from ..backbones import BranchOutputs, flatten_levels, map_levels
+from ..backbones import BranchOutputs, Features, flatten_levels, map_levels
+
+Unfused = Tuple[Dict[str, Features], Dict[str, List[bool]]]
 
 
 @MODELS.register_module()
@@ -105,6 +107,7 @@ class MWAMNeck(BaseModule):
         # What MWAMHook makes of K; the neck scales gradients by default.
         self.interventions: Tuple[str, ...] = ('gradient', )
         self.has_hook = False
+        self._unfused: Optional[Unfused] = None
 
     def forward(self, outputs: BranchOutputs) -> Any:
         """Fuse.
@@ -147,14 +150,31 @@ class MWAMNeck(BaseModule):
                     name: f and [scale_gradient(x, weight) for x in f]
                     for (name, f), weight in zip(features.items(), weights)
                 }
-        fused = iter([
-            self._fuse(level, self._level(features, i, level),
-                       outputs.present)
-            for i, level in enumerate(levels)
-        ])
+        by_level = [
+            self._level(features, i, level) for i, level in enumerate(levels)
+        ]
         like = next(f for f in outputs.features.values() if f is not None)
-        fused = map_levels(lambda _: next(fused), like)
+        if self.training and 'loss' in self.interventions:
+            self._unfused = {
+                name: _nest([f[name] for f in by_level], like)
+                for name in features
+            }, outputs.present
+        fused = _nest([
+            self._fuse(level, f, outputs.present)
+            for level, f in zip(levels, by_level)
+        ], like)
         return fused if self.neck is None else self.neck(fused)
+
+    def pop_unfused(self) -> Optional[Unfused]:
+        """What the last forward in training fused, for the weighted loss.
+
+        Returns:
+            tuple: Modality to its features, nested as the branches returned
+            them and 0 for the samples without it, and modality to whether
+            each sample has it. None unless the intervention is ``'loss'``.
+        """
+        unfused, self._unfused = self._unfused, None
+        return unfused
 
     def _check_hook(self) -> None:
         if not self.has_hook:
@@ -223,6 +243,12 @@ class MWAMNeck(BaseModule):
                 'MWAMNeck fuses features of the same size, but the branches '
                 f'give {sizes}: use branches of the same strides, or say in '
                 'MWAMNeck.strides which ones to resize the levels to')
+
+
+def _nest(levels: List[Tensor], like: Features) -> Features:
+    """Nest the levels as the branches returned theirs."""
+    remaining = iter(levels)
+    return map_levels(lambda _: next(remaining), like)
 
 
 def _default_fusion(channels: Mapping[str, int]) -> dict:
