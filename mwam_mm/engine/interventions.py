@@ -3,15 +3,19 @@
 ``'gradient'`` is in :class:`MWAMHook` and :class:`MWAMNeck`, ``'loss'`` in
 :func:`with_modality_heads`.
 """
-from typing import Any, Dict, List, Mapping, Sequence, Tuple, Union
+from typing import Any, Dict, Iterator, List, Mapping, Sequence, Tuple, Union
 
+import numpy as np
 import torch
+from mmengine.dist import get_rank
+from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from mwam_mm.mwam import MWAM
+from mwam_mm.layout import ModalityLayout
+from mwam_mm.mwam import MWAM, dropout_probabilities
 
-INTERVENTIONS = ('gradient', 'update', 'loss')
+INTERVENTIONS = ('gradient', 'update', 'loss', 'dropout')
 
 # They divide a constant factor of the gradient out again. By name, because
 # most are not of PyTorch.
@@ -113,3 +117,84 @@ def _scale_updates_of(optimizer: Optimizer, mwam: MWAM,
         optimizer.register_step_pre_hook(keep),
         optimizer.register_step_post_hook(scale)
     ]
+
+
+def check_dropout(runner, model: nn.Module, mwam: MWAM) -> None:
+    """Check that dropping modalities of the data samples will take effect.
+
+    Args:
+        runner (Runner): The runner of the training process.
+        model (nn.Module): Its model, without wrapper.
+        mwam (MWAM): Names the modalities.
+
+    Raises:
+        ValueError: If the data preprocessor does not know these modalities,
+            or the training pipeline drops modalities as well.
+    """
+    where = 'MWAMHook.intervention "dropout"'
+    preprocessor = getattr(model, 'data_preprocessor', None)
+    layout = getattr(preprocessor, 'layout', None)
+    if not isinstance(layout, ModalityLayout):
+        raise ValueError(
+            f'{where} names absent modalities in the data samples, which '
+            f'{type(preprocessor).__name__} does not read: use a '
+            'mwam_mm.MultiModal...DataPreprocessor, or another intervention')
+    if set(layout.names) != set(mwam.modalities):
+        raise ValueError(
+            f'{where} is for the modalities {list(mwam.modalities)}, but the '
+            f'data preprocessor has {list(layout.names)}')
+    # Not at the top: the hook alone needs no MMSegmentation.
+    from mwam_mm.datasets.transforms import RandomDropModality
+    if any(isinstance(part, RandomDropModality)
+           for part in _parts(runner.train_dataloader.dataset)):
+        raise ValueError(
+            f'{where} and RandomDropModality in the training pipeline would '
+            'drop modalities twice: take RandomDropModality out')
+
+
+def _parts(owner: Any) -> Iterator[Any]:
+    """A dataset, the ones that it wraps, and their transforms."""
+    yield owner
+    for key in ('dataset', 'datasets', 'pipeline', 'transforms'):
+        parts = getattr(owner, key, None)
+        for part in parts if isinstance(parts, (list, tuple)) else [parts]:
+            if part is not None:
+                yield from _parts(part)
+
+
+def drop_modalities(runner, data_batch: Any, mwam: MWAM) -> None:
+    """Name random modalities of the samples of a batch absent.
+
+    The draw depends on the seed, the rank and the iteration only, so that a
+    resumed run goes on with the same ones.
+
+    Args:
+        runner (Runner): The runner of the training process.
+        data_batch (dict): What the dataloader gives, with ``data_samples``
+            that are not in use elsewhere; those are replaced.
+        mwam (MWAM): Gives the weights, those of the previous iteration.
+
+    Raises:
+        TypeError: If the batch has no data samples.
+    """
+    samples = data_batch.get('data_samples') if isinstance(
+        data_batch, dict) else None
+    if not isinstance(samples, list) or not all(
+            isinstance(sample, BaseDataElement) for sample in samples):
+        raise TypeError(
+            'MWAMHook.intervention "dropout" takes batches with a list of '
+            'data samples under "data_samples", as PackSegInputs and '
+            f'PackDetInputs give them, but got {type(data_batch).__name__}')
+    rng = np.random.default_rng([runner.seed, get_rank(), runner.iter])
+    weights = dict(zip(mwam.modalities, mwam.weights.tolist()))
+    for i, sample in enumerate(samples):
+        absent = tuple(sample.metainfo.get('absent_modalities', ()))
+        names = [name for name in weights if name not in absent]
+        if not names:
+            continue  # the data preprocessor refuses it
+        probabilities = dropout_probabilities([weights[n] for n in names])
+        kept = list(probabilities)[rng.choice(
+            len(probabilities), p=list(probabilities.values()))]
+        dropped = [n for j, n in enumerate(names) if j not in kept]
+        samples[i] = sample.new(metainfo=dict(
+            sample.metainfo, absent_modalities=(*absent, *dropped)))

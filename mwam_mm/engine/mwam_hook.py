@@ -20,7 +20,13 @@ from torch import Tensor, nn
 from mwam_mm.mwam import MWAM
 from mwam_mm.registry import HOOKS
 
-from .interventions import check_interventions, is_adaptive, scale_updates
+from .interventions import (
+    check_dropout,
+    check_interventions,
+    drop_modalities,
+    is_adaptive,
+    scale_updates,
+)
 
 Paths = Union[str, List[str]]
 Parameters = Dict[str, List[nn.Parameter]]
@@ -49,6 +55,10 @@ class MWAMHook(Hook):
       micro-batch. A step that the fp16 scaler skips stays skipped.
     - ``'loss'`` adds a loss per modality, multiplied by K (Eq. 7). Needs
       :class:`MWAMNeck` and :func:`with_modality_heads`.
+    - ``'dropout'`` drops modalities of the training samples, with
+      probabilities that follow the K of the previous iteration, see
+      :func:`dropout_probabilities`. Needs a data preprocessor of this
+      package, and replaces :class:`RandomDropModality`.
 
     Parameters outside the branches are untouched, and so is inference.
 
@@ -155,6 +165,8 @@ class MWAMHook(Hook):
             parameters = self._attach(model)
         self.mwam.to(next(model.parameters()).device)
         self._set_up_optimizers(runner, parameters)
+        if 'dropout' in self.interventions:
+            check_dropout(runner, model, self.mwam)
         if runner.iter == 0:
             return
         if self._saved_state is None:
@@ -169,6 +181,21 @@ class MWAMHook(Hook):
         else:
             runner.logger.info('The checkpoint holds no modality heads: they '
                                "start as copies of the model's own.")
+
+    def before_train_iter(self,
+                          runner,
+                          batch_idx: int,
+                          data_batch=None) -> None:
+        """Drop modalities, if that is an intervention.
+
+        Args:
+            runner (Runner): The runner of the training process.
+            batch_idx (int): The index of the current batch in the train loop.
+            data_batch (dict, optional): Data from dataloader. Defaults to
+                None.
+        """
+        if 'dropout' in self.interventions:
+            drop_modalities(runner, data_batch, self.mwam)
 
     def after_train_iter(self,
                          runner,

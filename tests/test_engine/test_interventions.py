@@ -1,20 +1,26 @@
 """The interventions on real Runners, against independent computations."""
 import copy
+from collections import Counter
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
+from mmdet.structures import DetDataSample
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner import Runner
+from mmengine.structures import InstanceData
 from mmseg.models import EncoderDecoder
 from torch import nn
 
 from mwam_mm.engine.interventions import (
     check_interventions,
+    drop_modalities,
     is_adaptive,
     scale_updates,
 )
 from mwam_mm.mwam import MWAM
-from mwam_mm.registry import MODELS, OPTIM_WRAPPER_CONSTRUCTORS
+from mwam_mm.registry import DATASETS, MODELS, OPTIM_WRAPPER_CONSTRUCTORS
 
 from .. import tiny
 
@@ -247,3 +253,168 @@ def test_adaptive_optimizers(name, adaptive):
 def test_wrong_interventions(intervention, message):
     with pytest.raises(ValueError, match=message):
         check_interventions(intervention)
+
+
+@DATASETS.register_module()
+class TinyPacked(tiny.TinyPairs):
+    """Keeps its samples; the first lacks depth."""
+
+    def __init__(self, pipeline=None, **kwargs):
+        super().__init__(**kwargs)
+        self.pipeline = pipeline
+        self.items = [super(TinyPacked, self).__getitem__(i) for i in range(8)]
+        self.items[0]['data_samples'].set_metainfo(
+            dict(absent_modalities=('depth', )))
+
+    def __getitem__(self, i):
+        return dict(self.items[i])
+
+
+PACKED = dict(
+    train_dataloader=dict(
+        batch_size=4,
+        num_workers=0,
+        sampler=dict(type='InfiniteSampler', shuffle=True),
+        dataset=dict(type='mwam_mm.TinyPacked')))
+
+
+def dropout_config(work_dir, intervention='dropout', **kwargs):
+    return tiny.config(
+        work_dir,
+        mwam=dict(),
+        hook=dict(type='mwam_mm.MWAMHook', intervention=intervention),
+        **{**PACKED, **kwargs})
+
+
+def by_hand(k, rng):
+    """A draw of what is dropped, for both modalities present."""
+    rgb = k['rgb'] / (k['rgb'] + k['depth'])
+    p = [1 / 3, 2 / 3 * rgb, 2 / 3 * (1 - rgb)]
+    return [(), ('depth', ), ('rgb', )][rng.choice(3, p=p)]
+
+
+def test_dropout_follows_the_k_of_the_previous_iteration(tmp_path):
+    runner = Runner.from_cfg(dropout_config(tmp_path, max_iters=6))
+    k = [dict(rgb=1., depth=1.)]
+    seen = []
+    step = runner.model.train_step
+
+    def spy(data, optim_wrapper):
+        outputs = step(data, optim_wrapper)
+        mwam = mwam_hook(runner).mwam
+        k.append(dict(zip(mwam.modalities, mwam.weights.tolist())))
+        seen.append(data['data_samples'])
+        return outputs
+
+    runner.model.train_step = spy
+    inputs = []
+    runner.model.backbone.register_forward_pre_hook(
+        lambda module, args: inputs.append(args[0].clone()))
+    runner.train()
+    assert len(seen) == 6 and abs(k[-1]['rgb'] - k[-1]['depth']) > 0.1
+    patterns = Counter()
+    for i, samples in enumerate(seen):
+        rng = np.random.default_rng([0, 0, i])
+        for sample, x in zip(samples, inputs[i]):
+            if sample.img_path == '0.png':  # has RGB only, which it keeps
+                rng.choice(1, p=[1.])
+                dropped = ('depth', )
+            else:
+                dropped = by_hand(k[i], rng)
+            assert sample.absent_modalities == dropped
+            assert x[:3].any() == ('rgb' not in dropped)
+            assert x[3:].any() == ('depth' not in dropped)
+            patterns[dropped] += 1
+            assert torch.equal(
+                sample.gt_sem_seg.data,
+                runner.train_dataloader.dataset.label[int(
+                    sample.img_path[0])])
+    assert len(patterns) == 3
+    # The dataset's own samples stay as they are.
+    for item in runner.train_dataloader.dataset.items[1:]:
+        assert 'absent_modalities' not in item['data_samples'].metainfo
+
+
+def test_dropout_frequencies():
+    """In detection, with three modalities: 7 subsets, 4,000 samples."""
+    mwam = MWAM(['rgb', 'depth', 'thermal'])
+    mwam.weights = torch.tensor([1.4, 0.6, 1.0])
+    boxes = InstanceData(bboxes=torch.rand(1, 4))
+    count = Counter()
+    for i in range(40):
+        batch = dict(
+            data_samples=[DetDataSample(gt_instances=boxes)
+                          for _ in range(100)])
+        drop_modalities(SimpleNamespace(seed=7, iter=i), batch, mwam)
+        for sample in batch['data_samples']:
+            assert torch.equal(sample.gt_instances.bboxes, boxes.bboxes)
+            count[sample.absent_modalities] += 1
+    means = {
+        ('thermal', ): 1.0, ('depth', ): 1.2, ('rgb', ): 0.8,
+        ('depth', 'thermal'): 1.4, ('rgb', 'thermal'): 0.6,
+        ('rgb', 'depth'): 1.0
+    }
+    assert count.keys() == {(), *means}
+    for absent, n in count.items():
+        p = means[absent] / 7 if absent else 1 / 7
+        assert abs(n / 4000 - p) < 4 * (p * (1 - p) / 4000)**0.5, absent
+
+
+def test_dropout_alone_scales_no_gradient(tmp_path):
+    """Before the first K, which is 1, the patterns are uniform."""
+    _, runner = change(
+        tmp_path, mwam={}, hook=dict(
+            type='mwam_mm.MWAMHook', intervention='dropout'))
+    assert runner.model.neck.interventions == ('dropout', )
+    alone, _ = change(tmp_path / 'alone', **ways('dropout')['neck'])
+    both, runner = change(
+        tmp_path / 'both', **ways(['dropout', 'gradient'])['neck'])
+    k = dict(zip(('rgb', 'depth'), mwam_hook(runner).mwam.weights.tolist()))
+    assert_scaled(both, alone, k, rtol=1e-4, atol=1e-4)
+
+
+def test_dropout_resumes_exactly(tmp_path):
+    kwargs = dict(intervention=['dropout', 'update'], max_iters=6)
+    whole = Runner.from_cfg(dropout_config(tmp_path / 'whole', **kwargs))
+    whole.train()
+    killed = Runner.from_cfg(dropout_config(tmp_path / 'killed', **kwargs))
+    step, calls = killed.model.train_step, []
+
+    def dying(*args, **kwargs):
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+        calls.append(1)
+        return step(*args, **kwargs)
+
+    killed.model.train_step = dying
+    with pytest.raises(KeyboardInterrupt):
+        killed.train()
+    resumed = Runner.from_cfg(
+        dropout_config(tmp_path / 'killed', resume=True, **kwargs))
+    resumed.train()
+    for p, q in zip(whole.model.parameters(), resumed.model.parameters()):
+        assert torch.equal(p, q)
+
+
+def test_dropout_that_cannot_work_is_refused(tmp_path):
+    from mwam_mm.datasets.transforms import RandomDropModality
+    drop = RandomDropModality(['rgb', 'depth'])
+    cfg = dropout_config(tmp_path / 'a')
+    runner = Runner.from_cfg(cfg)
+    runner.train_loop.dataloader.dataset.pipeline = [
+        SimpleNamespace(transforms=[drop])
+    ]
+    with pytest.raises(ValueError, match='take RandomDropModality out'):
+        runner.train()
+    cfg = dropout_config(tmp_path / 'b')
+    cfg.model.data_preprocessor = dict(type='SegDataPreProcessor')
+    with pytest.raises(ValueError, match='SegDataPreProcessor does not read'):
+        Runner.from_cfg(cfg).train()
+    cfg = dropout_config(tmp_path / 'c')
+    cfg.model.neck.mwam = None
+    cfg.custom_hooks[0].branches = dict(rgb=BRANCHES['rgb'])
+    with pytest.raises(ValueError, match=r"\['rgb'\].*\['rgb', 'depth'\]"):
+        Runner.from_cfg(cfg).train()
+    for batch in ([], dict(inputs=[]), dict(data_samples=[dict()])):
+        with pytest.raises(TypeError, match='data samples'):
+            drop_modalities(None, batch, MWAM(['rgb']))
