@@ -1,6 +1,7 @@
 """The interventions on real Runners, against independent computations."""
 import copy
 from collections import Counter
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -418,3 +419,12 @@ def test_dropout_that_cannot_work_is_refused(tmp_path):
     for batch in ([], dict(inputs=[]), dict(data_samples=[dict()])):
         with pytest.raises(TypeError, match='data samples'):
             drop_modalities(None, batch, MWAM(['rgb']))
+
+
+def test_the_measured_example_of_the_docs(capsys):
+    docs = Path(__file__).resolve().parents[2] / 'docs/interventions.md'
+    text = docs.read_text()
+    code, = (block.split('```')[0] for block in text.split('```python\n')
+             if block.startswith('import torch'))
+    exec(code, {})
+    assert f'```\n{capsys.readouterr().out}```' in text
