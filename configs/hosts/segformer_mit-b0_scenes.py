@@ -16,3 +16,4 @@ model = dict(
     neck=dict(in_channels=channels),
     decode_head=dict(in_channels=channels))
 optim_wrapper = dict(clip_grad=dict(max_norm=1.))
+optim_wrapper = dict(optimizer=dict(lr=0.05))

@@ -15,3 +15,4 @@ model = dict(
     decode_head=dict(in_channels=channels),
     auxiliary_head=dict(in_channels=128))
 optim_wrapper = dict(clip_grad=dict(max_norm=1.))
+optim_wrapper = dict(optimizer=dict(lr=0.05))

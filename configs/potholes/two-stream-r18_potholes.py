@@ -13,6 +13,7 @@ model = dict(
     decode_head=dict(num_classes=2))
 # 80 epochs of 44 pairs
 max_iters = 440
+optim_wrapper = dict(optimizer=dict(lr=0.05))
 train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, begin=0, end=20, by_epoch=False),

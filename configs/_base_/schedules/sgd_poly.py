@@ -3,7 +3,7 @@
 max_iters = 1600
 optim_wrapper = dict(
     type='OptimWrapper',
-    optimizer=dict(type='SGD', lr=0.05, momentum=0.9, weight_decay=0.0005))
+    optimizer=dict(type='SGD', lr=0.3, momentum=0.9, weight_decay=0.0005))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, begin=0, end=50, by_epoch=False),
     dict(
