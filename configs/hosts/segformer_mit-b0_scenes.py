@@ -15,5 +15,5 @@ model = dict(
             drop_path_rate=0.1)),
     neck=dict(in_channels=channels),
     decode_head=dict(in_channels=channels))
-optim_wrapper = dict(clip_grad=dict(max_norm=1.))
-optim_wrapper = dict(optimizer=dict(lr=0.05))
+optim_wrapper = dict(
+    optimizer=dict(lr=0.05), clip_grad=dict(max_norm=1.))

@@ -14,5 +14,5 @@ model = dict(
     neck=dict(in_channels=channels),
     decode_head=dict(in_channels=channels),
     auxiliary_head=dict(in_channels=128))
-optim_wrapper = dict(clip_grad=dict(max_norm=1.))
-optim_wrapper = dict(optimizer=dict(lr=0.05))
+optim_wrapper = dict(
+    optimizer=dict(lr=0.05), clip_grad=dict(max_norm=1.))

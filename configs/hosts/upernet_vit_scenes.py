@@ -24,5 +24,5 @@ model = dict(
             scales=[4, 2, 1, 0.5])),
     decode_head=dict(in_channels=channels),
     auxiliary_head=dict(in_channels=96))
-optim_wrapper = dict(clip_grad=dict(max_norm=1.))
-optim_wrapper = dict(optimizer=dict(lr=0.05))
+optim_wrapper = dict(
+    optimizer=dict(lr=0.05), clip_grad=dict(max_norm=1.))
