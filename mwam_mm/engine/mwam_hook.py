@@ -7,6 +7,7 @@ from typing import (
     Mapping,
     Optional,
     Sequence,
+    Set,
     Union,
 )
 
@@ -163,6 +164,7 @@ class MWAMHook(Hook):
             self._set_up_heads(model)
         else:
             parameters = self._attach(model)
+        self._check_set_up(runner, model, parameters)
         self.mwam.to(next(model.parameters()).device)
         self._set_up_optimizers(runner, parameters)
         if 'dropout' in self.interventions:
@@ -302,6 +304,52 @@ class MWAMHook(Hook):
                 'the model has heads for each modality, which intervention='
                 f'{list(self.interventions)} of MWAMHook does not train: add '
                 '"loss", or build the model without with_modality_heads')
+
+    def _check_set_up(self, runner, model: nn.Module,
+                      parameters: Parameters) -> None:
+        from torch.distributed.fsdp import FullyShardedDataParallel
+        if any(
+                isinstance(m, FullyShardedDataParallel)
+                for m in runner.model.modules()):
+            # It runs on views of the parameters, whose hooks never fire, and
+            # without use_orig_params takes them away.
+            if self.branches is not None and 'gradient' in self.interventions:
+                raise ValueError(
+                    'MWAMHook cannot scale the gradients of branches=... '
+                    'under FSDP: use MWAMNeck with model.neck.mwam, '
+                    'intervention="update" or DistributedDataParallel')
+            if 'update' in self.interventions and not all(parameters.values()):
+                raise ValueError(
+                    'MWAMHook.intervention "update" finds no parameters of '
+                    'the branches: set use_orig_params=True in FSDP')
+        recomputed = runner.cfg.get('activation_checkpointing') or []
+        if isinstance(recomputed, str):
+            recomputed = [recomputed]
+        for path in recomputed:
+            # MMEngine's is of the reentrant kind: a module whose arguments
+            # need no gradient, as the image does not, is not trained at all.
+            if self._entrances(model).intersection(
+                    model.get_submodule(path).modules()):
+                raise ValueError(
+                    f'activation_checkpointing names "{path}", which would '
+                    'keep what the image enters from being trained, or count '
+                    'a batch twice in MWAMNeck: name modules inside the '
+                    'branches, such as "backbone.branches.rgb.layer1"')
+
+    def _entrances(self, model: nn.Module) -> Set[nn.Module]:
+        """The modules that measure, or that images enter."""
+        if self.branches is not None:
+            return {
+                model.get_submodule(self.inputs.get(name, paths[0]))
+                for name, paths in self.branches.items()
+            }
+        from mwam_mm.models import MultiModalBackbone
+        return {
+            *self._weighting_necks(model),
+            *(branch for m in model.modules()
+              if isinstance(m, MultiModalBackbone)
+              for branch in m.branches.values())
+        }
 
     def _set_up_optimizers(self, runner, parameters: Parameters) -> None:
         wrappers = [runner.optim_wrapper]
