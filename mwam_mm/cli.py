@@ -107,13 +107,15 @@ def _distribute_on_cpu(cfg: Config) -> None:
                          'none: on CPUs use --launcher pytorch, as '
                          'tools/dist_train.sh does')
     torch.distributed.init_process_group('gloo')
-    wrapper = cfg.setdefault('model_wrapper_cfg', {})
+    wrapper = dict(cfg.get('model_wrapper_cfg') or {})
     if type_name(wrapper) in ('', 'MMDistributedDataParallel'):
-        wrapper.setdefault('device_ids', None)
-        # what MMEngine gives where a config says nothing
-        wrapper.setdefault('broadcast_buffers', False)
-        wrapper.setdefault('find_unused_parameters',
-                           cfg.get('find_unused_parameters', False))
+        # the last two are what MMEngine gives where a config says nothing
+        cfg.model_wrapper_cfg = {
+            'device_ids': None,
+            'broadcast_buffers': False,
+            'find_unused_parameters': cfg.get('find_unused_parameters', False),
+            **wrapper
+        }
 
 
 def build_runner(cfg: Config) -> Runner:

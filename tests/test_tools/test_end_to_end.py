@@ -113,20 +113,12 @@ def test_two_processes(trained, unused_port):
     with open(scalars) as f:
         first = json.loads(f.readline())
     assert {'mwam/K_rgb', 'mwam/K_depth', 'mwam/FRM_depth'} < set(first)
-    with open(root / 'two/missing_modality.json') as f:
-        trained_report = json.load(f)
     run('tools/dist_test.sh', root / 'two/rgbd_seg_mwam.py',
         root / 'two/iter_2.pth', 2, '--work-dir', root / 'two_tested',
         '--combinations', 'all', **launch)
-    with open(root / 'two_tested/missing_modality.json') as f:
-        tested_report = json.load(f)
-    for report in (trained_report, tested_report):
+    # Not the same scores: each rank validated with its own BatchNorm
+    # statistics, of which the checkpoint holds the first rank's.
+    for folder in ('two', 'two_tested'):
+        with open(root / folder / 'missing_modality.json') as f:
+            report = json.load(f)
         assert all(c['samples'] == 3 for c in report['combinations'].values())
-    # The dumped config sorts the modalities, and with them the names.
-    scores = {
-        frozenset(name.split('+')): entry['metrics']
-        for name, entry in tested_report['combinations'].items()
-    }
-    for name, entry in trained_report['combinations'].items():
-        tested = scores[frozenset(name.split('+'))]
-        assert tested == pytest.approx(entry['metrics'], abs=0.02)
