@@ -12,11 +12,22 @@ from mwam_mm.registry import DATASETS
 from .. import tiny
 
 BRANCHES = dict(rgb='backbone.branches.rgb', depth='backbone.branches.depth')
-HOOK = dict(type='mwam_mm.MWAMHook', branches=BRANCHES)
-WAYS = dict(
-    hook=dict(hook=HOOK),
-    neck=dict(mwam=dict(), hook=dict(type='mwam_mm.MWAMHook')))
 STAGES = [f'{path}.layer2' for path in BRANCHES.values()]
+
+
+def _hook(**kwargs):
+    return dict(type='mwam_mm.MWAMHook', **kwargs)
+
+
+# The hook's way, or the neck's, and the intervention.
+WAYS = {
+    'hook-gradient': dict(hook=_hook(branches=BRANCHES)),
+    'hook-update': dict(
+        hook=_hook(branches=BRANCHES, intervention='update')),
+    'neck-gradient': dict(mwam=dict(), hook=_hook()),
+    'neck-update': dict(mwam=dict(), hook=_hook(intervention='update')),
+    'neck-loss': dict(mwam=dict(), hook=_hook(intervention='loss')),
+}
 
 
 @DATASETS.register_module()
@@ -35,6 +46,9 @@ def job(work_dir, batch_size, way, lacking=False, **overrides):
     cfg = tiny.config(work_dir, max_iters=3, **WAYS[way], **overrides)
     cfg.train_dataloader.batch_size = batch_size
     cfg.train_dataloader.sampler.shuffle = False
+    if way == 'neck-loss':
+        cfg.model.host = cfg.model.type
+        cfg.model.type = 'mwam_mm.with_modality_heads'
     if lacking:
         cfg.train_dataloader.dataset.type = 'mwam_mm.OddPairsLackDepth'
         # so that a rank's zeros and None would differ in what they do
@@ -139,7 +153,7 @@ def _calls(folder):
     cfg = job(
         folder / 'calls',
         2,
-        'neck',
+        'neck-gradient',
         launcher='pytorch',
         model_wrapper_cfg=dict(
             type='MMDistributedDataParallel', device_ids=None))
@@ -173,11 +187,11 @@ def _run(rank, port, folder):
     found['accumulate'] = _ddp(
         folder,
         'accumulate',
-        'hook',
+        'hook-gradient',
         optim_wrapper=dict(
             optimizer=dict(type='SGD', lr=0.1), accumulative_counts=3))
     found['recomputed'] = _ddp(
-        folder, 'recomputed', 'neck', activation_checkpointing=STAGES)
+        folder, 'recomputed', 'neck-gradient', activation_checkpointing=STAGES)
     found['calls'] = _calls(folder)
     torch.save(found, folder / f'{rank}.pth')
     torch.distributed.destroy_process_group()
@@ -219,30 +233,40 @@ def test_two_ranks_equal_one_process(two, tmp_path, way):
     assert (k[:, 0] - k[:, 1]).abs().min() > 0.01
 
 
-@pytest.mark.parametrize('way', WAYS)
+@pytest.mark.parametrize('way', [w for w in WAYS if w != 'neck-loss'])
 def test_a_rank_may_lack_a_modality(two, tmp_path, way):
     assert_same(two, f'lacking_{way}', job(tmp_path, 4, way, lacking=True))
+
+
+def test_a_rank_may_lack_a_modality_with_its_loss(two):
+    """Each rank averages the loss over the samples it has, as all losses are,
+    so the parameters depend on the split; K does not."""
+    a, b = (found['lacking_neck-loss'] for found in two)
+    assert torch.equal(a['k'], b['k'])
+    assert all(
+        torch.equal(p, b['weights'][n]) for n, p in a['weights'].items())
 
 
 def test_accumulation_on_two_ranks(two, tmp_path):
     optim_wrapper = dict(
         optimizer=dict(type='SGD', lr=0.1), accumulative_counts=3)
     assert_same(two, 'accumulate',
-                job(tmp_path, 4, 'hook', optim_wrapper=optim_wrapper))
+                job(tmp_path, 4, 'hook-gradient',
+                    optim_wrapper=optim_wrapper))
 
 
 def test_activation_checkpointing_on_two_ranks(two, tmp_path):
-    assert_same(two, 'recomputed', job(tmp_path, 4, 'neck'))
+    assert_same(two, 'recomputed', job(tmp_path, 4, 'neck-gradient'))
 
 
-def test_fsdp_with_the_neck(two, tmp_path):
-    assert_same(two, 'fsdp_neck', job(tmp_path, 4, 'neck'))
+@pytest.mark.parametrize('way', [w for w in WAYS if w != 'hook-gradient'])
+def test_fsdp(two, tmp_path, way):
+    assert_same(two, f'fsdp_{way}', job(tmp_path, 4, way))
 
 
-def test_fsdp_with_the_hook_is_refused(two):
+def test_fsdp_cannot_scale_the_gradients_of_parameters(two):
     for rank in range(2):
-        assert 'MWAMHook.branches' in two[rank]['fsdp_hook']
-        assert 'model.neck.mwam' in two[rank]['fsdp_hook']
+        assert 'model.neck.mwam' in two[rank]['fsdp_hook-gradient']
 
 
 def test_one_small_all_reduce_in_training_and_none_at_inference(two):
