@@ -322,6 +322,10 @@ class MWAMHook(Hook):
                 raise ValueError(
                     'MWAMHook.intervention "update" finds no parameters of '
                     'the branches: set use_orig_params=True in FSDP')
+        if 'loss' in self.interventions and runner.cfg.get('compile'):
+            raise ValueError('MWAMHook.intervention "loss" runs the heads in '
+                             'ways that torch.compile does not follow: set '
+                             'compile=False in the config')
         recomputed = runner.cfg.get('activation_checkpointing') or []
         if isinstance(recomputed, str):
             recomputed = [recomputed]

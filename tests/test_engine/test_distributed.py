@@ -10,24 +10,7 @@ from mmengine.runner import Runner
 from mwam_mm.registry import DATASETS
 
 from .. import tiny
-
-BRANCHES = dict(rgb='backbone.branches.rgb', depth='backbone.branches.depth')
-STAGES = [f'{path}.layer2' for path in BRANCHES.values()]
-
-
-def _hook(**kwargs):
-    return dict(type='mwam_mm.MWAMHook', **kwargs)
-
-
-# The hook's way, or the neck's, and the intervention.
-WAYS = {
-    'hook-gradient': dict(hook=_hook(branches=BRANCHES)),
-    'hook-update': dict(
-        hook=_hook(branches=BRANCHES, intervention='update')),
-    'neck-gradient': dict(mwam=dict(), hook=_hook()),
-    'neck-update': dict(mwam=dict(), hook=_hook(intervention='update')),
-    'neck-loss': dict(mwam=dict(), hook=_hook(intervention='loss')),
-}
+from .ways import STAGES, WAYS, k_of_every_iteration, way_config
 
 
 @DATASETS.register_module()
@@ -43,12 +26,9 @@ class OddPairsLackDepth(tiny.TinyPairs):
 
 def job(work_dir, batch_size, way, lacking=False, **overrides):
     """A training config; the order of the data does not depend on seeds."""
-    cfg = tiny.config(work_dir, max_iters=3, **WAYS[way], **overrides)
+    cfg = way_config(work_dir, way, max_iters=3, **overrides)
     cfg.train_dataloader.batch_size = batch_size
     cfg.train_dataloader.sampler.shuffle = False
-    if way == 'neck-loss':
-        cfg.model.host = cfg.model.type
-        cfg.model.type = 'mwam_mm.with_modality_heads'
     if lacking:
         cfg.train_dataloader.dataset.type = 'mwam_mm.OddPairsLackDepth'
         # so that a rank's zeros and None would differ in what they do
@@ -76,15 +56,7 @@ class InitFirst(Runner):
 def train(cfg):
     """The weights K of every iteration and the trained Runner."""
     runner = InitFirst.from_cfg(cfg)
-    hook, = (h for h in runner.hooks if type(h).__name__ == 'MWAMHook')
-    history = []
-    after = hook.after_train_iter
-
-    def spy(*args, **kwargs):
-        history.append(hook.mwam.weights.cpu().clone())
-        return after(*args, **kwargs)
-
-    hook.after_train_iter = spy
+    history = k_of_every_iteration(runner)
     runner.train()
     return torch.stack(history), runner
 
