@@ -12,6 +12,7 @@ from typing import (
 )
 
 import torch
+from mmengine.dist import get_world_size
 from mmengine.hooks import Hook, LoggerHook
 from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapperDict
@@ -27,6 +28,11 @@ from .interventions import (
     drop_modalities,
     is_adaptive,
     scale_updates,
+)
+from .random_state import (
+    random_state,
+    restore_for_training,
+    set_random_state,
 )
 
 Paths = Union[str, List[str]]
@@ -64,8 +70,9 @@ class MWAMHook(Hook):
     Parameters outside the branches are untouched, and so is inference.
 
     The weights and the smoothed metric are logged as ``mwam/K_<modality>``
-    and ``mwam/FRM_<modality>``, and the bank is saved in checkpoints under
-    ``mwam`` and restored when training resumes.
+    and ``mwam/FRM_<modality>``. The bank, and in runs of one process the
+    state of the random generators, are saved in checkpoints under ``mwam``
+    and restored when training resumes.
 
     Note:
         Without ``branches`` the hook looks after the :class:`MWAMNeck` of the
@@ -133,6 +140,7 @@ class MWAMHook(Hook):
         self.mwam = None if self.branches is None else MWAM(
             list(self.branches), **(mwam or {}))
         self._saved_state: Optional[Dict[str, Any]] = None
+        self._random_state: Optional[Dict[str, Any]] = None
         self._handles: list = []
         self._heads: Optional[nn.ModuleDict] = None
         self._in_forward = False
@@ -176,6 +184,8 @@ class MWAMHook(Hook):
                                'starts empty.')
             return
         self.mwam.load_state_dict(self._saved_state)
+        if get_world_size() == 1:
+            self._random_state = self._saved_state.get('random_state')
         if self._heads is None:
             return
         if 'modality_heads' in self._saved_state:
@@ -183,6 +193,33 @@ class MWAMHook(Hook):
         else:
             runner.logger.info('The checkpoint holds no modality heads: they '
                                "start as copies of the model's own.")
+
+    def before_train_epoch(self, runner) -> None:
+        """Go on with the random numbers of the interrupted run.
+
+        Args:
+            runner (Runner): The runner of the training process.
+        """
+        if self._random_state is not None:
+            restore_for_training(runner.train_loop, self._random_state)
+            self._random_state = None
+
+    def before_val(self, runner) -> None:
+        """Keep the random state: a resumed run does not repeat the validation
+        that followed its checkpoint.
+
+        Args:
+            runner (Runner): The runner of the validation process.
+        """
+        self._random_state_of_training = random_state()
+
+    def after_val(self, runner) -> None:
+        """Go on with the random numbers of training.
+
+        Args:
+            runner (Runner): The runner of the validation process.
+        """
+        set_random_state(self._random_state_of_training)
 
     def before_train_iter(self,
                           runner,
@@ -249,6 +286,8 @@ class MWAMHook(Hook):
         state = self.mwam.state_dict()
         if self._heads is not None:
             state['modality_heads'] = self._heads.state()
+        if get_world_size() == 1:  # only the first rank saves
+            state['random_state'] = random_state()
         checkpoint['mwam'] = apply_to(state, lambda x: isinstance(x, Tensor),
                                       lambda x: x.cpu())
 
