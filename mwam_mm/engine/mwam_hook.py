@@ -1,4 +1,6 @@
 """MWAM on any host model, by module path."""
+import logging
+from itertools import compress
 from typing import (
     Any,
     Dict,
@@ -14,6 +16,7 @@ from typing import (
 import torch
 from mmengine.dist import get_world_size
 from mmengine.hooks import Hook, LoggerHook
+from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapperDict
 from mmengine.utils import apply_to
@@ -37,6 +40,10 @@ from .random_state import (
 
 Paths = Union[str, List[str]]
 Parameters = Dict[str, List[nn.Parameter]]
+
+
+def _is_image(x: Any) -> bool:
+    return isinstance(x, Tensor) and x.ndim == 4
 
 
 @HOOKS.register_module()
@@ -93,7 +100,7 @@ class MWAMHook(Hook):
 
     Raises:
         ValueError: When training starts, if a path matches no module or no
-            trainable parameter, two modalities share a parameter, or the
+            parameter, two modalities share a parameter, or the
             model weights its branches already. Before that, if
             ``intervention`` is unknown or names one twice.
 
@@ -144,7 +151,8 @@ class MWAMHook(Hook):
         self._handles: list = []
         self._heads: Optional[nn.ModuleDict] = None
         self._in_forward = False
-        self._warned_unseen = False
+        self._entered: Dict[str, Tensor] = {}
+        self._warned: Set[str] = set()
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         """Keep the bank until training starts.
@@ -266,13 +274,28 @@ class MWAMHook(Hook):
                 hub.update_scalar(f'train/mwam/FRM_{name}', frm)
             else:
                 unseen.append(name)
-        if unseen and not self._warned_unseen:
-            self._warned_unseen = True
-            runner.logger.warning(
-                f'MWAM has seen no usable input of {unseen} after '
-                f'{runner.iter + 1} iterations; their weight stays 1. If the '
-                'data has them, name the module that the image enters in '
-                'MWAMHook.inputs.')
+        abnormal = list(compress(self.mwam.modalities,
+                                 self.mwam.abnormal.tolist()))
+        since = f'by iteration {runner.iter + 1}'
+        if abnormal:
+            self._warn_once(
+                runner, f'MWAM met inputs of {abnormal} whose FRM is not '
+                f'finite {since}: NaN, Inf or huge values. It leaves such '
+                'batches out and goes on with the values before; '
+                'mmdet.CheckInvalidLossHook stops a training whose loss is '
+                'no longer finite.')
+        if unseen:
+            self._warn_once(
+                runner, f'MWAM has seen no usable input of {unseen} {since}; '
+                'their weight stays 1. If the data has them, name the module '
+                'that the image enters in MWAMHook.inputs, and check that '
+                'training calls the model itself, not a method of it.')
+
+    def _warn_once(self, runner, message: str) -> None:
+        subject = message.split(']')[0]
+        if subject not in self._warned:
+            self._warned.add(subject)
+            runner.logger.warning(message)
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
         """Save the bank and what trains beside the model.
@@ -421,15 +444,22 @@ class MWAMHook(Hook):
         owner: Dict[Tensor, str] = {}
         branch_parameters: Parameters = {}
         for i, (name, paths) in enumerate(self.branches.items()):
-            parameters = {
+            everything = {
                 p: None  # a dict keeps the order and drops duplicates
                 for path in paths
                 for p in self._module(model, path, name, 'branches')
-                .parameters() if p.requires_grad
+                .parameters()
             }
-            if not parameters:
+            if not everything:
                 raise ValueError(f'the branch of modality "{name}", {paths}, '
-                                 'has no trainable parameter')
+                                 'has no parameter')
+            parameters = [p for p in everything if p.requires_grad]
+            if not parameters:
+                print_log(
+                    f'The branch of modality "{name}", {paths}, is frozen: '
+                    'its weight K acts on nothing.',
+                    logger='current',
+                    level=logging.WARNING)
             for p in parameters:
                 if p in owner:
                     raise ValueError(
@@ -439,7 +469,7 @@ class MWAMHook(Hook):
                 owner[p] = name
                 if 'gradient' in self.interventions:
                     self._handles.append(p.register_hook(self._scale(i)))
-            branch_parameters[name] = list(parameters)
+            branch_parameters[name] = parameters
             path = self.inputs.get(name, paths[0])
             key = 'inputs' if name in self.inputs else 'branches'
             entrance = self._module(model, path, name, key)
@@ -481,14 +511,26 @@ class MWAMHook(Hook):
             # Not when activation checkpointing runs the branch again.
             if not self._in_forward:
                 return
-            for x in (*args, *kwargs.values()):
-                if isinstance(x, Tensor) and x.ndim == 4:
-                    self.mwam.observe(name, x)
-                    return
-            raise ValueError(
-                f'modality "{name}": {path} is called without a tensor of '
-                'shape (B, C, H, W): name the module that the image enters '
-                f'in MWAMHook.inputs[{name!r}]')
+            arguments = [*args, *kwargs.values()]
+            images = [x for x in arguments if _is_image(x)][:1]
+            if not images:  # or the only one within dicts and lists
+                apply_to(arguments, _is_image, images.append)
+            if len(images) != 1:
+                raise ValueError(
+                    f'modality "{name}": {path} is called with {len(images)} '
+                    'tensors of shape (B, C, H, W) where the image of the '
+                    'modality should be found: name the module that it '
+                    f'enters in MWAMHook.inputs[{name!r}]')
+            for other, image in self._entered.items():
+                if image is images[0] and other != name:
+                    raise ValueError(
+                        f'modalities "{other}" and "{name}" enter with the '
+                        'same tensor, so their images cannot be told apart: '
+                        'name modules that only the one image enters in '
+                        'MWAMHook.inputs. In a model without such modules, '
+                        'pass each image through an nn.Identity() of its own')
+            self._entered[name] = images[0]
+            self.mwam.observe(name, images[0])
 
         return hook
 
@@ -498,6 +540,7 @@ class MWAMHook(Hook):
     def _end_forward(self, model: nn.Module, args: tuple, output) -> None:
         # At the end of the forward, which every rank reaches, so that the
         # all-reduce meets its counterparts before backward starts its own.
+        self._entered.clear()
         if self._in_forward:
             self._in_forward = False
             self.mwam.step()
