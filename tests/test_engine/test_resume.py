@@ -79,7 +79,7 @@ def run(cfg, dies_in=None):
     return runner, history, RandomPairs.drawn
 
 
-@pytest.mark.parametrize('way', ['hook-gradient', 'neck-loss'])
+@pytest.mark.parametrize('way', ['hook-update', 'neck-loss', 'neck-dropout'])
 @pytest.mark.parametrize('loop', LOOPS)
 def test_a_resumed_run_goes_on_exactly(tmp_path, way, loop):
     whole, k, drawn = run(config(tmp_path / 'whole', way, loop))

@@ -17,6 +17,7 @@ WAYS = {
     'neck-gradient': dict(mwam=dict(), hook=_hook()),
     'neck-update': dict(mwam=dict(), hook=_hook(intervention='update')),
     'neck-loss': dict(mwam=dict(), hook=_hook(intervention='loss')),
+    'neck-dropout': dict(mwam=dict(), hook=_hook(intervention='dropout')),
 }
 
 
