@@ -12,6 +12,10 @@ from mwam_mm.registry import DATASETS
 from .. import tiny
 from .ways import STAGES, WAYS, k_of_every_iteration, way_config
 
+FSDP_ON_CPU = tuple(map(int, torch.__version__.split('.')[:2])) >= (2, 6)
+fsdp = pytest.mark.skipif(
+    not FSDP_ON_CPU, reason='FSDP of this PyTorch needs GPUs')
+
 
 @DATASETS.register_module()
 class OddPairsLackDepth(tiny.TinyPairs):
@@ -155,7 +159,8 @@ def _run(rank, port, folder):
         found[way] = _ddp(folder, f'ddp_{way}', way)
         found[f'lacking_{way}'] = _ddp(
             folder, f'lacking_{way}', way, lacking=True)
-        found[f'fsdp_{way}'] = _fsdp(folder, f'fsdp_{way}', way)
+        if FSDP_ON_CPU:
+            found[f'fsdp_{way}'] = _fsdp(folder, f'fsdp_{way}', way)
     found['accumulate'] = _ddp(
         folder,
         'accumulate',
@@ -217,7 +222,7 @@ def test_a_rank_may_lack_a_modality(two, tmp_path, way):
 
 @pytest.mark.parametrize('name', [
     'lacking_neck-loss', 'neck-dropout', 'lacking_neck-dropout',
-    'fsdp_neck-dropout'
+    pytest.param('fsdp_neck-dropout', marks=fsdp)
 ])
 def test_ranks_agree_where_the_split_matters(two, name):
     """A rank averages the modality's loss over the samples it has, as all
@@ -241,12 +246,14 @@ def test_activation_checkpointing_on_two_ranks(two, tmp_path):
     assert_same(two, 'recomputed', job(tmp_path, 4, 'neck-gradient'))
 
 
+@fsdp
 @pytest.mark.parametrize(
     'way', [w for w in WAYS if w not in ('hook-gradient', 'neck-dropout')])
 def test_fsdp(two, tmp_path, way):
     assert_same(two, f'fsdp_{way}', job(tmp_path, 4, way))
 
 
+@fsdp
 def test_fsdp_cannot_scale_the_gradients_of_parameters(two):
     for rank in range(2):
         assert 'model.neck.mwam' in two[rank]['fsdp_hook-gradient']

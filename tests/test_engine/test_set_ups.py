@@ -4,6 +4,8 @@ What needs several processes is in test_distributed.py.
 """
 import copy
 import functools
+import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -30,7 +32,7 @@ def job(work_dir, way, optim_wrapper=None, **kwargs):
         work_dir,
         way,
         optim_wrapper=dict(
-            optimizer=dict(type='SGD', lr=LR), **(optim_wrapper or {})),
+            dict(optimizer=dict(type='SGD', lr=LR)), **(optim_wrapper or {})),
         **dict(dict(max_iters=3), **kwargs))
     cfg.train_dataloader.sampler.shuffle = False
     cfg.train_dataloader.dataset.size = 12
@@ -251,3 +253,26 @@ def test_activation_checkpointing_of_the_neck_is_refused(tmp_path):
     cfg = job(tmp_path, 'neck-gradient', activation_checkpointing='neck')
     with pytest.raises(ValueError, match='count a batch twice'):
         Runner.from_cfg(cfg).train()
+
+
+@pytest.mark.parametrize('way', ['neck-loss', 'neck-dropout'])
+def test_accumulation_and_clipping(tmp_path, way):
+    """One step of three batches, whose gradients are clipped to a norm."""
+    k, runner = train(
+        job(tmp_path / 'clipped', way,
+            dict(accumulative_counts=3, clip_grad=dict(max_norm=0.002))))
+    _, start = train(job(tmp_path / 'start', way, dict(
+        optimizer=dict(type='SGD', lr=0.), accumulative_counts=3)))
+    moved = sum((p - parameters(start)[n]).square().sum()
+                for n, p in parameters(runner).items()).sqrt()
+    torch.testing.assert_close(moved.item(), LR * 0.002, rtol=1e-3, atol=0)
+    assert len(k) == 3
+
+
+def test_the_tests_named_in_the_docs_exist():
+    folder = Path(__file__).parent
+    text = (folder.parents[1] / 'docs' / 'setups.md').read_text()
+    named = set(re.findall(r'`(\w+)::(\w+)`', text))
+    assert len(named) > 20
+    for module, name in named:
+        assert f'def {name}(' in (folder / f'test_{module}.py').read_text()
