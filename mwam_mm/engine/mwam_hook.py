@@ -14,7 +14,7 @@ from typing import (
 )
 
 import torch
-from mmengine.dist import get_world_size
+from mmengine.dist import get_world_size, is_distributed
 from mmengine.hooks import Hook, LoggerHook
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
@@ -40,6 +40,14 @@ from .random_state import (
 
 Paths = Union[str, List[str]]
 Parameters = Dict[str, List[nn.Parameter]]
+
+
+def _is_sharded(model: nn.Module) -> bool:
+    if not is_distributed():
+        return False
+    from torch.distributed.fsdp import FullyShardedDataParallel
+    return any(
+        isinstance(m, FullyShardedDataParallel) for m in model.modules())
 
 
 def _is_image(x: Any) -> bool:
@@ -369,10 +377,7 @@ class MWAMHook(Hook):
 
     def _check_set_up(self, runner, model: nn.Module,
                       parameters: Parameters) -> None:
-        from torch.distributed.fsdp import FullyShardedDataParallel
-        if any(
-                isinstance(m, FullyShardedDataParallel)
-                for m in runner.model.modules()):
+        if _is_sharded(runner.model):
             # It runs on views of the parameters, whose hooks never fire, and
             # without use_orig_params takes them away.
             if self.branches is not None and 'gradient' in self.interventions:
