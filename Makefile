@@ -1,7 +1,9 @@
 # make train   set up .venv for segmentation and train the main job
 # make test    complete .venv (compiled mmcv ops, mmdet) and run the tests
+# make test-official
+#              the same tests on the official stack, in .venv-official
 # make lint    check the style
-# make clean   remove .venv
+# make clean   remove the environments
 #
 # .venv/stamps marks the finished steps: a repeat skips them, a step that was
 # broken off is done again, and a change of constraints.txt or setup.py brings
@@ -11,25 +13,43 @@
 CONFIG ?= configs/rgbd_seg_mwam.py
 # more flags for tools/train.py (make train) or pytest (make test)
 ARGS ?=
-# interpreter that .venv is made with
+# OpenMMLab's packages: maintained (the onedl-* forks) or official
+STACK ?= maintained
+# interpreter that the environment is made with
 PYTHON ?= $(shell command -v python3.11 || echo python3)
 # compiler processes at a time, each of up to 2 GB
 MAX_JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 # where the compiled mmcv is kept; outside .venv it serves other checkouts too
 WHEELS ?= $(VENV)/wheels
 
+ifeq ($(STACK),official)
+VENV := .venv-official
+CONSTRAINTS := constraints-official.txt
+PYTHONS := 3.11
+SEG := -e . mmengine mmcv mmsegmentation ftfy regex
+DET := -e '.[tests]' mmdet
+MMCV := mmcv
+# what its setup.py imports besides
+BUILD_NEEDS := psutil
+else
 VENV := .venv
+CONSTRAINTS := constraints.txt
+PYTHONS := 3.11, 3.12, 3.13
+SEG := -e '.[seg]'
+DET := -e '.[det,tests]'
+MMCV := onedl-mmcv
+endif
 STAMPS := $(VENV)/stamps
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check
 # isolated builds are held to the tested versions as well
-INSTALL := $(PIP) install -c constraints.txt --build-constraint constraints.txt
+INSTALL := $(PIP) install -c $(CONSTRAINTS) --build-constraint $(CONSTRAINTS)
 TRY_OPS := $(PY) -c 'import torch; from mmcv.ops import nms; \
 	nms(torch.rand(2, 4), torch.rand(2), 0.5)'
 PIP_FAILED := echo 'make: pip failed, see above: with its network and settings \
 	in order, run make again, it goes on from here' >&2; exit 1
 
-.PHONY: train test lint clean
+.PHONY: train test test-official lint clean
 
 train: $(STAMPS)/seg
 	$(PY) tools/train.py $(CONFIG) $(ARGS)
@@ -37,29 +57,33 @@ train: $(STAMPS)/seg
 test: $(STAMPS)/det
 	$(PY) -m pytest -n auto $(ARGS)
 
+test-official:
+	@$(MAKE) test STACK=official
+
 lint: $(STAMPS)/lint
 	$(VENV)/bin/ruff check .
 
 clean:
-	rm -rf $(VENV)
+	rm -rf .venv .venv-official
 
-$(STAMPS)/venv: constraints.txt
+$(STAMPS)/venv: $(CONSTRAINTS)
 	@$(PYTHON) -c 'import sys; \
-		sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
-		echo 'make: needs Python 3.11, 3.12 or 3.13, which $(PYTHON) is' \
-			'not: name one by make PYTHON=/path/to/python3.11' >&2; exit 1; }
+		version = "%d.%d" % sys.version_info[:2]; \
+		sys.exit(version not in "$(PYTHONS)".split(", "))' || { \
+		echo 'make: needs Python $(PYTHONS), which $(PYTHON) is not: name' \
+			'one by make PYTHON=/path/to/python3.11' >&2; exit 1; }
 	@echo '== $(VENV)'
 	@$(PYTHON) -m venv $(VENV) || { \
 		echo 'make: could not create $(VENV): the venv module of $(PYTHON)' \
 			'is needed (Debian, Ubuntu: apt install python3-venv)' >&2; \
 		exit 1; }
-	@$(PIP) install -c constraints.txt pip || { $(PIP_FAILED); }
+	@$(PIP) install -c $(CONSTRAINTS) pip || { $(PIP_FAILED); }
 	@mkdir -p $(STAMPS) && touch $@
 
 # pip builds mmcv in isolation, that is without torch: no op is compiled
 $(STAMPS)/seg: $(STAMPS)/venv setup.py
 	@echo '== segmentation stack'
-	@$(INSTALL) -e '.[seg]' || { $(PIP_FAILED); }
+	@$(INSTALL) $(SEG) || { $(PIP_FAILED); }
 	@$(PY) -c 'import cv2, mmengine, mmcv, mmseg' || { \
 		echo 'make: the segmentation stack does not import, see above; if' \
 			'libGL or libgthread is missing: apt install libgl1' \
@@ -73,12 +97,12 @@ $(STAMPS)/ops: $(STAMPS)/seg
 	@$(TRY_OPS) 2>/dev/null || { \
 	echo '== compiled ops of mmcv: about 10 minutes on 2 cores' && \
 	rm -f $(STAMPS)/seg && \
-	$(INSTALL) ninja packaging setuptools wheel && \
-	MAX_JOBS=$(MAX_JOBS) $(PIP) wheel -c constraints.txt \
+	$(INSTALL) ninja packaging setuptools wheel $(BUILD_NEEDS) && \
+	MAX_JOBS=$(MAX_JOBS) $(PIP) wheel -c $(CONSTRAINTS) \
 		--no-build-isolation --no-cache-dir --no-deps \
-		--find-links $(WHEELS) -w $(WHEELS) onedl-mmcv && \
-	$(PIP) install -c constraints.txt --no-deps --force-reinstall \
-		--no-index --find-links $(WHEELS) onedl-mmcv && \
+		--find-links $(WHEELS) -w $(WHEELS) $(MMCV) && \
+	$(PIP) install -c $(CONSTRAINTS) --no-deps --force-reinstall \
+		--no-index --find-links $(WHEELS) $(MMCV) && \
 	touch $(STAMPS)/seg; } || { \
 		echo 'make: could not compile the ops of mmcv, see above. It needs' \
 			'a C++ compiler (apt install g++), the headers of Python' \
@@ -88,13 +112,13 @@ $(STAMPS)/ops: $(STAMPS)/seg
 		exit 1; }
 	@$(TRY_OPS) || { \
 		echo 'make: the ops of mmcv do not work, see above: remove the' \
-			'onedl_mmcv wheel from $(WHEELS) to compile it anew, and run' \
+			'wheel of mmcv from $(WHEELS) to compile it anew, and run' \
 			'make again' >&2; exit 1; }
 	@touch $@
 
 $(STAMPS)/det: $(STAMPS)/ops
 	@echo '== mmdet and the test tools'
-	@$(INSTALL) -e '.[det,tests]' || { $(PIP_FAILED); }
+	@$(INSTALL) $(DET) || { $(PIP_FAILED); }
 	@$(PY) -c 'import mmdet.models' || { \
 		echo 'make: mmdet does not import, see above; make clean test' \
 			'builds the environment anew' >&2; exit 1; }

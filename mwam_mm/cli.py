@@ -7,11 +7,19 @@ from mwam_mm.stack import check_stack
 
 check_stack()
 
+import numpy as np
+import torch
 from mmengine.config import Config, DictAction
+from mmengine.device import get_device
+from mmengine.logging import HistoryBuffer
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
+from mmengine.utils import digit_version
 
-__all__ = ['add_common_arguments', 'build_runner', 'load_config', 'type_name']
+__all__ = [
+    'add_common_arguments', 'build_runner', 'load_config', 'load_safely',
+    'type_name'
+]
 
 
 def add_common_arguments(parser: ArgumentParser) -> None:
@@ -62,8 +70,61 @@ def load_config(args: Namespace) -> Config:
     return cfg
 
 
+def load_safely() -> None:
+    """Let no checkpoint that this process loads run code of its own.
+
+    A checkpoint is a pickle, which may do anything when it is read. PyTorch
+    from 2.6 on can be held to tensors, plain values and the classes it is
+    told of, here those that MMEngine's checkpoints hold besides; a file with
+    others is an error. ``TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD=1`` in the
+    environment says that the files are trusted.
+    """
+    if (digit_version(torch.__version__) < digit_version('2.6.0')
+            or 'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD' in os.environ):
+        return
+    array = np.zeros(1).__reduce__()[0]
+    scalar = np.float64(0).__reduce__()[0]
+    torch.serialization.add_safe_globals([
+        HistoryBuffer, np.ndarray, np.dtype,
+        *(type(np.dtype(name)) for name in ('bool', 'u1', 'i4', 'i8', 'u4',
+                                            'f4', 'f8')),
+        *((function, f'numpy.{core}.multiarray.{function.__name__}')
+          for function in (array, scalar)
+          for core in ('core', '_core'))  # NumPy 1 and 2
+    ])
+    os.environ['TORCH_FORCE_WEIGHTS_ONLY_LOAD'] = '1'
+
+
+def _distribute_on_cpu(cfg: Config) -> None:
+    """Start the distributed job where there is no GPU.
+
+    MMEngine sets the current CUDA device whatever the backend, unless the
+    processes are connected already, and gives DistributedDataParallel a
+    device number, unless the config does.
+    """
+    if cfg.launcher != 'pytorch':
+        raise ValueError(f'--launcher {cfg.launcher} needs GPUs, but there is '
+                         'none: on CPUs use --launcher pytorch, as '
+                         'tools/dist_train.sh does')
+    torch.distributed.init_process_group('gloo')
+    wrapper = dict(cfg.get('model_wrapper_cfg') or {})
+    if type_name(wrapper) in ('', 'MMDistributedDataParallel'):
+        # the last two are what MMEngine gives where a config says nothing
+        cfg.model_wrapper_cfg = {
+            'device_ids': None,
+            'broadcast_buffers': False,
+            'find_unused_parameters': cfg.get('find_unused_parameters', False),
+            **wrapper
+        }
+
+
 def build_runner(cfg: Config) -> Runner:
-    """Build the runner, of ``runner_type`` where the config names one."""
+    """Build the runner, of ``runner_type`` where the config names one.
+
+    A distributed job on CPUs uses the gloo backend.
+    """
+    if cfg.get('launcher', 'none') != 'none' and get_device() == 'cpu':
+        _distribute_on_cpu(cfg)
     if 'runner_type' in cfg:
         return RUNNERS.build(cfg)
     return Runner.from_cfg(cfg)

@@ -1,5 +1,6 @@
 """Fixtures shared by all tests."""
 import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -26,3 +27,11 @@ def data_root() -> Path:
             pytest.fail(message)
         pytest.skip(message)
     return root
+
+
+@pytest.fixture
+def unused_port() -> int:
+    """A TCP port that nothing listens on."""
+    with socket.socket() as s:
+        s.bind(('127.0.0.1', 0))
+        return s.getsockname()[1]

@@ -194,8 +194,8 @@ class TestDistribution:
             shutil.rmtree(mim)
 
 
-def read_constraints():
-    lines = (REPO / 'constraints.txt').read_text().splitlines()
+def read_constraints(name='constraints.txt'):
+    lines = (REPO / name).read_text().splitlines()
     pins = [line for line in lines if line and not line.startswith('#')]
     assert all(re.fullmatch(r'[\w.-]+==[\w.]+', pin) for pin in pins)
     return dict(pin.split('==') for pin in pins)
@@ -213,8 +213,20 @@ class TestConstraints:
 
     def test_tools_of_the_makefile_are_pinned(self):
         pins = read_constraints()
-        assert {'pip', 'ninja', 'packaging', 'setuptools', 'wheel',
-                'ruff'} <= set(pins)
+        tools = {'pip', 'ninja', 'packaging', 'setuptools', 'wheel'}
+        assert tools | {'ruff'} <= set(pins)
+        assert tools | {'psutil'} <= set(
+            read_constraints('constraints-official.txt'))
+
+    def test_the_official_stack_is_of_the_age_of_torch_2_1(self):
+        pins = read_constraints('constraints-official.txt')
+        official = {'mmengine', 'mmcv', 'mmsegmentation', 'mmdet'}
+        assert official <= set(pins)
+        assert not any(name.startswith('onedl') for name in pins)
+        assert pins['torch'].startswith('2.1.')
+        # which has no build for NumPy 2, and mmcv none for later setuptools
+        assert pins['numpy'].startswith('1.')
+        assert int(pins['setuptools'].split('.')[0]) < 70
 
 
 def run_make(venv, *argv):
@@ -257,6 +269,18 @@ class TestMakefile:
     def test_flags_are_passed_on(self, tmp_path):
         plan = self.dry_run(tmp_path, 'train', 'ARGS=--resume', 'CONFIG=c.py')
         assert plan.rstrip().endswith('tools/train.py c.py --resume')
+
+    def test_official_stack_has_an_environment_of_its_own(self, tmp_path):
+        plan = self.dry_run(tmp_path, 'test', 'STACK=official')
+        assert 'onedl' not in plan
+        assert '-c constraints-official.txt' in plan
+        assert '-c constraints.txt' not in plan
+        order = [plan.index(step) for step in (
+            '-m venv', 'mmsegmentation', 'psutil', 'mmdet', '-m pytest')]
+        assert order == sorted(order)
+        run = run_make(tmp_path, '-n', 'test-official')
+        assert run.returncode == 0, run.stderr
+        assert 'constraints-official.txt' in run.stdout
 
     def test_finished_steps_are_skipped(self, tmp_path):
         self.finish(tmp_path, 'venv', 'seg')

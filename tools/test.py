@@ -12,6 +12,7 @@ from mwam_mm.cli import (
     add_common_arguments,
     build_runner,
     load_config,
+    load_safely,
     type_name,
 )
 from mwam_mm.engine.missing_modality_loops import parse_combinations
@@ -207,6 +208,7 @@ def apply_args(cfg: Config, args: argparse.Namespace) -> None:
 def main() -> None:
     parser = build_parser()
     args = parser.parse_args()
+    load_safely()
     cfg = load_config(args)
     try:
         apply_args(cfg, args)

@@ -1,4 +1,6 @@
 """MWAM on any host model, by module path."""
+import logging
+from itertools import compress
 from typing import (
     Any,
     Dict,
@@ -7,11 +9,14 @@ from typing import (
     Mapping,
     Optional,
     Sequence,
+    Set,
     Union,
 )
 
 import torch
+from mmengine.dist import get_world_size, is_distributed
 from mmengine.hooks import Hook, LoggerHook
+from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapperDict
 from mmengine.utils import apply_to
@@ -27,9 +32,26 @@ from .interventions import (
     is_adaptive,
     scale_updates,
 )
+from .random_state import (
+    random_state,
+    restore_for_training,
+    set_random_state,
+)
 
 Paths = Union[str, List[str]]
 Parameters = Dict[str, List[nn.Parameter]]
+
+
+def _is_sharded(model: nn.Module) -> bool:
+    if not is_distributed():
+        return False
+    from torch.distributed.fsdp import FullyShardedDataParallel
+    return any(
+        isinstance(m, FullyShardedDataParallel) for m in model.modules())
+
+
+def _is_image(x: Any) -> bool:
+    return isinstance(x, Tensor) and x.ndim == 4
 
 
 @HOOKS.register_module()
@@ -63,8 +85,9 @@ class MWAMHook(Hook):
     Parameters outside the branches are untouched, and so is inference.
 
     The weights and the smoothed metric are logged as ``mwam/K_<modality>``
-    and ``mwam/FRM_<modality>``, and the bank is saved in checkpoints under
-    ``mwam`` and restored when training resumes.
+    and ``mwam/FRM_<modality>``. The bank, and in runs of one process the
+    state of the random generators, are saved in checkpoints under ``mwam``
+    and restored when training resumes.
 
     Note:
         Without ``branches`` the hook looks after the :class:`MWAMNeck` of the
@@ -85,7 +108,7 @@ class MWAMHook(Hook):
 
     Raises:
         ValueError: When training starts, if a path matches no module or no
-            trainable parameter, two modalities share a parameter, or the
+            parameter, two modalities share a parameter, or the
             model weights its branches already. Before that, if
             ``intervention`` is unknown or names one twice.
 
@@ -132,10 +155,12 @@ class MWAMHook(Hook):
         self.mwam = None if self.branches is None else MWAM(
             list(self.branches), **(mwam or {}))
         self._saved_state: Optional[Dict[str, Any]] = None
+        self._random_state: Optional[Dict[str, Any]] = None
         self._handles: list = []
         self._heads: Optional[nn.ModuleDict] = None
         self._in_forward = False
-        self._warned_unseen = False
+        self._entered: Dict[str, Tensor] = {}
+        self._warned: Set[str] = set()
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         """Keep the bank until training starts.
@@ -163,6 +188,7 @@ class MWAMHook(Hook):
             self._set_up_heads(model)
         else:
             parameters = self._attach(model)
+        self._check_set_up(runner, model, parameters)
         self.mwam.to(next(model.parameters()).device)
         self._set_up_optimizers(runner, parameters)
         if 'dropout' in self.interventions:
@@ -174,6 +200,8 @@ class MWAMHook(Hook):
                                'starts empty.')
             return
         self.mwam.load_state_dict(self._saved_state)
+        if get_world_size() == 1:
+            self._random_state = self._saved_state.get('random_state')
         if self._heads is None:
             return
         if 'modality_heads' in self._saved_state:
@@ -181,6 +209,33 @@ class MWAMHook(Hook):
         else:
             runner.logger.info('The checkpoint holds no modality heads: they '
                                "start as copies of the model's own.")
+
+    def before_train_epoch(self, runner) -> None:
+        """Go on with the random numbers of the interrupted run.
+
+        Args:
+            runner (Runner): The runner of the training process.
+        """
+        if self._random_state is not None:
+            restore_for_training(runner.train_loop, self._random_state)
+            self._random_state = None
+
+    def before_val(self, runner) -> None:
+        """Keep the random state: a resumed run does not repeat the validation
+        that followed its checkpoint.
+
+        Args:
+            runner (Runner): The runner of the validation process.
+        """
+        self._random_state_of_training = random_state()
+
+    def after_val(self, runner) -> None:
+        """Go on with the random numbers of training.
+
+        Args:
+            runner (Runner): The runner of the validation process.
+        """
+        set_random_state(self._random_state_of_training)
 
     def before_train_iter(self,
                           runner,
@@ -227,13 +282,28 @@ class MWAMHook(Hook):
                 hub.update_scalar(f'train/mwam/FRM_{name}', frm)
             else:
                 unseen.append(name)
-        if unseen and not self._warned_unseen:
-            self._warned_unseen = True
-            runner.logger.warning(
-                f'MWAM has seen no usable input of {unseen} after '
-                f'{runner.iter + 1} iterations; their weight stays 1. If the '
-                'data has them, name the module that the image enters in '
-                'MWAMHook.inputs.')
+        abnormal = list(compress(self.mwam.modalities,
+                                 self.mwam.abnormal.tolist()))
+        since = f'by iteration {runner.iter + 1}'
+        if abnormal:
+            self._warn_once(
+                runner, f'MWAM met inputs of {abnormal} whose FRM is not '
+                f'finite {since}: NaN, Inf or huge values. It leaves such '
+                'batches out and goes on with the values before; '
+                'mmdet.CheckInvalidLossHook stops a training whose loss is '
+                'no longer finite.')
+        if unseen:
+            self._warn_once(
+                runner, f'MWAM has seen no usable input of {unseen} {since}; '
+                'their weight stays 1. If the data has them, name the module '
+                'that the image enters in MWAMHook.inputs, and check that '
+                'training calls the model itself, not a method of it.')
+
+    def _warn_once(self, runner, message: str) -> None:
+        subject = message.split(']')[0]
+        if subject not in self._warned:
+            self._warned.add(subject)
+            runner.logger.warning(message)
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
         """Save the bank and what trains beside the model.
@@ -247,6 +317,8 @@ class MWAMHook(Hook):
         state = self.mwam.state_dict()
         if self._heads is not None:
             state['modality_heads'] = self._heads.state()
+        if get_world_size() == 1:  # only the first rank saves
+            state['random_state'] = random_state()
         checkpoint['mwam'] = apply_to(state, lambda x: isinstance(x, Tensor),
                                       lambda x: x.cpu())
 
@@ -303,6 +375,53 @@ class MWAMHook(Hook):
                 f'{list(self.interventions)} of MWAMHook does not train: add '
                 '"loss", or build the model without with_modality_heads')
 
+    def _check_set_up(self, runner, model: nn.Module,
+                      parameters: Parameters) -> None:
+        if _is_sharded(runner.model):
+            # It runs on views of the parameters, whose hooks never fire, and
+            # without use_orig_params takes them away.
+            if self.branches is not None and 'gradient' in self.interventions:
+                raise ValueError(
+                    'MWAMHook cannot scale the gradients of branches=... '
+                    'under FSDP: use MWAMNeck with model.neck.mwam, '
+                    'intervention="update" or DistributedDataParallel')
+            if 'update' in self.interventions and not all(parameters.values()):
+                raise ValueError(
+                    'MWAMHook.intervention "update" finds no parameters of '
+                    'the branches: set use_orig_params=True in FSDP')
+        if 'loss' in self.interventions and runner.cfg.get('compile'):
+            raise ValueError('MWAMHook.intervention "loss" runs the heads in '
+                             'ways that torch.compile does not follow: set '
+                             'compile=False in the config')
+        recomputed = runner.cfg.get('activation_checkpointing') or []
+        if isinstance(recomputed, str):
+            recomputed = [recomputed]
+        for path in recomputed:
+            # MMEngine's is of the reentrant kind: a module whose arguments
+            # need no gradient, as the image does not, is not trained at all.
+            if self._entrances(model).intersection(
+                    model.get_submodule(path).modules()):
+                raise ValueError(
+                    f'activation_checkpointing names "{path}", which would '
+                    'keep what the image enters from being trained, or count '
+                    'a batch twice in MWAMNeck: name modules inside the '
+                    'branches, such as "backbone.branches.rgb.layer1"')
+
+    def _entrances(self, model: nn.Module) -> Set[nn.Module]:
+        """The modules that measure, or that images enter."""
+        if self.branches is not None:
+            return {
+                model.get_submodule(self.inputs.get(name, paths[0]))
+                for name, paths in self.branches.items()
+            }
+        from mwam_mm.models import MultiModalBackbone
+        return {
+            *self._weighting_necks(model),
+            *(branch for m in model.modules()
+              if isinstance(m, MultiModalBackbone)
+              for branch in m.branches.values())
+        }
+
     def _set_up_optimizers(self, runner, parameters: Parameters) -> None:
         wrappers = [runner.optim_wrapper]
         if isinstance(runner.optim_wrapper, OptimWrapperDict):
@@ -330,15 +449,22 @@ class MWAMHook(Hook):
         owner: Dict[Tensor, str] = {}
         branch_parameters: Parameters = {}
         for i, (name, paths) in enumerate(self.branches.items()):
-            parameters = {
+            everything = {
                 p: None  # a dict keeps the order and drops duplicates
                 for path in paths
                 for p in self._module(model, path, name, 'branches')
-                .parameters() if p.requires_grad
+                .parameters()
             }
-            if not parameters:
+            if not everything:
                 raise ValueError(f'the branch of modality "{name}", {paths}, '
-                                 'has no trainable parameter')
+                                 'has no parameter')
+            parameters = [p for p in everything if p.requires_grad]
+            if not parameters:
+                print_log(
+                    f'The branch of modality "{name}", {paths}, is frozen: '
+                    'its weight K acts on nothing.',
+                    logger='current',
+                    level=logging.WARNING)
             for p in parameters:
                 if p in owner:
                     raise ValueError(
@@ -348,7 +474,7 @@ class MWAMHook(Hook):
                 owner[p] = name
                 if 'gradient' in self.interventions:
                     self._handles.append(p.register_hook(self._scale(i)))
-            branch_parameters[name] = list(parameters)
+            branch_parameters[name] = parameters
             path = self.inputs.get(name, paths[0])
             key = 'inputs' if name in self.inputs else 'branches'
             entrance = self._module(model, path, name, key)
@@ -390,14 +516,26 @@ class MWAMHook(Hook):
             # Not when activation checkpointing runs the branch again.
             if not self._in_forward:
                 return
-            for x in (*args, *kwargs.values()):
-                if isinstance(x, Tensor) and x.ndim == 4:
-                    self.mwam.observe(name, x)
-                    return
-            raise ValueError(
-                f'modality "{name}": {path} is called without a tensor of '
-                'shape (B, C, H, W): name the module that the image enters '
-                f'in MWAMHook.inputs[{name!r}]')
+            arguments = [*args, *kwargs.values()]
+            images = [x for x in arguments if _is_image(x)][:1]
+            if not images:  # or the only one within dicts and lists
+                apply_to(arguments, _is_image, images.append)
+            if len(images) != 1:
+                raise ValueError(
+                    f'modality "{name}": {path} is called with {len(images)} '
+                    'tensors of shape (B, C, H, W) where the image of the '
+                    'modality should be found: name the module that it '
+                    f'enters in MWAMHook.inputs[{name!r}]')
+            for other, image in self._entered.items():
+                if image is images[0] and other != name:
+                    raise ValueError(
+                        f'modalities "{other}" and "{name}" enter with the '
+                        'same tensor, so their images cannot be told apart: '
+                        'name modules that only the one image enters in '
+                        'MWAMHook.inputs. In a model without such modules, '
+                        'pass each image through an nn.Identity() of its own')
+            self._entered[name] = images[0]
+            self.mwam.observe(name, images[0])
 
         return hook
 
@@ -407,6 +545,7 @@ class MWAMHook(Hook):
     def _end_forward(self, model: nn.Module, args: tuple, output) -> None:
         # At the end of the forward, which every rank reaches, so that the
         # all-reduce meets its counterparts before backward starts its own.
+        self._entered.clear()
         if self._in_forward:
             self._in_forward = False
             self.mwam.step()

@@ -98,6 +98,8 @@ class MWAM:
             gamma=constants['gamma'] if gamma is None else gamma)
         self.bank = FRMBank(momentum, warm_start=preset == 'paper')
         self.weights = torch.ones(len(self.modalities))
+        #: bool of shape (M,): whose FRM was ever not finite.
+        self.abnormal = torch.zeros(len(self.modalities), dtype=torch.bool)
         self._reset()
 
     def _reset(self) -> None:
@@ -164,6 +166,8 @@ class MWAM:
         if dist.is_available() and dist.is_initialized():
             dist.all_reduce(observed)
         sums, counts = observed
+        self.abnormal = self.abnormal.to(sums.device) | (
+            (counts > 0) & ~torch.isfinite(sums))
         self._reset()
         valid = counts > 0
         if self.preset == 'paper':

@@ -467,3 +467,45 @@ def test_esanet_errors():
             out_indices=(0, 1, 2))))
     with pytest.raises(ValueError, match='none of the modalities'):
         esanet()(torch.zeros(1, 4, 64, 64))
+
+
+@MODELS.register_module()
+class Pooled(nn.Module):
+    """A map, and a BatchNorm on features pooled to one pixel."""
+
+    def __init__(self, in_channels=3):
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, 4, 3, padding=1)
+        self.norm1 = nn.BatchNorm2d(4)
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.norm2 = nn.BatchNorm2d(4)
+
+    def forward(self, x):
+        x = self.norm1(self.conv1(x))
+        return x, self.norm2(self.pool(x))
+
+
+def test_a_single_sample_of_a_modality_that_is_pooled_to_a_pixel():
+    """BatchNorm normalises it by its running statistics."""
+    backbone = build(dict(type='mwam_mm.Pooled'))
+    branch = backbone.branches['depth']
+    branch.norm2.running_mean.fill_(0.5)
+    x = stack()
+    x[1:, 3] = 0
+    features = backbone(x).features['depth']
+    pooled = features[0].detach().mean((2, 3), keepdim=True)
+    eps = branch.norm2.eps
+    torch.testing.assert_close(features[1][:1].detach(),
+                               (pooled[:1] - 0.5) / (1 + eps)**0.5)
+    features[1].sum().backward()
+    assert branch.conv1.weight.grad.abs().sum() > 0
+    assert (branch.norm2.running_mean == 0.5).all()
+    assert branch.norm1.running_mean.abs().sum() > 0
+    assert all(m.training for m in backbone.modules())
+    backbone(stack())
+    assert (branch.norm2.running_mean != 0.5).all()
+
+
+def test_a_batch_of_one_fails_as_without_modalities():
+    with pytest.raises(ValueError, match='more than 1 value per channel'):
+        build(dict(type='mwam_mm.Pooled'))(stack(1))

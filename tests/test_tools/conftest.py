@@ -10,12 +10,13 @@ TOOLS = Path(__file__).resolve().parents[2] / 'tools'
 
 
 @pytest.fixture(autouse=True)
-def _keep_local_rank(monkeypatch):
+def _keep_environment():
     """Take back what the tools set in the environment."""
-    monkeypatch.setenv('LOCAL_RANK', '0')
-    monkeypatch.delenv('LOCAL_RANK')
+    before = dict(os.environ)
     yield
-    os.environ.pop('LOCAL_RANK', None)
+    for name in set(os.environ) - set(before):
+        del os.environ[name]
+    os.environ.update(before)
 
 
 @pytest.fixture

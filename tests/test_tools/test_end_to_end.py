@@ -12,22 +12,21 @@ REPO = Path(__file__).resolve().parents[2]
 COMBINATIONS = ['rgb+depth', 'rgb', 'depth']
 
 
-def run(*args):
+def run(*args, **environment):
     result = subprocess.run(
-        [sys.executable, *map(str, args)],
+        [sys.executable, *map(str, args)]
+        if str(args[0]).endswith('.py') else [*map(str, args)],
         cwd=REPO,
         capture_output=True,
         text=True,
-        env=dict(os.environ, OMP_NUM_THREADS='1'))
+        env=dict(os.environ, OMP_NUM_THREADS='1', **environment))
     output = result.stdout + result.stderr
     assert result.returncode == 0, output[-5000:]
     return result.stdout
 
 
-@pytest.fixture(scope='module')
-def trained(tmp_path_factory):
-    """The flagship on eight small scenes for two iterations."""
-    root = tmp_path_factory.mktemp('main_job')
+def small(root):
+    """Options that cut the flagship to two iterations on eight scenes."""
     options = ['train_cfg.max_iters=2', 'train_cfg.val_interval=2',
                'default_hooks.logger.interval=1',
                'train_dataloader.batch_size=4']
@@ -42,8 +41,15 @@ def trained(tmp_path_factory):
             f'{dataset}.scene_cfg.height=64',
             f'{dataset}.scene_cfg.width=96',
         ]
+    return options
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory):
+    """The flagship in small."""
+    root = tmp_path_factory.mktemp('main_job')
     out = run('tools/train.py', 'configs/rgbd_seg_mwam.py', '--work-dir',
-              root / 'work', '--cfg-options', *options)
+              root / 'work', '--cfg-options', *small(root))
     return root, out
 
 
@@ -94,3 +100,25 @@ def test_missing_sensor_by_flag(trained):
     line = [x for x in out.splitlines() if 'Iter(test)' in x][-1]
     for name, value in expected.items():
         assert f'{name}: {value:.4f}' in line
+
+
+def test_two_processes(trained, unused_port):
+    """dist_train.sh and dist_test.sh, on CPUs as on GPUs."""
+    root, _ = trained
+    launch = dict(PYTHON=sys.executable, PORT=str(unused_port))
+    run('tools/dist_train.sh', 'configs/rgbd_seg_mwam.py', 2, '--work-dir',
+        root / 'two', '--cfg-options', *small(root),
+        'train_dataloader.batch_size=2', **launch)
+    scalars, = glob.glob(str(root / 'two/*/vis_data/scalars.json'))
+    with open(scalars) as f:
+        first = json.loads(f.readline())
+    assert {'mwam/K_rgb', 'mwam/K_depth', 'mwam/FRM_depth'} < set(first)
+    run('tools/dist_test.sh', root / 'two/rgbd_seg_mwam.py',
+        root / 'two/iter_2.pth', 2, '--work-dir', root / 'two_tested',
+        '--combinations', 'all', **launch)
+    # Not the same scores: each rank validated with its own BatchNorm
+    # statistics, of which the checkpoint holds the first rank's.
+    for folder in ('two', 'two_tested'):
+        with open(root / folder / 'missing_modality.json') as f:
+            report = json.load(f)
+        assert all(c['samples'] == 3 for c in report['combinations'].values())

@@ -1,12 +1,21 @@
 """Tests of tools/train.py and of what it shares with tools/test.py."""
+import ast
 import os
 
 import pytest
+import torch
 from mmengine.config import Config
+from mmengine.logging import HistoryBuffer
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
+from mmengine.runner.checkpoint import load_checkpoint
 
-from mwam_mm.cli import build_runner, load_config, type_name
+from mwam_mm.cli import build_runner, load_config, load_safely, type_name
+
+from .conftest import TOOLS
+
+FORBIDDEN = ('eval', 'exec', 'os.system', 'os.popen', 'torch.load',
+             'yaml.load', 'compile', '__import__')
 
 
 @pytest.fixture
@@ -145,3 +154,78 @@ def test_errors_are_short(exit_of_tool, write_config):
     code, said = exit_of_tool('train', path, '--amp')
     assert code == 2
     assert 'error: --amp needs' in said
+
+
+@pytest.mark.skipif(
+    torch.cuda.is_available(), reason='is about machines without a GPU')
+def test_cluster_launchers_need_gpus():
+    with pytest.raises(ValueError, match='slurm needs GPUs.*dist_train.sh'):
+        build_runner(Config(dict(launcher='slurm')))
+
+
+class Payload:
+    """Runs code when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path), )
+
+
+@pytest.mark.skipif(
+    tuple(map(int, torch.__version__.split('.')[:2])) < (2, 6),
+    reason='before PyTorch 2.6 checkpoints are read the unsafe way')
+class TestLoadSafely:
+
+    def test_a_checkpoint_cannot_run_code(self, tmp_path):
+        path = tmp_path / 'evil.pth'
+        torch.save(dict(state_dict={}, meta=Payload(tmp_path / 'ran')), path)
+        load_safely()
+        with pytest.raises(Exception, match='(?i)weights.only'):
+            load_checkpoint(torch.nn.Linear(1, 1), str(path))
+        assert not (tmp_path / 'ran').exists()
+
+    def test_it_is_read_where_the_user_trusts_it(self, tmp_path, monkeypatch):
+        path = tmp_path / 'own.pth'
+        torch.save(dict(state_dict={}, meta=Payload(tmp_path / 'ran')), path)
+        monkeypatch.setenv('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', '1')
+        load_safely()
+        load_checkpoint(torch.nn.Linear(1, 1), str(path))
+        assert (tmp_path / 'ran').exists()
+
+    def test_what_mmengine_saves_is_read(self, tmp_path):
+        model = torch.nn.Linear(1, 1)
+        path = tmp_path / 'own.pth'
+        torch.save(
+            dict(
+                state_dict=model.state_dict(),
+                meta=dict(epoch=1, dataset_meta=dict(classes=('a', ))),
+                message_hub=dict(
+                    log_scalars={
+                        'train/lr': HistoryBuffer([0.1, 0.2], [1, 1]),
+                        'train/n': HistoryBuffer([1, 2], [1, 1])
+                    })), path)
+        load_safely()
+        checkpoint = load_checkpoint(model, str(path))
+        buffers = checkpoint['message_hub']['log_scalars']
+        assert buffers['train/lr'].current() == 0.2
+
+
+def test_no_shell_eval_or_pickle_of_our_own():
+    """Words that would run what a file or a config says."""
+    found = []
+    for folder in ('mwam_mm', 'tools'):
+        for path in sorted((TOOLS.parent / folder).rglob('*.py')):
+            if '.mim' in path.parts:
+                continue
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.Call):
+                    name = ast.unparse(node.func)
+                    if name in FORBIDDEN or name.startswith('pickle.'):
+                        found.append(f'{path.name}: {name}')
+                if (isinstance(node, ast.keyword)
+                        and node.arg in ('shell', 'allow_pickle')
+                        and getattr(node.value, 'value', True)):
+                    found.append(f'{path.name}: {node.arg}')
+    assert not found

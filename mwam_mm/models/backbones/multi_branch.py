@@ -1,11 +1,13 @@
 """What the backbones with one branch per modality share."""
 import copy
 import inspect
-from typing import Dict, Iterable, List, Mapping, Optional
+from contextlib import contextmanager
+from typing import Dict, Iterable, Iterator, List, Mapping, Optional
 
 import torch
 from mmengine.model import BaseModule, ModuleDict
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from mwam_mm.layout import ModalityLayout
 from mwam_mm.registry import MODELS
@@ -114,6 +116,35 @@ def gather(x: Tensor, present: List[bool]) -> Tensor:
 
 def _where(present: List[bool]) -> List[int]:
     return [i for i, p in enumerate(present) if p]
+
+
+@contextmanager
+def allow_single_values(branch: nn.Module) -> Iterator[None]:
+    """Let BatchNorm layers of a branch that trains meet one value a channel.
+
+    It is what a single sample pooled to 1x1 leaves, and has no variance. The
+    layers that meet it normalise by their running statistics instead, and
+    keep those as they are.
+    """
+    frozen: List[nn.Module] = []
+
+    def freeze(layer: nn.Module, args: tuple) -> None:
+        if layer.training and args[0].numel() == args[0].size(1):
+            frozen.append(layer.eval())
+
+    # Not SyncBatchNorm, which takes its statistics over the ranks.
+    handles = [
+        layer.register_forward_pre_hook(freeze) for layer in branch.modules()
+        if isinstance(layer, _BatchNorm)
+        and not isinstance(layer, nn.SyncBatchNorm)
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+        for layer in frozen:
+            layer.train()
 
 
 def zero_touching(modules: Iterable[nn.Module]) -> Optional[Tensor]:

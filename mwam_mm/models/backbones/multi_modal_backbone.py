@@ -1,5 +1,5 @@
 """One branch per modality on the stacked tensor."""
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional
 
 from mmengine.utils import apply_to
@@ -8,7 +8,13 @@ from torch import Tensor
 from mwam_mm.layout import ModalityLayout
 from mwam_mm.registry import MODELS
 
-from .multi_branch import MultiBranch, gather, scatter, zero_touching
+from .multi_branch import (
+    MultiBranch,
+    allow_single_values,
+    gather,
+    scatter,
+    zero_touching,
+)
 
 # A tensor per level, nested as the branch returned them: mostly a tuple.
 Features = Any
@@ -189,7 +195,11 @@ class MultiModalBackbone(MultiBranch):
 
     def _encode(self, name: str, x: Tensor, present: List[bool]) -> Features:
         """Run one branch on the samples that have its modality."""
-        features = self.branches[name](gather(x, present))
+        branch = self.branches[name]
+        # A batch of one is the user's choice and fails as everywhere.
+        single = self.training and sum(present) == 1 < len(present)
+        with allow_single_values(branch) if single else nullcontext():
+            features = branch(gather(x, present))
         return map_levels(lambda f: scatter(f, present), features)
 
     def _touch_idle_branches(

@@ -2,6 +2,7 @@
 import logging
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
+from mmengine.dist import is_distributed
 from mmengine.logging import print_log
 from mmengine.model import BaseModule, ModuleList
 from torch import Tensor
@@ -12,6 +13,7 @@ from mwam_mm.mwam import MWAM, scale_gradient
 from mwam_mm.registry import MODELS
 
 from ..backbones import BranchOutputs, Features, flatten_levels, map_levels
+from ..backbones.multi_branch import zero_touching
 
 Unfused = Tuple[Dict[str, Features], Dict[str, List[bool]]]
 
@@ -159,10 +161,13 @@ class MWAMNeck(BaseModule):
                 name: _nest([f[name] for f in by_level], like)
                 for name in features
             }, outputs.present
-        fused = _nest([
+        fused = [
             self._fuse(level, f, outputs.present)
             for level, f in zip(levels, by_level)
-        ], like)
+        ]
+        if self.training and is_distributed():
+            fused = self._touch_fusions(fused)
+        fused = _nest(fused, like)
         return fused if self.neck is None else self.neck(fused)
 
     def pop_unfused(self) -> Optional[Unfused]:
@@ -206,6 +211,11 @@ class MWAMNeck(BaseModule):
         # A vector per sample, such as a class token: a map of one pixel.
         features = {name: f[:, :, None, None] for name, f in features.items()}
         return fusion(features, present)[:, :, 0, 0]
+
+    def _touch_fusions(self, fused: List[Tensor]) -> List[Tensor]:
+        """Give every fusion a gradient, of levels that no head takes too."""
+        zero = zero_touching(self.fusions)
+        return fused if zero is None else [f + zero.to(f) for f in fused]
 
     def _level(self, features: Dict[str, Optional[List[Tensor]]], i: int,
                level: int) -> Dict[str, Tensor]:

@@ -1,0 +1,281 @@
+"""The hook on models as others write them, on real Runners."""
+import copy
+
+import pytest
+import torch
+from mmengine.model import BaseModel
+from mmengine.runner import Runner
+from torch import nn
+
+from mwam_mm.mwam import MWAM
+
+from .ways import mwam_hook
+
+
+def conv(channels=3, out=4):
+    return nn.Sequential(
+        nn.Conv2d(channels, out, 3, padding=1), nn.GroupNorm(1, out),
+        nn.ReLU())
+
+
+class Host(BaseModel):
+    """What the hosts share: two images to one number per sample."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.head = nn.Linear(4, 1)
+
+    def forward(self, rgb, depth, target, mode='tensor'):
+        x = self.encode(rgb, depth)
+        prediction = self.head(x.mean((2, 3)))[:, 0]
+        return dict(loss=(prediction - target).square().mean())
+
+
+class Stages(Host):
+    """Streams spread over attributes and lists, fused in each stage."""
+
+    def __init__(self):
+        super().__init__()
+        self.rgb_stem, self.depth_stem = conv(), conv(1)
+        self.rgb_stages = nn.ModuleList([conv(4), conv(4)])
+        self.depth_stages = nn.ModuleList([conv(4), conv(4)])
+
+    def encode(self, rgb, depth):
+        rgb, depth = self.rgb_stem(rgb), self.depth_stem(depth)
+        for a, b in zip(self.rgb_stages, self.depth_stages):
+            depth = b(depth)
+            rgb = a(rgb) + depth
+        return rgb
+
+
+class Wrapper(nn.Module):
+    """Takes a dict, as wrappers of encoders do."""
+
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+
+    def forward(self, inputs):
+        return self.net(inputs['image'])
+
+
+class Nested(Host):
+
+    def __init__(self):
+        super().__init__()
+        self.encoder = nn.ModuleDict(
+            dict(streams=nn.ModuleList([Wrapper(conv()), Wrapper(conv(1))])))
+
+    def encode(self, rgb, depth):
+        a, b = self.encoder['streams']
+        return a(dict(image=rgb)) + b(inputs=dict(image=depth))
+
+
+class SharedStem(Host):
+    """One stem for both modalities; a user marked where they enter."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.rgb, self.depth = conv(), conv(4), conv(4)
+        self.rgb_image, self.depth_image = nn.Identity(), nn.Identity()
+
+    def encode(self, rgb, depth):
+        rgb = self.stem(self.rgb_image(rgb))
+        depth = self.stem(self.depth_image(depth).expand(-1, 3, -1, -1))
+        return self.rgb(rgb) + self.depth(depth)
+
+
+class Frozen(Host):
+
+    def __init__(self):
+        super().__init__()
+        self.rgb, self.depth = conv().requires_grad_(False), conv(1)
+
+    def encode(self, rgb, depth):
+        return self.rgb(rgb) + self.depth(depth)
+
+
+class Twice(Host):
+    """Every branch sees two views of its image."""
+
+    def __init__(self):
+        super().__init__()
+        self.rgb, self.depth = conv(), conv(1)
+
+    def encode(self, rgb, depth):
+        return (self.rgb(rgb) + self.depth(depth) + self.rgb(rgb.flip(3)) +
+                self.depth(depth.flip(2) / 2))
+
+
+class Slices(nn.Module):
+
+    def __init__(self, start, stop):
+        super().__init__()
+        self.channels = slice(start, stop)
+        self.body = conv(stop - start)
+
+    def forward(self, images):
+        return self.body(images[:, self.channels])
+
+
+class Stacked(Host):
+    """Branches that are given everything and take their channels."""
+
+    def __init__(self):
+        super().__init__()
+        self.rgb, self.depth = Slices(0, 3), Slices(3, 4)
+
+    def encode(self, rgb, depth):
+        x = torch.cat([rgb, depth], 1)
+        return self.rgb(x) + self.depth(x)
+
+
+class Pair(nn.Module):
+
+    def __init__(self, index, channels):
+        super().__init__()
+        self.index = index
+        self.body = conv(channels)
+
+    def forward(self, images):
+        return self.body(images[self.index])
+
+
+class Tuples(Host):
+    """Branches that are given a tuple of both images."""
+
+    def __init__(self):
+        super().__init__()
+        self.rgb, self.depth = Pair(0, 3), Pair(1, 1)
+
+    def encode(self, rgb, depth):
+        return self.rgb((rgb, depth)) + self.depth((rgb, depth))
+
+
+def views(rgb, depth):
+    return (torch.cat([rgb, rgb.flip(3)]),
+            torch.cat([depth, depth.flip(2) / 2]))
+
+
+# The hook's arguments, and what enters the branches.
+HOSTS = {
+    Stages: (dict(
+        branches=dict(
+            rgb=['rgb_stem', 'rgb_stages'],
+            depth=['depth_stem', 'depth_stages'])), None),
+    Nested: (dict(
+        branches=dict(
+            rgb='encoder.streams.0', depth='encoder.streams.1')), None),
+    SharedStem: (dict(
+        branches=dict(rgb='rgb', depth='depth'),
+        inputs=dict(rgb='rgb_image', depth='depth_image')), None),
+    Frozen: (dict(branches=dict(rgb='rgb', depth='depth')), None),
+    Twice: (dict(branches=dict(rgb='rgb', depth='depth')), views),
+    Stacked: (dict(
+        branches=dict(rgb='rgb', depth='depth'),
+        inputs=dict(rgb='rgb.body', depth='depth.body')), None),
+    Tuples: (dict(
+        branches=dict(rgb='rgb', depth='depth'),
+        inputs=dict(rgb='rgb.body', depth='depth.body')), None),
+}
+
+
+def samples():
+    generator = torch.Generator().manual_seed(0)
+    return [
+        dict(
+            rgb=torch.rand(3, 16, 16, generator=generator),
+            depth=torch.rand(1, 16, 16, generator=generator).round() + 0.5,
+            target=torch.rand((), generator=generator)) for _ in range(2)
+    ]
+
+
+def build(work_dir, host, hook=None):
+    return Runner(
+        model=host(),
+        work_dir=str(work_dir),
+        train_dataloader=dict(
+            batch_size=2,
+            dataset=samples(),
+            collate_fn=dict(type='default_collate'),
+            sampler=dict(type='DefaultSampler', shuffle=False)),
+        train_cfg=dict(by_epoch=True, max_epochs=1),
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=1.)),
+        custom_hooks=[dict(type='mwam_mm.MWAMHook', **hook)] if hook else [],
+        default_hooks=dict(checkpoint=None),
+        experiment_name=f'{work_dir.name}_{host.__name__}',
+        log_level='ERROR')
+
+
+def change(runner):
+    before = copy.deepcopy(dict(runner.model.named_parameters()))
+    runner.train()
+    return {
+        name: p.detach() - before[name].detach()
+        for name, p in runner.model.named_parameters()
+    }
+
+
+@pytest.mark.parametrize('host', HOSTS)
+def test_one_step_is_scaled_by_k_of_the_images(tmp_path, host):
+    arguments, entering = HOSTS[host]
+    plain = change(build(tmp_path / 'plain', host))
+    runner = build(tmp_path / 'weighted', host, arguments)
+    weighted = change(runner)
+    images = [torch.stack([s[name] for s in samples()])
+              for name in ('rgb', 'depth')]
+    if entering is not None:
+        images = entering(*images)
+    k = MWAM(('rgb', 'depth')).update(dict(zip(('rgb', 'depth'), images)))
+    torch.testing.assert_close(mwam_hook(runner).mwam.weights, k)
+    assert (k - 1).abs().min() > 0.05
+    scaled = set()
+    for name, delta in plain.items():
+        factor = 1.
+        for i, paths in enumerate(arguments['branches'].values()):
+            paths = [paths] if isinstance(paths, str) else paths
+            if any(name.startswith(f'{path}.') for path in paths):
+                factor = k[i]
+                scaled.add((i, bool(delta.any())))
+        torch.testing.assert_close(
+            weighted[name], factor * delta, rtol=1e-4, atol=1e-6)
+    assert scaled == {(0, host is not Frozen), (1, True)}
+
+
+@pytest.mark.parametrize('host, arguments, message', [
+    # a list of modules is not called
+    (Stages, dict(branches=dict(rgb='rgb_stages', depth='depth_stages')),
+     'container.*MWAMHook.inputs'),
+    # both branches are given the stacked tensor
+    (Stacked, dict(branches=dict(rgb='rgb', depth='depth')),
+     'same tensor.*MWAMHook.inputs'),
+    # the stem sees one image, then the other
+    (SharedStem, dict(
+        branches=dict(rgb='rgb', depth='depth'),
+        inputs=dict(rgb='stem', depth='stem')), 'same tensor.*Identity'),
+    # a tuple of two images
+    (Tuples, dict(branches=dict(rgb='rgb', depth='depth')),
+     '"rgb".*2 tensors.*MWAMHook.inputs'),
+    # no image at all
+    (Twice, dict(
+        branches=dict(rgb='rgb', depth='depth'),
+        inputs=dict(depth='head')), '"depth".*0 tensors.*MWAMHook.inputs'),
+    # shared parameters
+    (SharedStem, dict(branches=dict(rgb=['stem', 'rgb'],
+                                    depth=['stem', 'depth'])), 'share'),
+])
+def test_where_the_image_cannot_be_found_the_error_says_what_to_do(
+        tmp_path, host, arguments, message):
+    runner = build(tmp_path, host, arguments)
+    with pytest.raises(ValueError, match=message):
+        runner.train()
+
+
+def test_a_frozen_branch_is_said(tmp_path, monkeypatch):
+    from mwam_mm.engine import mwam_hook as module
+    messages = []
+    monkeypatch.setattr(module, 'print_log',
+                        lambda message, **_: messages.append(message))
+    build(tmp_path, Frozen, HOSTS[Frozen][0]).train()
+    assert len(messages) == 1 and '"rgb"' in messages[0]

@@ -1,0 +1,131 @@
+"""Killed and resumed runs against whole ones, with all that draws numbers."""
+import random
+
+import numpy as np
+import pytest
+import torch
+from mmengine.runner import Runner
+
+from mwam_mm.registry import DATASETS
+
+from .. import tiny
+from .ways import k_of_every_iteration, mwam_hook, way_config
+
+
+@DATASETS.register_module()
+class RandomPairs(tiny.TinyPairs):
+    """Augmented by all three generators; says what it drew."""
+
+    drawn = []
+
+    def __getitem__(self, i):
+        item = super().__getitem__(i)
+        draw = [np.random.rand(), random.random(), torch.rand(1).item()]
+        self.drawn.append([i, *draw])
+        item['inputs'][:3] += 10 * sum(draw)
+        return item
+
+
+LOOPS = dict(
+    epochs=(
+        dict(type='EpochBasedTrainLoop', max_epochs=6, val_interval=2),
+        dict(type='CheckpointHook', interval=2, by_epoch=True),
+        'epoch_4.pth'),
+    iterations=(
+        dict(type='IterBasedTrainLoop', max_iters=6, val_interval=2),
+        dict(type='CheckpointHook', interval=2, by_epoch=False),
+        'iter_4.pth'))
+
+
+def config(work_dir, way, loop, **kwargs):
+    train_cfg, checkpoint, _ = LOOPS[loop]
+    data = dict(num_workers=0, dataset=dict(type='mwam_mm.TinyPairs', size=4))
+    cfg = way_config(
+        work_dir,
+        way,
+        train_cfg=train_cfg,
+        val_cfg=dict(type='ValLoop'),
+        val_dataloader=dict(
+            data, sampler=dict(type='DefaultSampler', shuffle=False)),
+        val_evaluator=dict(type='mmseg.IoUMetric'),
+        **kwargs)
+    cfg.default_hooks.checkpoint = checkpoint
+    cfg.default_hooks.sampler_seed = dict(type='DistSamplerSeedHook')
+    cfg.train_dataloader.dataset.type = 'mwam_mm.RandomPairs'
+    cfg.model.decode_head.dropout_ratio = 0.5
+    if loop == 'epochs':  # of one iteration each
+        cfg.train_dataloader.dataset.size = 4
+        cfg.train_dataloader.sampler.type = 'DefaultSampler'
+    return cfg
+
+
+def run(cfg, dies_in=None):
+    """The Runner, K and the draws of every iteration."""
+    RandomPairs.drawn = []
+    runner = Runner.from_cfg(cfg)
+    history = k_of_every_iteration(runner)
+    step = runner.model.train_step
+
+    def dying(*args, **kwargs):
+        if runner.iter == dies_in:
+            raise KeyboardInterrupt
+        return step(*args, **kwargs)
+
+    runner.model.train_step = dying
+    try:
+        runner.train()
+    except KeyboardInterrupt:
+        pass
+    return runner, history, RandomPairs.drawn
+
+
+@pytest.mark.parametrize('way', ['hook-update', 'neck-loss', 'neck-dropout'])
+@pytest.mark.parametrize('loop', LOOPS)
+def test_a_resumed_run_goes_on_exactly(tmp_path, way, loop):
+    whole, k, drawn = run(config(tmp_path / 'whole', way, loop))
+    run(config(tmp_path / 'killed', way, loop), dies_in=5)
+    last = (tmp_path / 'killed/last_checkpoint').read_text()
+    assert last.endswith(LOOPS[loop][2])
+    random.seed(1)
+    np.random.seed(1)
+    resumed, k_after, drawn_after = run(
+        config(tmp_path / 'killed', way, loop, resume=True))
+    assert resumed.iter == whole.iter == 6
+    assert torch.equal(torch.stack(k_after), torch.stack(k[4:]))
+    # The official MMEngine loads the batches that it skips.
+    assert drawn_after[-8:] == drawn[-8:]
+    assert torch.equal(
+        mwam_hook(resumed).mwam.frm, mwam_hook(whole).mwam.frm)
+    for p, q in zip(whole.model.parameters(), resumed.model.parameters()):
+        assert torch.equal(p, q)
+
+
+def test_validation_does_not_change_training(tmp_path):
+    """A resumed run does not repeat the validation after its checkpoint."""
+    cfg = config(tmp_path / 'validated', 'hook-gradient', 'iterations')
+    validated, _, drawn = run(cfg)
+    cfg = config(tmp_path / 'unvalidated', 'hook-gradient', 'iterations')
+    cfg.train_cfg.val_interval = 100
+    cfg.train_cfg.val_begin = 100
+    _, _, expected = run(cfg)
+    assert drawn == expected
+
+
+def test_the_state_is_readable_without_running_code(tmp_path):
+    runner, _, _ = run(config(tmp_path, 'hook-gradient', 'iterations'))
+    path = tmp_path / 'mwam.pth'
+    torch.save(torch.load(tmp_path / 'iter_6.pth', weights_only=False)['mwam'],
+               path)
+    state = torch.load(path, weights_only=True)
+    assert set(state['random_state']) == {'python', 'numpy', 'torch', 'cuda'}
+
+
+def test_fine_tuning_starts_with_an_empty_bank(tmp_path):
+    """The bank is of the other data set's images."""
+    run(config(tmp_path / 'first', 'hook-gradient', 'iterations'))
+    cfg = config(tmp_path / 'second', 'hook-gradient', 'iterations')
+    cold, k, _ = run(cfg)
+    cfg = config(tmp_path / 'third', 'hook-gradient', 'iterations')
+    cfg.load_from = str(tmp_path / 'first/iter_6.pth')
+    _, tuned_k, _ = run(cfg)
+    torch.testing.assert_close(tuned_k[0], k[0])
