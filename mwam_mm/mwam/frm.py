@@ -1,29 +1,39 @@
 """The frequency ratio metric (FRM) of a modality's input."""
 import math
 from functools import lru_cache
+from typing import Callable, List, Tuple
 
 import torch
 from torch import Tensor
 
-METRICS = ('ratio', 'low', 'sum', 'weighted_sum')
+METRICS = ('ratio', 'robust', 'low', 'sum', 'weighted_sum')
 FLIPS = ('block', 'map')
+# A patch whose other coefficients are below this share of DC is flat up to
+# rounding: one grey level of an 8-bit image is a hundred times more.
+_FLAT = 1e-5
 
 
 @lru_cache(maxsize=None)
-def _basis(patch_size: int, block_size: int, dtype: torch.dtype,
-           device: torch.device) -> Tensor:
-    """Rows of the orthonormal DCT-II matrix that the two bands need.
+def _bases(patch_size: int, block_size: int, num_patches: int,
+           dtype: torch.dtype,
+           device: torch.device) -> List[Tuple[Tensor, Tensor]]:
+    """What the two passes of the DCT multiply by, for either band.
 
     Returns:
-        Tensor: Shape (2q, p): the q lowest frequencies in rising order, then
-        the q highest in falling order, which is the flip inside a block.
+        list[tuple[Tensor]]: The low and the high band's rows of the
+        orthonormal DCT-II matrix, shape (q, p), the lowest frequencies in
+        rising and the highest in falling order, which is the flip inside a
+        block; and the rows transposed and repeated along the diagonal, shape
+        (num_patches * p, num_patches * q).
     """
     n = torch.arange(patch_size, dtype=torch.float64)
     rows = torch.cos(math.pi * (2 * n + 1) * n[:, None] / (2 * patch_size))
     rows *= math.sqrt(2 / patch_size)
     rows[0] /= math.sqrt(2)
     rows = torch.cat([rows[:block_size], rows.flip(0)[:block_size]])
-    return rows.to(device=device, dtype=dtype)
+    rows = rows.to(device=device, dtype=dtype)
+    return [(band, torch.block_diag(*[band.t()] * num_patches))
+            for band in rows.split(block_size)]
 
 
 def check_arguments(patch_size: int, block_size: int, metric: str,
@@ -35,8 +45,154 @@ def check_arguments(patch_size: int, block_size: int, metric: str,
     if metric not in METRICS:
         raise ValueError(f'metric must be one of {METRICS}, but got '
                          f'{metric!r}')
+    if metric == 'robust' and block_size == 1:
+        raise ValueError("metric='robust' leaves out DC, and block_size=1 "
+                         'has nothing else: use 2 or more')
     if flip not in FLIPS:
         raise ValueError(f'flip must be one of {FLIPS}, but got {flip!r}')
+
+
+def _to_patches(x: Tensor, patch_size: int) -> Tensor:
+    """View the whole patches as (B, C, rows, p, cols * p)."""
+    if x.ndim != 4:
+        raise ValueError('FRM takes a tensor of shape (B, C, H, W), but got '
+                         f'{tuple(x.shape)}')
+    if not x.is_floating_point():
+        raise TypeError('FRM takes a floating point tensor, but got '
+                        f'{x.dtype}')
+    h, w = x.shape[2:]
+    rows, cols = h // patch_size, w // patch_size
+    if not rows or not cols:
+        raise ValueError(f'FRM needs at least one patch of {patch_size} x '
+                         f'{patch_size}, but the input is {h} x {w}')
+    x = x[..., :rows * patch_size, :cols * patch_size]
+    return x.unflatten(2, (rows, patch_size))
+
+
+def _in_chunks(function: Callable[[Tensor], Tensor], x: Tensor,
+               join: Callable[[List[Tensor], int], Tensor], num_dims: int,
+               limit: int, dim: int = 0) -> Tensor:
+    """Apply a function to one chunk of patches after the other.
+
+    Args:
+        function (Callable): Takes and returns a tensor.
+        x (Tensor): Cut along its first dimension, and along the next one
+            where a single entry is still too much.
+        join (Callable): Joins the results of chunks along a dimension.
+        num_dims (int): How many dimensions may be cut.
+        limit (int): Elements in a chunk.
+    """
+    if x.numel() <= limit or dim == num_dims:
+        return function(x)
+    size = max(1, limit * x.size(dim) // x.numel())
+    return join([
+        _in_chunks(function, part, join, num_dims, limit, dim + 1)
+        for part in x.split(size, dim)
+    ], dim)
+
+
+def _reduce(function: Callable[[Tensor, Tensor], Tensor],
+            x: Tensor,
+            join: Callable[[List[Tensor], int], Tensor],
+            patch_size: int = 8,
+            block_size: int = 2,
+            flip: str = 'block') -> Tensor:
+    """Apply a function of the two bands, each (B, C, rows, q, cols, q)."""
+    x = _to_patches(x, patch_size)
+    # The intermediates of a chunk take up to 9 bytes for each element: a
+    # sixteenth of the input bounds them, 1 MiB stays in a CPU's cache.
+    limit = x.numel() // 16
+    if x.device.type == 'cpu':
+        limit = min(max(limit, 2**15), 2**18)
+
+    def of_chunk(x: Tensor) -> Tensor:
+        return function(*_coefficients(x, block_size, flip))
+
+    with torch.autocast(x.device.type, enabled=False):
+        return _in_chunks(of_chunk, x, join, 2 if flip == 'map' else 3, limit)
+
+
+def _coefficients(x: Tensor, block_size: int,
+                  flip: str) -> Tuple[Tensor, Tensor]:
+    """The low and the flipped high band, each (B, C, rows, q, cols, q)."""
+    p, q = x.size(3), block_size
+    cols = x.size(4) // p
+    shape = x.shape[:3] + (q, cols, q)
+    if x.dtype != torch.float64:
+        x = x.float()
+    # Products with so few columns are slow: several patches share one.
+    num_patches = math.gcd(cols, max(1, 64 // p))
+    # Separable, and each pass keeps only the frequencies in use.
+    x = x.reshape(-1, p, cols * p)
+    low, high = (
+        torch.mm(torch.matmul(vertical, x).view(-1, len(horizontal)),
+                 horizontal).view(shape)
+        for vertical, horizontal in _bases(p, q, num_patches, x.dtype,
+                                           x.device))
+    return low, high.flip(2, 4) if flip == 'map' else high
+
+
+def _metric(low: Tensor, high: Tensor, sigma: float, metric: str) -> Tensor:
+    """The metric at every position."""
+    if metric == 'ratio':
+        return (low / (high + sigma)).abs()
+    if metric == 'low':
+        return low.abs()
+    if metric == 'sum':
+        return low.abs() + high.abs()
+    if metric == 'weighted_sum':
+        return 0.9 * low.abs() + 0.1 * high.abs()
+    raise ValueError("metric='robust' is a ratio of sums and has no value at "
+                     'a single position')
+
+
+def _sum(values: Tensor) -> Tensor:
+    """Sum per sample of (B, C, rows, ..), in float64 over the rows.
+
+    So the sum does not depend on how the samples and rows were cut.
+    """
+    return values.flatten(3).sum(3).double().sum((1, 2))
+
+
+def _parts(low: Tensor, high: Tensor, sigma: float, metric: str) -> Tensor:
+    """Numerator and denominator per sample, shape (2, B), float64."""
+    if metric != 'robust':
+        total = _sum(_metric(low, high, sigma, metric))
+        return torch.stack([total, torch.full_like(total, low[0].numel())])
+    q = low.size(3)
+    # Without DC, and without its counterpart so that white noise gives 1.
+    low, high = (
+        band.abs().transpose(3, 4).flatten(4) for band in (low, high))
+    dc, low, high = low[..., 0], low[..., 1:].sum(4), high[..., 1:].sum(4)
+    # Not `>`: NaN and Inf must be seen.
+    flat = low + high <= _FLAT * dc
+    high = high + (q * q - 1) * sigma
+    return torch.stack(
+        [_sum(band.masked_fill(flat, 0.)) for band in (low, high)])
+
+
+def frm_parts(x: Tensor,
+              patch_size: int = 8,
+              block_size: int = 2,
+              sigma: float = 1e-6,
+              metric: str = 'ratio',
+              flip: str = 'block') -> Tensor:
+    """Numerator and denominator of :func:`frm`, sample by sample.
+
+    The metric of several samples is the quotient of their sums, wherever the
+    samples are.
+
+    Returns:
+        Tensor: Shape (2, B), float64. Both are 0 of a sample without
+        information; the numerator of an image of zeros is exactly 0.
+    """
+    check_arguments(patch_size, block_size, metric, flip)
+
+    def join(parts: List[Tensor], dim: int) -> Tensor:
+        return torch.stack(parts).sum(0) if dim else torch.cat(parts, 1)
+
+    return _reduce(lambda low, high: _parts(low, high, sigma, metric), x,
+                   join, patch_size, block_size, flip)
 
 
 def frm_map(x: Tensor,
@@ -50,40 +206,14 @@ def frm_map(x: Tensor,
     Returns:
         Tensor: Shape (B, C, H // p, q, W // p, q); the patch's row, the
         coefficient's row, the patch's column, the coefficient's column.
+
+    Raises:
+        ValueError: As :func:`frm`, and for ``'robust'``, which has no value
+            at a single position.
     """
     check_arguments(patch_size, block_size, metric, flip)
-    if x.ndim != 4:
-        raise ValueError('FRM takes a tensor of shape (B, C, H, W), but got '
-                         f'{tuple(x.shape)}')
-    if not x.is_floating_point():
-        raise TypeError('FRM takes a floating point tensor, but got '
-                        f'{x.dtype}')
-    b, c, h, w = x.shape
-    p, q = patch_size, block_size
-    rows, cols = h // p, w // p
-    if not rows or not cols:
-        raise ValueError(f'FRM needs at least one patch of {p} x {p}, but the '
-                         f'input is {h} x {w}')
-    with torch.autocast(x.device.type, enabled=False):
-        if x.dtype != torch.float64:
-            x = x.float()
-        basis = _basis(p, q, x.dtype, x.device)
-        x = x[..., :rows * p, :cols * p].reshape(b * c * rows, p, cols * p)
-        # Separable, and each pass keeps only the 2q frequencies in use.
-        x = torch.matmul(basis, x).view(-1, 2, q, cols, p)
-        low = torch.matmul(x[:, 0], basis[:q].t())
-        high = torch.matmul(x[:, 1], basis[q:].t())
-        low = low.view(b, c, rows, q, cols, q)
-        high = high.view(b, c, rows, q, cols, q)
-        if flip == 'map':
-            high = high.flip(2, 4)
-        if metric == 'ratio':
-            return (low / (high + sigma)).abs()
-        if metric == 'low':
-            return low.abs()
-        if metric == 'sum':
-            return low.abs() + high.abs()
-        return 0.9 * low.abs() + 0.1 * high.abs()
+    return _reduce(lambda low, high: _metric(low, high, sigma, metric), x,
+                   torch.cat, patch_size, block_size, flip)
 
 
 def frm(x: Tensor,
@@ -106,21 +236,32 @@ def frm(x: Tensor,
     that modalities of different channel counts compare. Rows and columns
     that do not fill a patch are left out.
 
+    A patch without high frequencies, such as a hole in a depth map, counts
+    :math:`|I_{low}| / \sigma` there, which outweighs all others. The robust
+    metric of this package,
+
+    .. math::
+        FRM(x) = \frac{\sum |I_{low}|}{\sum (|flip(I_{high})| + \sigma)},
+
+    sums over the patches that are not flat and leaves out DC and its
+    counterpart, the highest frequency. White noise has 1.
+
     Args:
         x (Tensor): Input of shape (B, C, H, W), floating point. float16 and
             bfloat16 are computed in float32, also under autocast.
         patch_size (int): Side p of the patches. Defaults to 8.
         block_size (int): Side q of the bands. Defaults to 2.
         sigma (float): Added to the denominator. Defaults to 1e-6.
-        metric (str): ``'ratio'`` (Eq. 4), ``'low'`` (Eq. 3), ``'sum'`` (Eq.
-            27) or ``'weighted_sum'`` (Eq. 28, w = 0.9). Defaults to
-            ``'ratio'``.
+        metric (str): ``'ratio'`` (Eq. 4), ``'robust'`` (see above), ``'low'``
+            (Eq. 3), ``'sum'`` (Eq. 27) or ``'weighted_sum'`` (Eq. 28, w =
+            0.9). Defaults to ``'ratio'``.
         flip (str): ``'block'`` flips the high band inside each block,
             ``'map'`` the map assembled of all blocks. Defaults to
             ``'block'``.
 
     Returns:
-        Tensor: 0-d, float32, or float64 for float64 input.
+        Tensor: 0-d, float32, or float64 for float64 input. NaN if
+        ``'robust'`` finds only flat patches.
 
     Raises:
         ValueError: If the input is not 4-d or smaller than one patch, or an
@@ -134,4 +275,7 @@ def frm(x: Tensor,
         >>> round(frm(flat, metric='low').item(), 4)
         2.0
     """
-    return frm_map(x, patch_size, block_size, sigma, metric, flip).mean()
+    numerator, denominator = frm_parts(x, patch_size, block_size, sigma,
+                                       metric, flip).sum(1)
+    dtype = torch.promote_types(x.dtype, torch.float32)
+    return (numerator / denominator).to(dtype)

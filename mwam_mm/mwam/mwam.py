@@ -7,7 +7,7 @@ from torch import Tensor
 
 from .allocation import check_range, sigmoid_weights
 from .bank import FRMBank
-from .frm import check_arguments, frm_map
+from .frm import check_arguments, frm_parts
 
 Presence = Union[None, Tensor, Sequence[bool]]
 
@@ -23,8 +23,8 @@ class MWAM:
     Not a module: it has no parameters, and the model's ``state_dict`` is the
     same with and without it. Tensors stay on the inputs' device and nothing
     synchronises with the host. In distributed runs one all-reduce of 2M
-    numbers a step makes FRM the mean over the global batch, so K is the same
-    on every rank and independent of the split.
+    numbers a measured step makes FRM the mean over the global batch, so K is
+    the same on every rank and independent of the split.
 
     Args:
         modalities (Sequence[str]): The modalities' names, in the order of K.
@@ -45,6 +45,8 @@ class MWAM:
             channels, T is the batch's FRM over the mean of the bank, the bank
             starts from 0 and a modality's weight is 1 on the step that first
             sees it. Defaults to ``'paper'``.
+        interval (int): FRM is measured on the first of each ``interval``
+            batches; the weights stay for the others. Defaults to 1, all.
 
     Raises:
         ValueError: If ``modalities`` is empty or has duplicates, or an
@@ -71,7 +73,8 @@ class MWAM:
                  beta: float = 1.0,
                  lam: Optional[float] = None,
                  gamma: Optional[float] = None,
-                 preset: str = 'paper') -> None:
+                 preset: str = 'paper',
+                 interval: int = 1) -> None:
         self.modalities = tuple(modalities)
         if not self.modalities or len(set(
                 self.modalities)) < len(self.modalities):
@@ -80,6 +83,11 @@ class MWAM:
         if preset not in _PRESETS:
             raise ValueError(f'preset must be one of {tuple(_PRESETS)}, but '
                              f'got {preset!r}')
+        if preset == 'reference' and metric == 'robust':
+            raise ValueError("preset='reference' sums the metric over the "
+                             "batch, but metric='robust' is a ratio of sums")
+        if interval < 1:
+            raise ValueError(f'interval must be 1 or more, but got {interval}')
         check_arguments(patch_size, block_size, metric, flip)
         check_range(alpha, beta)
         constants = _PRESETS[preset]
@@ -100,6 +108,8 @@ class MWAM:
         self.weights = torch.ones(len(self.modalities))
         #: bool of shape (M,): whose FRM was ever not finite.
         self.abnormal = torch.zeros(len(self.modalities), dtype=torch.bool)
+        self.interval = interval
+        self._batches = 0
         self._reset()
 
     def _reset(self) -> None:
@@ -111,6 +121,10 @@ class MWAM:
             len(self.modalities),
             dtype=torch.float64,
             device=self.weights.device)
+
+    @property
+    def _due(self) -> bool:
+        return self._batches % self.interval == 0
 
     def to(self, device: Union[str, torch.device]) -> 'MWAM':
         """Move to ``device``; :meth:`observe` does it by itself."""
@@ -128,7 +142,7 @@ class MWAM:
             x (Tensor): Input of its branch, shape (B, C, H, W).
             present (Tensor | Sequence[bool], optional): Whether each of the B
                 samples has the modality. Defaults to None: a sample lacks it
-                when it is 0 everywhere.
+                when its metric is exactly 0, as that of zeros is.
 
         Raises:
             ValueError: If the modality is unknown or smaller than one patch.
@@ -136,22 +150,26 @@ class MWAM:
         if modality not in self.modalities:
             raise ValueError(f'unknown modality "{modality}": MWAM has '
                              f'{list(self.modalities)}')
+        if not self._due:
+            return
         if x.device != self._observed.device:
             self.to(x.device)
-        if present is None:
-            present = x.flatten(1).any(1)
-        elif not isinstance(present, Tensor):
-            # Known on the host: leave the others out of the computation.
-            if not any(present):
-                return
-            if not all(present):
-                x = x[[i for i, p in enumerate(present) if p]]
-            present = x.new_ones(len(x), dtype=torch.bool)
-        values = frm_map(x, **self._frm).flatten(1)
-        sums = values.sum(1).double()
+        known = not (present is None or isinstance(present, Tensor))
+        if known and not any(present):
+            return
+        sums, counts = parts = frm_parts(x, **self._frm)
+        if known and not all(present):
+            # Slices, because indexing with a list waits for the device.
+            sums, counts = torch.stack(
+                [parts[:, i] for i, p in enumerate(present) if p], 1)
+        elif present is None:
+            # Only zeros give exactly 0, so the image is not read again.
+            counts = torch.where(sums != 0, counts, 0.)
+        elif not known:
+            sums, counts = torch.where(present.to(x.device), parts, 0.)
         i = self.modalities.index(modality)
-        self._observed[0, i] += torch.where(present, sums, 0.).sum()
-        self._observed[1, i] += present.sum() * values.size(1)
+        self._observed[0, i] += sums.sum()
+        self._observed[1, i] += counts.sum()
 
     @torch.no_grad()
     def step(self) -> Tensor:
@@ -162,6 +180,10 @@ class MWAM:
         Returns:
             Tensor: K of shape (M,), float32; 1 for a modality never seen.
         """
+        due = self._due
+        self._batches += 1
+        if not due:
+            return self.weights
         observed = self._observed
         if dist.is_available() and dist.is_initialized():
             dist.all_reduce(observed)
@@ -216,7 +238,8 @@ class MWAM:
         return dict(
             modalities=list(self.modalities),
             bank=self.bank.state_dict(),
-            weights=self.weights)
+            weights=self.weights,
+            batches=self._batches)
 
     def load_state_dict(self, state_dict: Dict[str, Any]) -> None:
         """Restore :meth:`state_dict`, by the modalities' names.
@@ -234,4 +257,5 @@ class MWAM:
             for key, value in state_dict['bank'].items()
         })
         self.weights = state_dict['weights'][order]
+        self._batches = state_dict['batches']
         self._reset()

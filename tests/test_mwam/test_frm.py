@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 import torch
 from scipy.fft import dctn
+from torch.profiler import ProfilerActivity, profile
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from mwam_mm.mwam import frm
+from mwam_mm.mwam import MWAM, frm
+from mwam_mm.mwam.frm import frm_map, frm_parts
 
 METRICS = ('ratio', 'low', 'sum', 'weighted_sum')
 
@@ -37,6 +40,22 @@ def reference(x, p=8, q=2, sigma=1e-6, metric='ratio', flip='block'):
         total += values.sum()
         count += values.size
     return total / count
+
+
+def robust_reference(x, p=8, q=2, sigma=1e-6):
+    """Patch after patch, the flat ones skipped."""
+    x = np.asarray(x, dtype=np.float64)
+    low = high = 0.
+    for image in x.reshape(-1, *x.shape[2:]):
+        for i in range(0, x.shape[2] - p + 1, p):
+            for j in range(0, x.shape[3] - p + 1, p):
+                c = np.abs(dctn(image[i:i + p, j:j + p], norm='ortho'))
+                ac = c[:q, :q].sum() - c[0, 0]
+                rest = c[-q:, -q:].sum() - c[-1, -1]
+                if ac + rest > 1e-5 * c[0, 0]:
+                    low += ac
+                    high += rest + sigma * (q * q - 1)
+    return low / high
 
 
 @pytest.fixture(scope='module')
@@ -86,6 +105,179 @@ def test_equals_full_dct_on_real_pairs(real_images, metric, flip):
             reference(x.float(), metric=metric, flip=flip), rel=rel)
 
 
+@pytest.mark.parametrize('flip', ('block', 'map'))
+@pytest.mark.parametrize('shape,p,q', [((2, 3, 136, 160), 8, 2),
+                                       ((1, 1, 260, 302), 8, 3),
+                                       ((40, 2, 32, 40), 16, 2)])
+def test_chunks_make_no_difference(shape, p, q, flip):
+    generator = torch.manual_seed(0)
+    x = torch.randn(shape, dtype=torch.float64, generator=generator)
+    stack = torch.randn(
+        shape[0], shape[1] + 1, *shape[2:], generator=generator).double()
+    stack[:, 1:] = x
+    expected = reference(x, p, q, flip=flip)
+    for image in (x, x.to(memory_format=torch.channels_last), stack[:, 1:],
+                  stack.transpose(0, 1)[1:].transpose(0, 1)):
+        value = frm(image, p, q, flip=flip)
+        assert value.item() == pytest.approx(expected, rel=1e-9)
+        assert frm_map(image, p, q, flip=flip).mean().item() == pytest.approx(
+            expected, rel=1e-9)
+    robust = frm(x, p, q, metric='robust')
+    assert robust.item() == pytest.approx(
+        robust_reference(x, p, q), rel=1e-9)
+
+
+def test_sum_does_not_depend_on_the_rest_of_the_batch():
+    x = torch.randn(6, 3, 72, 96)
+    for metric in ('ratio', 'robust'):
+        together = frm_parts(x, metric=metric)
+        assert together.dtype == torch.float64
+        alone = torch.cat([frm_parts(s[None], metric=metric) for s in x], 1)
+        assert torch.allclose(together, alone, rtol=1e-12, atol=0)
+
+
+def test_map_is_in_the_order_of_the_image():
+    x = torch.zeros(1, 2, 40, 48)
+    x[0, 1, 17, 42] = 1.
+    values = frm_map(x, metric='low')
+    assert values.shape == (1, 2, 5, 2, 6, 2)
+    assert values[0, 1, 2, :, 5].all() and values.count_nonzero() == 4
+
+
+@pytest.mark.parametrize('metric', ('ratio', 'robust'))
+@pytest.mark.parametrize('dtype', (torch.float32, torch.bfloat16))
+@pytest.mark.parametrize('shape', [(8, 3, 240, 320), (64, 3, 112, 112),
+                                   (2, 4, 512, 512)])
+def test_peak_memory(shape, dtype, metric):
+    x = torch.randn(shape).to(dtype)
+    frm(x, metric=metric)
+    with profile(
+            activities=[ProfilerActivity.CPU], profile_memory=True) as prof:
+        frm(x, metric=metric)
+    events = [
+        e for e in prof.profiler.kineto_results.events()
+        if e.name() == '[memory]'
+    ]
+    assert events
+    peak = live = 0
+    for event in sorted(events, key=lambda e: e.start_ns()):
+        live += event.nbytes()
+        peak = max(peak, live)
+    assert peak <= 0.3 * x.nbytes
+
+
+class Ops(TorchDispatchMode):
+    """Records the operators that run."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = set()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.names.add(func.overloadpacket.__name__)
+        return func(*args, **(kwargs or {}))
+
+
+# What waits for a CUDA device: values and shapes that the host must know,
+# and indexing, whose list travels there.
+SYNCHRONISING = {
+    '_local_scalar_dense', 'item', 'nonzero', 'masked_select', 'index',
+    'unique_dim', '_unique2', 'equal', 'is_nonzero'
+}
+
+
+@pytest.mark.parametrize('present', (None, [True, False, True],
+                                     torch.tensor([True, False, True])))
+@pytest.mark.parametrize('metric', ('ratio', 'robust'))
+def test_nothing_waits_for_the_device(metric, present):
+    mwam = MWAM(['rgb', 'depth'], metric=metric)
+    inputs = dict(
+        rgb=torch.randn(3, 3, 16, 16), depth=torch.randn(3, 1, 16, 16))
+    mwam.update(inputs)  # the basis is made once
+    with Ops() as ops:
+        mwam.update(inputs, dict(rgb=present, depth=present))
+    assert 'bmm' in ops.names
+    assert not ops.names & SYNCHRONISING
+    with Ops() as ops:
+        torch.ones(3)[[0, 2]].sum().item()
+    assert ops.names & SYNCHRONISING == {'index', '_local_scalar_dense'}
+
+
+@pytest.mark.skipif(
+    not torch.cuda.is_available(), reason='needs a CUDA device')
+@pytest.mark.parametrize('metric', METRICS + ('robust', ))
+def test_cuda_equals_cpu_without_waiting(metric):
+    x = torch.randn(2, 3, 64, 96, dtype=torch.float64)
+    mwam = MWAM(['a'], metric=metric)
+    on_device = x.cuda()
+    mwam.update(dict(a=on_device))
+    torch.cuda.set_sync_debug_mode('error')
+    try:
+        k = mwam.update(dict(a=on_device))
+    finally:
+        torch.cuda.set_sync_debug_mode('default')
+    assert k.is_cuda
+    assert mwam.frm.item() == pytest.approx(
+        frm(x, metric=metric).item(), rel=1e-9)
+
+
+def test_robust_of_real_pairs(real_images):
+    for x in real_images:
+        expected = robust_reference(x)
+        assert frm(
+            x, metric='robust').item() == pytest.approx(
+                expected, rel=1e-9)
+        assert frm(
+            x.float(), metric='robust').item() == pytest.approx(
+                expected, rel=1e-4)
+
+
+def test_robust_of_white_noise_is_one():
+    x = torch.randn(4, 3, 256, 256, generator=torch.manual_seed(0))
+    assert frm(x, metric='robust').item() == pytest.approx(1, rel=2e-2)
+
+
+@pytest.mark.parametrize('dtype', (torch.float32, torch.float64))
+def test_robust_ignores_flat_patches(dtype):
+    x = torch.randn(2, 1, 32, 32, generator=torch.manual_seed(0)).to(dtype)
+    x = x.cumsum(3) / 8
+    holes = x.clone()
+    holes[..., 8:24, 16:] = -2.3
+    rest = torch.cat(
+        [x[..., :8, :], x[..., 24:, :], x[..., 8:16, :], x[..., 16:24, :]], 2)
+    rest[..., 16:, 16:] = 0
+    # Wherever the flat patches are and whatever they hold.
+    assert frm(
+        holes, metric='robust').item() == pytest.approx(
+            frm(rest, metric='robust').item(), rel=1e-5)
+    paper = frm(x).item()
+    assert frm(holes).item() > 1e3 * paper
+    assert frm(
+        holes, metric='robust').item() == pytest.approx(
+            frm(x, metric='robust').item(), rel=0.2)
+
+
+def test_robust_does_not_depend_on_sigma_or_scale(real_images):
+    for x in real_images:
+        value = frm(x, metric='robust').item()
+        for sigma in (1e-9, 1e-4):
+            assert frm(
+                x, metric='robust', sigma=sigma).item() == pytest.approx(
+                    value, rel=1e-2)
+        assert frm(
+            100 * x + 3, metric='robust').item() == pytest.approx(
+                value, rel=1e-2)
+
+
+def test_robust_of_a_constant_is_undefined():
+    assert frm(torch.full((1, 1, 16, 16), 3.7), metric='robust').isnan()
+    x = torch.randn(1, 1, 16, 16)
+    x[0, 0, 3, 3] = float('nan')
+    assert frm(x, metric='robust').isnan()
+    with pytest.raises(ValueError, match='single position'):
+        frm_map(x, metric='robust')
+
+
 def test_sigma_bounds_the_ratio_of_a_flat_patch():
     x = torch.ones(1, 1, 8, 8, dtype=torch.float64)
     # DC is 8, the other low coefficients and the high band are 0.
@@ -127,6 +319,7 @@ def test_non_contiguous_input():
     (dict(flip='none'), 'flip'),
     (dict(block_size=9), 'block_size'),
     (dict(block_size=0), 'block_size'),
+    (dict(block_size=1, metric='robust'), 'block_size'),
     (dict(patch_size=17), 'one patch'),
 ])
 def test_wrong_arguments(kwargs, message):

@@ -92,6 +92,39 @@ def test_the_bank_stands_in_for_an_absent_modality():
     assert torch.allclose(k.double(), allocate(mwam.frm), atol=1e-6)
 
 
+def test_robust_metric_is_pooled_over_the_batch():
+    mwam = MWAM(NAMES, metric='robust')
+    inputs = batch(0)
+    inputs['depth'][1] = 0
+    inputs['depth'][2] = 3.7  # constant: present, but says nothing
+    k = mwam.update(inputs)
+    expected = torch.stack([
+        frm(inputs['rgb'], metric='robust'),
+        frm(inputs['depth'][[0, 3]], metric='robust')
+    ])
+    assert torch.allclose(mwam.frm.float(), expected, rtol=1e-5)
+    assert torch.allclose(k.double(), allocate(mwam.frm), atol=1e-6)
+    # A batch without information leaves the bank as it is.
+    bank = mwam.frm
+    mwam.update(dict(batch(1), depth=torch.full((4, 1, 24, 32), 3.7)))
+    assert mwam.frm[1] == bank[1] and mwam.frm[0] != bank[0]
+
+
+@pytest.mark.parametrize('interval', (2, 3))
+def test_interval_measures_the_first_of_each_n_batches(interval):
+    mwam, expected = MWAM(NAMES, interval=interval), MWAM(NAMES)
+    for i in range(8):
+        inputs = batch(i)
+        if i % interval == 0:
+            expected.update(inputs)
+        if i == 5:  # resumed between two measurements
+            state = mwam.state_dict()
+            mwam = MWAM(NAMES, interval=interval)
+            mwam.load_state_dict(state)
+        assert torch.equal(mwam.update(inputs), expected.weights)
+        assert torch.equal(mwam.frm, expected.frm)
+
+
 @pytest.mark.parametrize('bad', (float('nan'), float('inf')))
 def test_a_non_finite_input_leaves_the_entry_untouched(bad):
     mwam = MWAM(NAMES)
@@ -149,7 +182,8 @@ def test_state_of_other_modalities_is_refused():
 def test_wrong_arguments():
     for kwargs in (dict(preset='other'), dict(metric='other'),
                    dict(flip='other'), dict(momentum=1.), dict(beta=2.),
-                   dict(patch_size=1)):
+                   dict(patch_size=1), dict(interval=0),
+                   dict(metric='robust', preset='reference')):
         with pytest.raises(ValueError):
             MWAM(NAMES, **kwargs)
     with pytest.raises(ValueError, match='distinct'):

@@ -227,11 +227,15 @@ class LoadModalities(BaseTransform):
         keep = self._raw and all(
             group[0].dtype == np.uint8 for group in planes.values())
         size = next(iter(planes.values()))[0].shape
-        stack = np.zeros(
+        # Not zeros, which would write the whole array once more.
+        stack = np.empty(
             size + (self.layout.num_channels, ),
             np.uint8 if keep else np.float32)
-        for name, group in planes.items():
-            modality = self.layout[name]
+        for name, modality in self.layout.items():
+            if name not in planes:
+                stack[..., modality.slice] = 0
+                continue
+            group = planes[name]
             path = results[modality.path_key]
             # Plane by plane: numpy is slow along a short last axis.
             for i, plane in enumerate(group):

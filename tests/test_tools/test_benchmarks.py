@@ -1,0 +1,76 @@
+"""Trial runs of tools/benchmarks and of the comparison of the metrics."""
+import json
+import sys
+
+import pytest
+import torch
+
+from mwam_mm.mwam import frm
+
+TARGETS = dict(a=2, b=1, c=2, d=2, e=2, f=3)  # number in a trial run
+
+
+@pytest.fixture
+def run(load_tool, monkeypatch):
+    monkeypatch.setattr(sys, 'path', sys.path[:])
+    tool = load_tool('benchmarks/run')
+    threads = torch.get_num_threads()
+
+    def main(*argv):
+        monkeypatch.setattr(sys, 'argv', ['run.py', *argv])
+        tool.main()
+
+    yield main
+    torch.set_num_threads(threads)
+
+
+def test_trial_run_reports_every_target(run, tmp_path, capsys):
+    out = tmp_path / 'out.json'
+    run('--tiny', '--repeats', '2', '--threads', '1', '--out', str(out))
+    printed = capsys.readouterr().out
+    report = json.loads(out.read_text())
+    assert report['machine']['threads'] == 1
+    judged = dict.fromkeys(TARGETS, 0)
+    for result in report['results']:
+        assert result['low'] <= result['ratio'] <= result['high']
+        bounds = (result['at_most'], result['at_least'])
+        if bounds == (None, None):
+            assert result['verdict'] == ''
+            continue
+        judged[result['part']] += 1
+        assert result['verdict'] in ('pass', 'falls short')
+    assert judged == TARGETS
+    assert 'falls short' in printed or 'pass' in printed
+
+
+def test_verdicts(run):
+    from benchmarks.measuring import Result
+    assert Result('a', 'x', 2, 1, 3, at_most=2).verdict == 'pass'
+    assert Result('a', 'x', 2.1, 1, 3, at_most=2).verdict == 'falls short'
+    assert Result('a', 'x', 2, 1, 3, at_least=2).verdict == 'pass'
+    assert Result('a', 'x', 1.9, 1, 3, at_least=2).verdict == 'falls short'
+    for ratio, verdict in ((.9, 'pass'), (1.1, 'falls short')):
+        assert Result(
+            'c', 'x', 1.2, ratio, 1.3, at_most=1,
+            within_spread=True).verdict == verdict
+
+
+def test_the_published_procedure_is_the_same_metric(run):
+    from benchmarks.frm_cost import published
+    x = torch.rand(2, 3, 24, 40).cumsum(3)
+    assert published(x).item() == pytest.approx(frm(x).item(), rel=2e-2)
+    assert published(x, sigma=1.).item() == pytest.approx(
+        frm(x, sigma=1.).item(), rel=1e-3)
+
+
+def test_order_of_the_modalities_on_real_pairs(load_tool, data_root):
+    tool = load_tool('analysis_tools/compare_frm')
+    pairs = tool.load(str(data_root), 'potholes', False)[::8]
+    assert list(pairs[0]) == ['rgb', 'depth']
+    assert pairs[0]['rgb'].shape == (1, 3, 152, 256)
+    # The paper's order depends on sigma, the robust one does not.
+    for sigma in (1e-8, 1e-6, 1e-4):
+        rgb, depth = tool.pooled(pairs, metric='robust', sigma=sigma)
+        assert 2 < rgb < 4 and 10 < depth < 25
+    table = tool.interval_table(pairs[:2], 'title', 0, num_batches=4)
+    assert table.row_count == 10

@@ -1,0 +1,189 @@
+"""Compare the paper's and the robust FRM on the real pairs.
+
+Prints, for the potholes (RGB + disparity) and the urban trees (RGB +
+near-infrared): FRM and K of either metric over sigma, with and without
+photometric distortion of RGB, and how far K is off when FRM is measured in
+every n-th iteration only.
+"""
+import argparse
+import os.path as osp
+from glob import glob
+from typing import Dict, List
+
+import cv2
+import numpy as np
+import torch
+from mmcv.transforms import Resize
+from mmseg.datasets.transforms import PhotoMetricDistortion
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from mwam_mm.datasets.transforms import LoadModalities
+from mwam_mm.layout import ModalityLayout
+from mwam_mm.mwam import MWAM, allocate
+from mwam_mm.mwam.frm import frm_parts
+
+METRICS = ('ratio', 'robust')
+SIGMAS = (1e-8, 1e-6, 1e-4, 1e-2)
+INTERVALS = (1, 2, 5, 10, 50)
+
+# Statistics of the training splits, as in the configs.
+POTHOLES = dict(
+    rgb=dict(
+        channels=3,
+        mean=[140.7, 139.9, 140.2],
+        std=[30.1, 29.0, 27.7],
+        bgr_to_rgb=True),
+    depth=dict(
+        channels=1,
+        mean=0.849,
+        std=0.084,
+        scale=1 / 65535,
+        invalid_value=0))
+TREES = dict(
+    rgb=dict(
+        channels=3,
+        file_channels=[0, 1, 2],
+        mean=[115.3, 116.1, 107.3],
+        std=[43.5, 38.1, 38.0],
+        bgr_to_rgb=True),
+    nir=dict(
+        channels=1,
+        file_channels=[3],
+        path_key='img_path',
+        mean=122.1,
+        std=38.7))
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser.add_argument(
+        '--data-root',
+        default='../shared/data',
+        help='folder that holds potholes and urban_trees')
+    parser.add_argument('--seed', type=int, default=0)
+    return parser
+
+
+def load(root: str, name: str, distort: bool) -> List[Dict[str, Tensor]]:
+    """The normalised pairs of a dataset, resized as its configs do.
+
+    Raises:
+        FileNotFoundError: If there are none.
+    """
+    if name == 'potholes':
+        layout, resize = ModalityLayout(POTHOLES), Resize((256, 152))
+        files = sorted(glob(osp.join(root, name, 'dataset*', 'rgb', '*.png')))
+        samples = [
+            dict(img_path=f, depth_path=f.replace('rgb', 'disp_tg'))
+            for f in files
+        ]
+    else:
+        layout, resize = ModalityLayout(TREES), None
+        files = sorted(glob(osp.join(root, name, 'images', '*.tif')))
+        samples = [dict(img_path=f) for f in files]
+    if not files:
+        raise FileNotFoundError(f'no images of {name} in {root}: name the '
+                                'folder that holds it by --data-root')
+    loader, photometric = LoadModalities(layout), PhotoMetricDistortion()
+    pairs = []
+    for sample in samples:
+        results = loader(sample)
+        if distort:
+            rgb = np.ascontiguousarray(results['img'][..., :3], np.uint8)
+            results['img'][..., :3] = photometric(dict(img=rgb))['img']
+        if resize is not None:
+            results = resize(results)
+        image = torch.from_numpy(results['img']).permute(2, 0, 1).float()
+        pairs.append({
+            m.name: normalise(image[m.slice], m)[None]
+            for m in layout.values()
+        })
+    return pairs
+
+
+def normalise(image: Tensor, modality) -> Tensor:
+    if modality.bgr_to_rgb:
+        image = image.flip(0)
+    mean, std = (
+        torch.tensor(v)[:, None, None] for v in (modality.mean, modality.std))
+    return (image - mean) / std
+
+
+def pooled(pairs: List[Dict[str, Tensor]], **kwargs) -> Tensor:
+    """FRM of each modality over all pairs, shape (M, ), float64."""
+    parts = [
+        torch.stack([frm_parts(x, **kwargs)[:, 0] for x in pair.values()])
+        for pair in pairs
+    ]
+    numerator, denominator = torch.stack(parts).sum(0).T
+    return numerator / denominator
+
+
+def sigma_table(data: Dict[bool, List[Dict[str, Tensor]]],
+                title: str) -> Table:
+    table = Table(title=title)
+    names = list(data[False][0])
+    for column in ('metric', 'sigma', 'RGB distorted',
+                   *(f'FRM {n}' for n in names), *(f'K {n}' for n in names)):
+        table.add_column(column, justify='right')
+    for metric in METRICS:
+        for distort, pairs in data.items():
+            for sigma in SIGMAS:
+                values = pooled(pairs, metric=metric, sigma=sigma)
+                table.add_row(metric, f'{sigma:g}',
+                              'yes' if distort else 'no',
+                              *(f'{v:.4g}' for v in values.tolist()),
+                              *(f'{k:.3f}' for k in allocate(values).tolist()))
+    return table
+
+
+def interval_table(pairs: List[Dict[str, Tensor]], title: str, seed: int,
+                   num_batches: int = 200) -> Table:
+    """Mean and largest difference of K to that of interval 1."""
+    table = Table(title=f'{title}: {num_batches} random batches of 8')
+    for column in ('metric', 'interval', 'mean |dK|', 'max |dK|'):
+        table.add_column(column, justify='right')
+    names = list(pairs[0])
+    height = min(x.size(2) for pair in pairs for x in pair.values())
+    generator = torch.Generator().manual_seed(seed)
+    batches = [
+        {
+            name: torch.cat([pairs[i][name][..., :height, :] for i in chosen])
+            for name in names
+        } for chosen in torch.randint(
+            len(pairs), (num_batches, 8), generator=generator).tolist()
+    ]
+    for metric in METRICS:
+        every = weights(batches, names, metric, 1)
+        for interval in INTERVALS:
+            off = (weights(batches, names, metric, interval) - every).abs()
+            table.add_row(metric, str(interval), f'{off.mean():.4f}',
+                          f'{off.max():.4f}')
+    return table
+
+
+def weights(batches: list, names: List[str], metric: str,
+            interval: int) -> Tensor:
+    mwam = MWAM(names, metric=metric, interval=interval)
+    return torch.stack([mwam.update(batch) for batch in batches])
+
+
+def main() -> None:
+    args = build_parser().parse_args()
+    cv2.setNumThreads(1)
+    console = Console()
+    for name in ('potholes', 'urban_trees'):
+        np.random.seed(args.seed)
+        data = {
+            distort: load(args.data_root, name, distort)
+            for distort in (False, True)
+        }
+        title = f'{name}, {len(data[False])} pairs'
+        console.print(sigma_table(data, title))
+        console.print(interval_table(data[False], title, args.seed))
+
+
+if __name__ == '__main__':
+    main()

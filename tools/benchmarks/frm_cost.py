@@ -1,0 +1,129 @@
+"""Parts a and f: the cost of FRM itself."""
+import math
+from typing import List
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.profiler import ProfilerActivity, profile
+
+from mwam_mm.mwam import MWAM, frm
+
+from .measuring import Result, Setting, alternate, compare
+
+SHAPES = ((8, 3, 480, 640), (64, 3, 112, 112), (2, 4, 1024, 1024))
+
+
+def full_dct(x: Tensor) -> Tensor:
+    """Orthonormal DCT-II of the last dimension, by an FFT of its length."""
+    n = x.size(-1)
+    order = torch.cat([x[..., ::2], x[..., 1::2].flip(-1)], -1)
+    k = torch.arange(n, device=x.device) * math.pi / (2 * n)
+    spectrum = torch.fft.fft(order)
+    y = 2 * (spectrum.real * k.cos() + spectrum.imag * k.sin())
+    scale = torch.full((n, ), math.sqrt(1 / (2 * n)), device=x.device)
+    scale[0] = math.sqrt(1 / (4 * n))
+    return y * scale
+
+
+def published(x: Tensor, p: int = 8, q: int = 2, sigma: float = 1e-6):
+    """FRM as published: all coefficients, bands gathered by masks."""
+    x = x.float()
+    b, c, h, w = x.shape
+    x = x.unfold(2, p, p).unfold(3, p, p).reshape(-1, p, p)
+    x = full_dct(full_dct(x).transpose(1, 2)).transpose(1, 2)
+    low = torch.zeros(p, p, dtype=torch.bool, device=x.device)
+    low[:q, :q] = True
+    masks = low.expand_as(x), low.flip(0, 1).expand_as(x)
+    low, high = (x[mask].view(-1, q, q) for mask in masks)
+    return (low / (high.flip(1, 2) + sigma)).abs().mean()
+
+
+def peak_memory(x: Tensor) -> float:
+    """Peak of what FRM allocates, as a share of the input."""
+    frm(x)
+    if x.is_cuda:
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        frm(x)
+        return (torch.cuda.max_memory_allocated() - before) / x.nbytes
+    with profile(
+            activities=[ProfilerActivity.CPU], profile_memory=True) as prof:
+        frm(x)
+    events = [
+        e for e in prof.profiler.kineto_results.events()
+        if e.name() == '[memory]'
+    ]
+    sizes = [e.nbytes() for e in sorted(events, key=lambda e: e.start_ns())]
+    return max(np.cumsum(sizes), default=0) / x.nbytes
+
+
+def run_a(setting: Setting) -> List[Result]:
+    """FRM against one read of its input and the published procedure."""
+    results = []
+    shapes = ((2, 3, 64, 64), ) if setting.tiny else SHAPES
+    for shape in shapes:
+        for dtype in (torch.float32, torch.bfloat16):
+            x = torch.randn(shape, device=setting.device).to(dtype)
+            name = f'{shape} {str(dtype)[6:]}'
+            seconds = alternate(
+                dict(frm=lambda: frm(x), sum=lambda: x.sum(), copy=x.clone),
+                setting)
+            main = shape == SHAPES[0]
+            if setting.device == 'cuda':
+                # Twice the copy or 0.03 ms, whichever is more.
+                bound = np.maximum(seconds['copy'], 0.015e-3)
+                results.append(
+                    compare('a', f'frm / copy, {name}', seconds['frm'], bound,
+                            at_most=2 if main else None))
+            else:
+                results.append(
+                    compare('a', f'frm / sum, {name}', seconds['frm'],
+                            seconds['sum'], at_most=4 if main else None))
+            share = peak_memory(x)
+            results.append(
+                Result('a', f'extra memory / input, {name}', share, share,
+                       share, at_most=0.3))
+            if setting.quick and not main:
+                continue
+            seconds = alternate(
+                dict(frm=lambda: frm(x), published=lambda: published(x)),
+                setting, 5 if setting.quick else None, warm_up=1)
+            results.append(
+                compare('a', f'published / frm, {name}', seconds['published'],
+                        seconds['frm'], at_least=15 if main else None))
+    return results
+
+
+def run_f(setting: Setting) -> List[Result]:
+    """Growth: seconds for eight times the work, over eight times those."""
+    base, times = ((1, 3, 64, 64), 2) if setting.tiny else ((2, 3, 240, 320),
+                                                            8)
+    b, c, h, w = base
+    side = 2 if setting.tiny else 4
+    image = torch.randn(base, device=setting.device)
+    small = MWAM(['m0'])
+
+    def modalities(inputs: dict) -> tuple:
+        return MWAM(list(inputs)), inputs
+
+    cases = {
+        'pixels': modalities(
+            dict(m0=torch.randn(
+                b, c, h * side, w * times // side, device=setting.device))),
+        'batch': modalities(
+            dict(m0=torch.randn(b * times, c, h, w, device=setting.device))),
+        'M': modalities({f'm{i}': image for i in range(times)}),
+    }
+    results = []
+    for name, (mwam, inputs) in cases.items():
+        seconds = alternate(
+            dict(
+                large=lambda m=mwam, i=inputs: m.update(i),
+                small=lambda: small.update(dict(m0=image))), setting)
+        results.append(
+            compare('f', f'{times} times the {name}, cost per element',
+                    seconds['large'] / times, seconds['small'],
+                    at_most=1.25))
+    return results
