@@ -1,7 +1,7 @@
 """Check that a supported OpenMMLab stack is installed."""
 import importlib
 
-__all__ = ['check_stack']
+__all__ = ['check_stack', 'has_detection']
 
 # First tested version and first untested one, by import name. The maintained
 # forks (onedl-*) and the official packages share the import names.
@@ -53,3 +53,16 @@ def check_stack(*packages: str) -> None:
                 digit_version(limit)):
             raise ImportError(f'mwam_mm needs {name}>={minimum},<{limit}, but '
                               f'{version} is installed.{_CHOICES}')
+
+
+def has_detection() -> bool:
+    """Whether mmdet is installed and finds the compiled ops of mmcv.
+
+    The parts of mwam_mm for detection are left out where it is not, so that
+    segmentation does without.
+    """
+    try:
+        importlib.import_module('mmdet.structures')
+    except ImportError:
+        return False
+    return True

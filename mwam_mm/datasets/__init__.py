@@ -1,4 +1,9 @@
-"""Datasets and their transforms."""
+"""Datasets and their transforms.
+
+Those for detection are there only where mmdet can be imported.
+"""
+from mwam_mm.stack import has_detection
+
 from .benchmark import BenchmarkSegDataset
 from .fmb import FMBDataset
 from .mfnet import MFNetDataset
@@ -16,3 +21,9 @@ __all__ = [
     'MultiModalSegDataset', 'NYUDepthV2Dataset', 'PST900Dataset',
     'PotholeDataset', 'SUNRGBDDataset', 'SceneDataset'
 ]
+
+if has_detection():
+    from .multi_modal_coco import MultiModalCocoDataset
+    from .scene_det_dataset import SceneDetDataset
+
+    __all__ += ['MultiModalCocoDataset', 'SceneDetDataset']
