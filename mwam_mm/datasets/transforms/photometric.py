@@ -123,14 +123,15 @@ class PhotometricTransforms(BaseTransform):
 
     def _convert(self, image: np.ndarray) -> np.ndarray:
         """Give the transforms the data type they expect."""
-        if image.min() < 0 or image.max() > 255:
+        # Interpolation may overshoot in the last digits.
+        if image.min() < -0.5 or image.max() > 255.5:
             raise ValueError(
                 f'modality {self.modality!r} has values from {image.min()} '
                 f'to {image.max()}, but photometric transforms expect 0 to '
                 f'255. Put {type(self).__name__} right after LoadModalities')
         if not self.to_float32 and image.dtype != np.uint8:
             image = np.rint(image)
-        return image.astype(np.float32 if self.to_float32 else np.uint8)
+        return np.clip(image, 0, 255).astype(np.float32 if self.to_float32 else np.uint8)
 
     def __repr__(self) -> str:
         return (f'{self.__class__.__name__}(transforms={self.transforms}, '
