@@ -133,7 +133,7 @@ def test_family_trains_with_mwam(name, folder, tool, monkeypatch):
     monkeypatch.chdir(folder)
     path = tool.find_base(f'mmseg::{name}')
     base = tool.load_config(path)
-    text = tool.compose(path, base, tool.load_config(tool.SCENES),
+    text = tool.compose(path, base, tool.load_config(tool.SCENES["mmseg"]),
                         ['rgb:3', 'depth:1'], SIZES.get(family, 64))
     config = folder / f'{family}.py'
     config.write_text(text)

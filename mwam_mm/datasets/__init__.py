@@ -1,29 +1,37 @@
 """Datasets and their transforms.
 
-Those for detection are there only where mmdet can be imported.
+Those for segmentation are there only where mmseg is installed, those for
+detection only where mmdet can be imported.
 """
-from mwam_mm.stack import has_detection
+from mwam_mm.stack import has_detection, has_segmentation
 
-from .benchmark import BenchmarkSegDataset
-from .fmb import FMBDataset
-from .mfnet import MFNetDataset
-from .msrs import MSRSDataset
-from .multi_modal_seg import MultiModalSegDataset
-from .nyu_depth_v2 import NYUDepthV2Dataset
-from .potholes import PotholeDataset
-from .pst900 import PST900Dataset
-from .scene_dataset import SceneDataset
-from .sun_rgbd import SUNRGBDDataset
 from .transforms import *  # noqa: F401,F403
 
-__all__ = [
-    'BenchmarkSegDataset', 'FMBDataset', 'MFNetDataset', 'MSRSDataset',
-    'MultiModalSegDataset', 'NYUDepthV2Dataset', 'PST900Dataset',
-    'PotholeDataset', 'SUNRGBDDataset', 'SceneDataset'
-]
+__all__ = []
+
+if has_segmentation():
+    from .benchmark import BenchmarkSegDataset
+    from .fmb import FMBDataset
+    from .mfnet import MFNetDataset
+    from .msrs import MSRSDataset
+    from .multi_modal_seg import MultiModalSegDataset
+    from .nyu_depth_v2 import NYUDepthV2Dataset
+    from .potholes import PotholeDataset
+    from .pst900 import PST900Dataset
+    from .scene_dataset import SceneDataset
+    from .sun_rgbd import SUNRGBDDataset
+
+    __all__ += [
+        'BenchmarkSegDataset', 'FMBDataset', 'MFNetDataset', 'MSRSDataset',
+        'MultiModalSegDataset', 'NYUDepthV2Dataset', 'PST900Dataset',
+        'PotholeDataset', 'SUNRGBDDataset', 'SceneDataset'
+    ]
 
 if has_detection():
     from .multi_modal_coco import MultiModalCocoDataset
+    from .multi_modal_mix import MultiModalMixDataset
     from .scene_det_dataset import SceneDetDataset
 
-    __all__ += ['MultiModalCocoDataset', 'SceneDetDataset']
+    __all__ += [
+        'MultiModalCocoDataset', 'MultiModalMixDataset', 'SceneDetDataset'
+    ]

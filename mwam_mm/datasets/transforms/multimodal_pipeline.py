@@ -74,7 +74,8 @@ def multimodal_transforms(transforms: Sequence[dict],
 
     - Loading of the image becomes :class:`LoadModalities`.
     - Loading of the labels stays, but whether to reduce label 0 is left to
-      the dataset.
+      the dataset. Masks of objects become bitmaps, in whatever form they are
+      annotated; panoptic labels become boxes and masks of objects.
     - Photometric transforms act on the modality ``rgb`` only, through
       :class:`PhotometricTransforms`.
     - Those that fill or mix images (``Pad``, ``RandomAffine``, ``Mosaic``,
@@ -124,8 +125,14 @@ def multimodal_transforms(transforms: Sequence[dict],
                 **{key: cfg[key]
                    for key in kept if key in cfg})
         if name.startswith('Load') and 'Annotation' in name:
-            cfg.pop('reduce_zero_label', None)
-            return cfg if annotations is None else dict(annotations)
+            if annotations is not None:
+                return dict(annotations)
+            if name == 'LoadPanopticAnnotations':
+                return dict(
+                    type='LoadAnnotations', with_bbox=True, with_mask=True)
+            for key in ('poly2mask', 'reduce_zero_label'):
+                cfg.pop(key, None)
+            return cfg
         if name in FILLING:
             return dict(
                 type='mwam_mm.FillWithMean',
@@ -135,6 +142,8 @@ def multimodal_transforms(transforms: Sequence[dict],
                 m.optional for m in layout.values()):
             meta_keys = cfg.get('meta_keys', _default(type_, 'meta_keys'))
             cfg['meta_keys'] = (*meta_keys, 'absent_modalities')
+        if cfg.get('backend') == 'pillow':
+            cfg.pop('backend')  # it knows uint8 images only
         for key in _NESTED:
             if key in cfg or _default(type_, key):
                 cfg[key] = convert(cfg.get(key) or _default(type_, key))

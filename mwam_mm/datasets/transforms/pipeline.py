@@ -79,6 +79,10 @@ def check_pipeline(transforms: Iterable[Callable]) -> None:
             raise ValueError(
                 'Normalize does not know the modalities. Give mean and std '
                 'in `modalities` and let the data preprocessor apply them')
+        if getattr(transform, 'backend', None) == 'pillow':
+            raise ValueError(
+                f"{name} has backend='pillow', which resizes RGB images of "
+                "data type uint8 only: leave out the backend")
         if name in FILLING and name not in _ANY and not (
                 name in _FOUR and num_channels <= 4):
             raise ValueError(
