@@ -328,9 +328,10 @@ def _thaw(branch: ConfigDict, override: Mapping) -> None:
     if norm_eval and 'backbone.norm_eval' not in override:
         branch.norm_eval = False
         changed.append('norm_eval')
-    if branch.get('frozen_stages', -1) >= 0 and \
+    none = default_of(cls, 'frozen_stages')  # -1, and 0 of EfficientNet
+    if branch.get('frozen_stages', none) != none and \
             'backbone.frozen_stages' not in override:
-        branch.frozen_stages = -1
+        branch.frozen_stages = none
         changed.append('frozen_stages')
     if norm_cfg.get('requires_grad') is False and \
             'backbone.norm_cfg.requires_grad' not in override:

@@ -576,7 +576,12 @@ def check(path: str, smoke_size: Optional[int]) -> None:
     try:
         with torch.no_grad():
             model(image, samples, mode='predict')
+    except ImportError as error:
+        raise ValueError(f'the model cannot run: {error}') from error
     except Exception as error:
+        if 'implementation for device' in str(error):
+            raise ValueError('the model cannot run here, it needs a GPU: '
+                             f'{error}') from error
         raise ImageTooSmall(
             f'the model fails on an image of {smoke_size}x{smoke_size} '
             f'pixels: {error}') from error

@@ -35,5 +35,6 @@ test_dataloader = val_dataloader
 val_evaluator = dict(
     type='CocoMetric',
     ann_file=_base_.data_root + '/annotations/val.json',
-    metric='bbox')
+    metric='bbox',
+    metric_items=['mAP', 'mAP_50'])
 test_evaluator = val_evaluator
