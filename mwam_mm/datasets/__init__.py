@@ -28,10 +28,24 @@ if has_segmentation():
     ]
 
 if has_detection():
+    from .benchmark_det import BenchmarkDetDataset
+    from .drone_vehicle import DroneVehicleDataset
+    from .flir_aligned import FLIRAlignedDataset
+    from .kaist import KAISTDataset
+    from .llvip import LLVIPDataset
+    from .m3fd import M3FDDataset
     from .multi_modal_coco import MultiModalCocoDataset
     from .multi_modal_mix import MultiModalMixDataset
+    from .pothole_det import PotholeDetDataset
     from .scene_det_dataset import SceneDetDataset
+    from .sun_rgbd_det import SUNRGBDDetDataset
+    from .urban_trees import UrbanTreesDataset
+    from .vedai import VEDAIDataset
 
     __all__ += [
-        'MultiModalCocoDataset', 'MultiModalMixDataset', 'SceneDetDataset'
+        'BenchmarkDetDataset', 'DroneVehicleDataset', 'FLIRAlignedDataset',
+        'KAISTDataset', 'LLVIPDataset', 'M3FDDataset',
+        'MultiModalCocoDataset', 'MultiModalMixDataset', 'PotholeDetDataset',
+        'SUNRGBDDetDataset', 'SceneDetDataset', 'UrbanTreesDataset',
+        'VEDAIDataset'
     ]

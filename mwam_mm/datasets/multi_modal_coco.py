@@ -61,7 +61,8 @@ class MultiModalCocoDataset(CocoDataset):
         ignored_classes (Sequence[str]): Categories of the json to leave out.
             Defaults to ().
         **kwargs: Keyword arguments of :class:`CocoDataset`. The classes, in
-            ``metainfo``, come in the order of the json's categories.
+            ``metainfo``, come in the order of the json's categories, which
+            are taken where ``metainfo`` has none.
 
     Raises:
         FileNotFoundError: If there is no ``ann_file``.
@@ -94,6 +95,12 @@ class MultiModalCocoDataset(CocoDataset):
         ...         dict(type='PackDetInputs')
         ...     ])
     """
+
+    # Not the 80 classes of COCO
+    METAINFO = dict()
+    # Whether a box that cannot be used is an error, or left out with a log
+    # line where nobody could correct the file, that of a publisher.
+    STRICT = True
 
     def __init__(self,
                  *args,
@@ -216,12 +223,12 @@ class MultiModalCocoDataset(CocoDataset):
 
     def _match_classes(self, content: dict, where: str) -> None:
         """Map the categories to the classes."""
-        classes = list(self.metainfo.get('classes', ()))
         categories = {c['id']: c['name'] for c in content['categories']}
         names = [
             name for name in categories.values()
             if name not in self.ignored_classes
         ]
+        classes = list(self._metainfo.setdefault('classes', tuple(names)))
         advice = (f'The categories are {list(categories.values())}, '
                   f'metainfo["classes"] is {classes}')
         for name in names:
@@ -267,13 +274,14 @@ class MultiModalCocoDataset(CocoDataset):
         x, y, w, h = box
         width, height = image['width'], image['height']
         if w <= 0 or h <= 0:
-            raise ValueError(f'{at} has bbox={box}, which has no area')
+            return self._refuse(
+                f'{at} has bbox={box}, which has no area', repaired)
         x1, y1 = max(x, 0), max(y, 0)
         x2, y2 = min(x + w, width), min(y + h, height)
         if x2 <= x1 or y2 <= y1:
-            raise ValueError(
+            return self._refuse(
                 f'{at} has bbox={box}, which is outside the image of '
-                f'{width} x {height} (width x height)')
+                f'{width} x {height} (width x height)', repaired)
         # Rounding in float files is nothing to speak of.
         if max(x1 - x, y1 - y, x + w - x2, y + h - y2) > 0.01:
             repaired['reach out of their image and are clipped'].append(at)
@@ -285,6 +293,11 @@ class MultiModalCocoDataset(CocoDataset):
             annotation,
             bbox=[x1, y1, w, h],
             area=annotation.get('area') or w * h)
+
+    def _refuse(self, message: str, repaired: Dict[str, List[str]]) -> None:
+        if self.STRICT:
+            raise ValueError(f'{message}. Correct or remove it')
+        repaired['cannot be used and are left out'].append(message)
 
     def parse_data_info(self, raw_data_info: dict) -> dict:
         """Add the paths of the further modalities to an image's dict."""

@@ -77,6 +77,9 @@ class LoadModalities(BaseTransform):
             to 'cv2'.
         backend_args (dict, optional): Arguments of the file backend, see
             :mod:`mmengine.fileio`. Defaults to None.
+        border (int): Pixels to cut off from each side of the files, for
+            datasets published with a frame. Annotations are of what is left.
+            Defaults to 0.
 
     Raises:
         KeyError: If the sample has no path for a modality.
@@ -104,8 +107,10 @@ class LoadModalities(BaseTransform):
     def __init__(self,
                  modalities: Mapping,
                  imdecode_backend: str = 'cv2',
-                 backend_args: Optional[dict] = None) -> None:
+                 backend_args: Optional[dict] = None,
+                 border: int = 0) -> None:
         self.layout = ModalityLayout(modalities)
+        self.border = border
         self.imdecode_backend = imdecode_backend
         self.backend_args = backend_args
         self._raw = all(m.scale == 1 and not m.invalid_value
@@ -179,6 +184,12 @@ class LoadModalities(BaseTransform):
         if image.ndim != 3:
             raise ValueError(f'{where} has shape {image.shape}; expected '
                              '(H, W) or (H, W, C)')
+        if self.border:
+            if min(image.shape[:2]) <= 2 * self.border:
+                raise ValueError(
+                    f'{where} has (height, width) {image.shape[:2]}, of '
+                    f'which border={self.border} leaves nothing')
+            image = image[self.border:-self.border, self.border:-self.border]
         return image
 
     def _select(self, image: np.ndarray, path: str,
@@ -268,4 +279,4 @@ class LoadModalities(BaseTransform):
     def __repr__(self) -> str:
         return (f'{self.__class__.__name__}(modalities={self.layout}, '
                 f'imdecode_backend={self.imdecode_backend!r}, '
-                f'backend_args={self.backend_args})')
+                f'backend_args={self.backend_args}, border={self.border})')
