@@ -5,7 +5,7 @@ import numpy as np
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from tests.benchmarks import REPO, write
+from tests.benchmarks import REPO, SUN_SEQUENCES, write
 
 SIZE = 48, 64  # height, width
 
@@ -267,3 +267,26 @@ def run(cfg):
         for key, value in runner.message_hub.log_scalars.items()
         if key.startswith('val/')
     }
+
+
+def write_sun_boxes(folder):
+    """The publishers' SUNRGBDMeta2DBB_v2.mat for the pairs of write_sun_rgbd.
+
+    In another order than SUNRGBDMeta.mat, as there.
+    """
+    import scipy.io
+    fields = ('sequenceName', 'rgbname', 'groundtruth2DBB')
+    meta = np.zeros((1, len(SUN_SEQUENCES)), [(f, object) for f in fields])
+    for i, (sequence, name, _) in enumerate(reversed(SUN_SEQUENCES)):
+        items = [([2, 3, 20, 30], 'chair'), ([40, 10, 30, 20], 'sofa'),
+                 ([1, 1, 5, 5], 'unicorn'), ([], 'table')]
+        if 'realsense' in sequence:
+            items = []
+        boxes = np.zeros((1, len(items)), [('gtBb2D', object),
+                                           ('classname', object)])
+        for j, (box, classname) in enumerate(items):
+            boxes[0, j] = (np.array([box], float), classname)
+        meta[0, i] = (f'SUNRGBD/{sequence}', f'{name}.jpg', boxes)
+    path = folder / 'SUNRGBDMeta2DBB_v2.mat'
+    scipy.io.savemat(str(path), dict(SUNRGBDMeta2DBB=meta))
+    return path

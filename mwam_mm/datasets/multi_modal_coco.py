@@ -187,6 +187,18 @@ class MultiModalCocoDataset(CocoDataset):
                     data_info['img_id'])
         return data_list
 
+    def filter_data(self) -> List[dict]:
+        """Filter by ``filter_cfg``.
+
+        Raises:
+            ValueError: If nothing is left.
+        """
+        data_list = super().filter_data()
+        if not data_list:
+            raise ValueError(f'filter_cfg={self.filter_cfg} leaves none of '
+                             f'{len(self.data_list)} images')
+        return data_list
+
     @staticmethod
     def _index(content: dict,
                where: str) -> Tuple[Dict[int, dict], Dict[int, List[dict]]]:
