@@ -21,7 +21,8 @@ their import names are the same:
   official:   pip install openmim
               mim install mmengine mmcv mmsegmentation
               (for detection also mmdet)"""
-_OPS = """mmdet needs the compiled ops of mmcv, which is installed without them.
+_OPS = """
+mmdet needs the compiled ops of mmcv, which is installed without them:
   In a checkout of mwam_mm, build them by: make test
   elsewhere, with torch, setuptools and ninja installed, by:
               pip install --no-build-isolation --no-cache-dir \\
@@ -84,7 +85,8 @@ def has_detection() -> bool:
     segmentation does without.
     """
     try:
-        importlib.import_module('mmdet.structures')
+        importlib.import_module('mmcv.ops')
+        importlib.import_module('mmdet')
     except ImportError:
         return False
     return True

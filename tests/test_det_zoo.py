@@ -21,6 +21,7 @@ SHALLOW_DETR = {
     'encoder.num_layers': 1,
     'decoder.num_layers': 2,
     'num_queries': 30,
+    'test_cfg.max_per_img': 30,
 }
 ZOO = {
     'atss/atss_r50_fpn_1x_coco.py': FPN18,

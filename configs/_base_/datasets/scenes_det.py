@@ -30,7 +30,10 @@ val_dataloader = dict(
     drop_last=False,
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
-        type=dataset_type, data_root=_base_.data_root, split='val', test_mode=True))
+        type=dataset_type,
+        data_root=_base_.data_root,
+        split='val',
+        test_mode=True))
 test_dataloader = val_dataloader
 val_evaluator = dict(
     type='CocoMetric',

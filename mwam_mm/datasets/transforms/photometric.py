@@ -131,7 +131,8 @@ class PhotometricTransforms(BaseTransform):
                 f'255. Put {type(self).__name__} right after LoadModalities')
         if not self.to_float32 and image.dtype != np.uint8:
             image = np.rint(image)
-        return np.clip(image, 0, 255).astype(np.float32 if self.to_float32 else np.uint8)
+        return np.clip(image, 0, 255).astype(
+            np.float32 if self.to_float32 else np.uint8)
 
     def __repr__(self) -> str:
         return (f'{self.__class__.__name__}(transforms={self.transforms}, '
