@@ -54,7 +54,7 @@ def train_with_mwam(package, name, folder, size, override):
     family = name.split('/')[0]
     path = tool.find_base(f'{package}::{name}')
     base = tool.load_config(path)
-    text = tool.compose(path, base, tool.load_config(tool.SCENES[package]),
+    text = tool.compose(path, base, tool.load_dataset(None, base),
                         ['rgb:3', 'depth:1'], size)
     config = folder / f'{family}.py'
     config.write_text(text)

@@ -40,6 +40,9 @@ _REFUSED = {
     'PanopticFPN':
     'it learns the label maps of stuff, which a detection dataset does not '
     'have; Mask R-CNN is the same without them',
+    'TridentFasterRCNN':
+    'its backbone gives three images for one in training, and its heads ask '
+    'it how many',
     'VPD':
     'the backbone is a diffusion model that takes the names of the classes '
     'as text beside the image',
@@ -453,10 +456,6 @@ def _probe(
                         f'{where} fails on an image of {height}x{width} '
                         'pixels, which is to show what it gives: '
                         f'{error}') from error
-            if len(levels[0]) != 1:
-                raise ValueError(
-                    f'{where} gives {len(levels[0])} images for one, which '
-                    'cannot be told apart from those of other samples')
             shapes = [tuple(f.shape) for f in levels]
             if not shapes or any(len(s) not in (2, 4) for s in shapes):
                 raise ValueError(

@@ -123,6 +123,11 @@ def scope_of(cfg: Config) -> str:
     return cfg.get('default_scope') or 'mmseg'
 
 
+def load_dataset(path: Optional[str], base: Config) -> Config:
+    """The dataset's config, by default that of the scenes."""
+    return load_config(path or SCENES.get(scope_of(base), SCENES['mmseg']))
+
+
 def choose_modalities(specs: Sequence[str],
                       dataset: Config) -> Dict[str, dict]:
     """The layout for ``NAME:CHANNELS`` arguments.
@@ -612,8 +617,7 @@ def convert(args: argparse.Namespace) -> None:
     base = load_config(base_path)
     if scope_of(base) == 'mmdet':
         check_stack('mmdet')
-    dataset = load_config(args.dataset or SCENES.get(scope_of(base),
-                                                     SCENES['mmseg']))
+    dataset = load_dataset(args.dataset, base)
     sizes = SMOKE_SIZES if args.smoke else [None]
     for size in sizes:
         text = compose(base_path, base, dataset, args.modalities, size)
