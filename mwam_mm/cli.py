@@ -56,10 +56,16 @@ def load_config(args: Namespace) -> Config:
     Returns:
         Config: The config with ``--cfg-options`` merged in and ``launcher``
         and ``work_dir`` set.
+
+    Raises:
+        ImportError: If it is for detection, which is not fully installed.
     """
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     cfg = Config.fromfile(args.config)
     cfg.launcher = args.launcher
+    if cfg.get('default_scope') == 'mmdet':
+        # Without it the models would just not be found.
+        check_stack('mmdet')
     if args.cfg_options is not None:
         cfg.merge_from_dict(args.cfg_options)
     if args.work_dir is not None:

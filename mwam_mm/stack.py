@@ -1,7 +1,8 @@
 """Check that a supported OpenMMLab stack is installed."""
 import importlib
+import importlib.util
 
-__all__ = ['check_stack']
+__all__ = ['check_stack', 'has_detection', 'has_segmentation']
 
 # First tested version and first untested one, by import name. The maintained
 # forks (onedl-*) and the official packages share the import names.
@@ -20,6 +21,13 @@ their import names are the same:
   official:   pip install openmim
               mim install mmengine mmcv mmsegmentation
               (for detection also mmdet)"""
+_OPS = """
+mmdet needs the compiled ops of mmcv, which is installed without them:
+  In a checkout of mwam_mm, build them by: make test
+  elsewhere, with torch, setuptools and ninja installed, by:
+              pip install --no-build-isolation --no-cache-dir \\
+                  --force-reinstall --no-deps onedl-mmcv
+              (official stack: mim install mmcv)"""
 
 
 def check_stack(*packages: str) -> None:
@@ -32,7 +40,8 @@ def check_stack(*packages: str) -> None:
 
     Raises:
         ImportError: If a package is not installed or its version is not one
-            of the tested; the message names both stacks.
+            of the tested; the message names both stacks. Also if mmdet lacks
+            the compiled ops of mmcv; the message says how to build them.
 
     Examples:
         >>> check_stack()
@@ -53,3 +62,31 @@ def check_stack(*packages: str) -> None:
                 digit_version(limit)):
             raise ImportError(f'mwam_mm needs {name}>={minimum},<{limit}, but '
                               f'{version} is installed.{_CHOICES}')
+        if name == 'mmdet':
+            try:
+                importlib.import_module('mmcv.ops')
+            except ImportError as error:
+                raise ImportError(_OPS) from error
+
+
+def has_segmentation() -> bool:
+    """Whether mmseg is installed.
+
+    The parts of mwam_mm for segmentation are left out where it is not, so
+    that detection does without.
+    """
+    return importlib.util.find_spec('mmseg') is not None
+
+
+def has_detection() -> bool:
+    """Whether mmdet is installed and finds the compiled ops of mmcv.
+
+    The parts of mwam_mm for detection are left out where it is not, so that
+    segmentation does without.
+    """
+    try:
+        importlib.import_module('mmcv.ops')
+        importlib.import_module('mmdet')
+    except ImportError:
+        return False
+    return True

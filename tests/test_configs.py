@@ -20,14 +20,21 @@ def load(job):
     return cfg
 
 
-@pytest.mark.parametrize('job', JOBS)
+# The twins of large models differ by MWAM only, see below.
+@pytest.mark.parametrize(
+    'job', [j for j in JOBS if not ('retinanet-r50' in j and '_mwam' in j)])
 def test_model_runs_on_its_layout(job):
     cfg = load(job)
     model = MODELS.build(cfg.model).eval()
     layout = model.data_preprocessor.layout
     with torch.no_grad():
         out = model(torch.randn(1, layout.num_channels, 64, 96))
-    assert out.shape[1] == cfg.model.decode_head.num_classes
+    if cfg.default_scope == 'mmdet':
+        scores = out[0][0]
+        assert scores.shape[0] == 1
+        assert scores.shape[1] % cfg.model.bbox_head.num_classes == 0
+    else:
+        assert out.shape[1] == cfg.model.decode_head.num_classes
 
 
 @pytest.mark.parametrize('job', JOBS)

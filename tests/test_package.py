@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 import mwam_mm
-from mwam_mm.stack import check_stack
+from mwam_mm.stack import check_stack, has_detection
 
 REPO = Path(__file__).resolve().parents[1]
 
@@ -53,6 +53,39 @@ class TestStack:
         assert ('pip install onedl-mmengine onedl-mmcv onedl-mmsegmentation'
                 in run.stderr)
         assert 'mim install mmengine mmcv mmsegmentation' in run.stderr
+
+    @pytest.mark.parametrize('blocked, there, missing', [
+        (['mmseg'], 'Det', 'Seg'),
+        (['mmcv._ext'], 'Seg', 'Det'),
+        (['mmdet'], 'Seg', 'Det'),
+    ])
+    def test_one_task_does_without_the_other(self, blocked, there, missing):
+        if there == 'Det' and not has_detection():
+            pytest.skip('needs mmdet and the compiled ops of mmcv')
+        run = run_python(
+            'import mwam_mm.engine, mwam_mm.datasets as d, mwam_mm.models as m'
+            f'\nassert hasattr(m, "MultiModal{there}DataPreprocessor")'
+            f'\nassert not hasattr(m, "MultiModal{missing}DataPreprocessor")'
+            '\nassert d.LoadModalities and d.multimodal_pipeline',
+            blocked=blocked)
+        assert run.returncode == 0, run.stderr
+
+    @pytest.mark.parametrize('tool', [
+        ['train.py', 'configs/rgbd_det_mwam.py'],
+        ['misc/to_multimodal.py', 'configs/rgbd_det.py', '--modalities',
+         'rgb:3', '-o', 'never.py'],
+    ], ids=lambda t: t[0])
+    def test_detection_without_the_ops_says_how_to_build_them(self, tool):
+        pytest.importorskip('mmdet')
+        path, *args = tool
+        run = run_python(
+            'import runpy\n'
+            f'sys.argv = ["tool", *{args}]\n'
+            f'runpy.run_path("tools/{path}", run_name="__main__")',
+            blocked=['mmcv._ext'])
+        assert run.returncode != 0
+        assert 'needs the compiled ops of mmcv' in run.stderr
+        assert 'make test' in run.stderr
 
     def test_missing_dependency_of_a_package_keeps_its_error(self):
         run = run_python('import mwam_mm.registry', blocked=['cv2'])

@@ -1,17 +1,48 @@
 """What the dataset converters share."""
 import importlib
+import json
 import os
 import os.path as osp
 import shutil
 import uuid
 from contextlib import contextmanager
 from types import ModuleType
-from typing import Iterator
+from typing import Iterator, Tuple
 
 import mmcv
 import numpy as np
+from PIL import Image, UnidentifiedImageError
 
-__all__ = ['new_tree', 'open_matlab73', 'require', 'write_image']
+__all__ = [
+    'IMAGE_SUFFIXES', 'image_size', 'new_tree', 'open_matlab73', 'require',
+    'write_image', 'write_json'
+]
+
+IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.npy')
+
+
+def image_size(path: str) -> Tuple[int, int]:
+    """Height and width of an image, of which only the header is read.
+
+    Args:
+        path (str): An image, or an ``.npy`` array of shape (H, W) or
+            (H, W, C).
+
+    Raises:
+        FileNotFoundError: If there is no file.
+        ValueError: If it is no image.
+    """
+    if not osp.isfile(path):
+        raise FileNotFoundError(f'{path!r} is missing')
+    try:
+        if path.lower().endswith('.npy'):
+            height, width = np.load(path, mmap_mode='r').shape[:2]
+        else:
+            with Image.open(path) as image:
+                width, height = image.size
+    except (UnidentifiedImageError, ValueError) as error:
+        raise ValueError(f'{path!r} is no image, or is damaged') from error
+    return height, width
 
 
 @contextmanager
@@ -53,6 +84,30 @@ def write_image(path: str, image: np.ndarray) -> None:
     """
     if not mmcv.imwrite(image, path):
         raise OSError(f'cannot write {path!r}')
+
+
+def write_json(path: str, content: dict) -> None:
+    """Write a json file, with its folder, that appears when it is complete.
+
+    Args:
+        path (str): The file. It must not exist.
+        content (dict): What to write.
+
+    Raises:
+        FileExistsError: If there is something at ``path``.
+    """
+    if osp.exists(path):
+        raise FileExistsError(f'{path!r} exists: delete it, or write to '
+                              'another folder')
+    os.makedirs(osp.dirname(osp.abspath(path)), exist_ok=True)
+    partial = f'{path}.{uuid.uuid4().hex[:8]}.partial'
+    try:
+        with open(partial, 'w', encoding='utf-8') as file:
+            json.dump(content, file)
+        os.replace(partial, path)
+    finally:
+        if osp.exists(partial):
+            os.remove(partial)
 
 
 def require(module: str) -> ModuleType:

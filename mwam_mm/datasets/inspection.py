@@ -133,6 +133,10 @@ class DatasetInspection:
         sizes (Counter): (height, width) to number of samples.
         modalities (dict[str, ModalityStatistics]): By name.
         labels (np.ndarray): Number of pixels of each label value, (256, ).
+        boxes (Counter, optional): Class to number of boxes, those to ignore
+            left out. None where the samples have no boxes.
+        ignored_boxes (int): Number of boxes to ignore.
+        without_boxes (int): Samples that have boxes of neither kind.
         problems (list[str]): One message for each bad sample, which names
             the file; in the order of the samples.
     """
@@ -148,7 +152,21 @@ class DatasetInspection:
             for name, modality in layout.items()
         }
         self.labels = np.zeros(256, np.int64)
+        self.boxes: Optional[Counter] = None
+        self.ignored_boxes = 0
+        self.without_boxes = 0
         self.problems: List[str] = []
+
+    def add_boxes(self, instances: List[dict]) -> None:
+        """Take in the boxes of one sample."""
+        if self.boxes is None:
+            self.boxes = Counter({name: 0 for name in self.classes or ()})
+        self.without_boxes += not instances
+        for instance in instances:
+            if instance['ignore_flag']:
+                self.ignored_boxes += 1
+            else:
+                self.boxes[self.classes[instance['bbox_label']]] += 1
 
     def class_shares(self) -> Dict[str, float]:
         """Share of each class among the labelled pixels."""
@@ -232,7 +250,7 @@ def inspect_dataset(cfg: Mapping) -> Iterator[DatasetInspection]:
     Yields:
         DatasetInspection: The same object after every sample, at first
         before any. Label maps are checked where the samples have a
-        ``seg_map_path``.
+        ``seg_map_path``; boxes are checked by the dataset.
 
     Raises:
         ValueError: If the pipeline has no :class:`LoadModalities`.
@@ -271,6 +289,13 @@ def inspect_dataset(cfg: Mapping) -> Iterator[DatasetInspection]:
                             f'{info["seg_map_path"]!r} has (height, width) '
                             f'{label.shape}, but {info["img_path"]!r} has '
                             f'{image["img_shape"]}')
+                if 'instances' in info:
+                    size = info['height'], info['width']
+                    if size != image['img_shape']:
+                        raise ValueError(
+                            f'{info["img_path"]!r} has (height, width) '
+                            f'{image["img_shape"]}, but its annotations say '
+                            f'{size}: their boxes are of another image')
             except (KeyError, OSError, ValueError) as error:
                 # str() of a KeyError puts its message in quotes.
                 result.problems.append(error.args[0] if isinstance(
@@ -282,6 +307,8 @@ def inspect_dataset(cfg: Mapping) -> Iterator[DatasetInspection]:
                 result.modalities[name].update(planes)
                 key = loader.layout[name].path_key
                 result.files.setdefault(key, set()).add(info[key])
+            if 'instances' in info:
+                result.add_boxes(info['instances'])
             if label is not None:
                 result.labels += np.bincount(label.ravel(), minlength=256)
                 result.files.setdefault('seg_map_path', set()).add(

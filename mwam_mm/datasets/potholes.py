@@ -1,12 +1,10 @@
 """Potholes: road images with transformed stereo disparity."""
-import os.path as osp
 from typing import List
-
-import mmengine.fileio as fileio
 
 from mwam_mm.registry import DATASETS
 
 from .multi_modal_seg import MultiModalSegDataset
+from .pothole_pairs import pothole_pairs
 
 __all__ = ['PotholeDataset']
 
@@ -62,15 +60,10 @@ class PotholeDataset(MultiModalSegDataset):
     METAINFO = dict(
         classes=('road', 'pothole'), palette=[[0, 0, 0], [153, 0, 0]])
 
-    _FOLDERS = dict(img_path='rgb', depth_path='disp_tg', seg_map_path='label')
-
     def __init__(self,
                  data_root: str,
                  split: str = 'train',
                  **kwargs) -> None:
-        if split not in ('train', 'test'):
-            raise ValueError(f"split must be 'train' or 'test', but got "
-                             f'{split!r}')
         self.split = split
         super().__init__(
             data_root=data_root,
@@ -85,45 +78,12 @@ class PotholeDataset(MultiModalSegDataset):
             list[dict]: One dict per pair with ``img_path``, ``depth_path``,
             ``seg_map_path`` and the other keys of :class:`BaseSegDataset`.
         """
-        data_list = []
-        for part in ('dataset1', 'dataset2', 'dataset3'):
-            folders = {
-                key: osp.join(self.data_root, part, folder)
-                for key, folder in self._FOLDERS.items()
-            }
-            names = {key: self._list(path) for key, path in folders.items()}
-            for name in sorted(set().union(*names.values())):
-                paths = {
-                    key: osp.join(folder, name)
-                    for key, folder in folders.items()
-                }
-                for key, path in paths.items():
-                    if name not in names[key]:
-                        raise FileNotFoundError(
-                            f'{path!r} is missing: a pair has {name!r} in '
-                            f'each of {list(self._FOLDERS.values())}')
-                data_list.append(
-                    dict(
-                        paths,
-                        label_map=self.label_map,
-                        reduce_zero_label=self.reduce_zero_label,
-                        seg_fields=[]))
         return [
-            data_info for i, data_info in enumerate(data_list)
-            if (i % 3 == 0) == (self.split == 'test')
+            dict(
+                paths,
+                label_map=self.label_map,
+                reduce_zero_label=self.reduce_zero_label,
+                seg_fields=[])
+            for paths in pothole_pairs(self.data_root, self.split,
+                                       self.backend_args)
         ]
-
-    def _list(self, folder: str) -> List[str]:
-        names = []
-        if fileio.isdir(folder, backend_args=self.backend_args):
-            names = list(
-                fileio.list_dir_or_file(
-                    folder,
-                    list_dir=False,
-                    suffix='.png',
-                    backend_args=self.backend_args))
-        if not names:
-            raise FileNotFoundError(
-                f'folder {folder!r} is missing or has no .png file. data_root '
-                'is the folder with dataset1, dataset2 and dataset3')
-        return names

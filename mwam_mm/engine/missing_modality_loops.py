@@ -4,6 +4,7 @@ import logging
 import os.path as osp
 from contextlib import nullcontext
 from itertools import compress
+from numbers import Real
 from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
 
 import torch
@@ -257,11 +258,32 @@ class MissingModalityLoop(BaseLoop):
                 evaluator.evaluate(counts[name]) if counts[name] else {})
         if not any(scores.values()):
             return {}  # the evaluator only writes files
+        self._score_nothing(scores, counts)
         metrics = self._report(scores, counts)
         for name, values in scores.items():
             for key, value in values.items():
                 metrics.setdefault(f'{name}/{key}', value)
         return metrics
+
+    @staticmethod
+    def _score_nothing(scores: Dict[str, dict],
+                       counts: Dict[str, int]) -> None:
+        """Give 0 where an evaluator has nothing to say.
+
+        ``CocoMetric`` returns no metric where not one object was detected,
+        which is what a detector may come to without a modality.
+        """
+        keys = {
+            key
+            for values in scores.values() for key, value in values.items()
+            if isinstance(value, Real)
+        }
+        for name, values in scores.items():
+            if counts[name] and not values:
+                print_log(
+                    f'The evaluator gives no metric of "{name}", so all are '
+                    '0: nothing was detected', 'current', logging.WARNING)
+                values.update(dict.fromkeys(keys, 0.))
 
     def _report(self, scores: Dict[str, dict],
                 counts: Dict[str, int]) -> Dict[str, Optional[float]]:

@@ -1,6 +1,6 @@
 """Models: multimodal backbone, fusing neck, data preprocessors."""
 from .backbones import ESANetBackbone, MultiModalBackbone
-from .data_preprocessors import MultiModalSegDataPreprocessor
+from .data_preprocessors import *  # noqa: F401,F403
 from .modality_heads import with_modality_heads
 from .multimodal import multimodal
 from .necks import (
@@ -13,6 +13,6 @@ from .necks import (
 
 __all__ = [
     'ConcatFusion', 'ESANetBackbone', 'GatedFusion', 'MWAMNeck',
-    'MeanVarFusion', 'MultiModalBackbone', 'MultiModalSegDataPreprocessor',
-    'SumFusion', 'multimodal', 'with_modality_heads'
+    'MeanVarFusion', 'MultiModalBackbone', 'SumFusion', 'multimodal',
+    'with_modality_heads'
 ]

@@ -1,4 +1,4 @@
-"""A multimodal model of a stock encoder-decoder config."""
+"""A multimodal model of a stock segmentor's or detector's config."""
 import copy
 import logging
 import os.path as osp
@@ -14,28 +14,62 @@ from torch import Tensor, nn
 from mwam_mm.registry import MODELS
 
 from .backbones import MultiModalBackbone, flatten_levels
+from .backbones.multi_branch import default_of
 
 __all__ = ['multimodal']
 
-# Models and backbones that more than the image enters.
+# Models and backbones that more than the image enters, or something else.
 _REFUSED = {
+    'BoxInst':
+    'it finds the masks by the similarity of RGB colours in the data '
+    'preprocessor',
+    'CLRNet':
+    'it is for lanes, which are no boxes',
+    'Detectron2Wrapper':
+    'the model is Detectron2\'s, as one piece',
+    'DepthEstimator':
+    'it estimates depth, from a backbone that takes text, and has no classes',
+    'MaskTrackRCNN':
+    'it is for instances in videos',
+    'Mask2FormerVideo':
+    'it is for instances in videos',
     'MultimodalEncoderDecoder':
     'its image encoder is one half of CLIP, whose other half encodes the '
     'names of the classes; a further modality has no such text to be '
     'compared with',
-    'DepthEstimator':
-    'it estimates depth, from a backbone that takes text, and has no classes',
+    'PanopticFPN':
+    'it learns the label maps of stuff, which a detection dataset does not '
+    'have; Mask R-CNN is the same without them',
+    'TridentFasterRCNN':
+    'its backbone gives three images for one in training, and its heads ask '
+    'it how many',
     'VPD':
     'the backbone is a diffusion model that takes the names of the classes '
     'as text beside the image',
+}
+# Parts of models that are more than an encoder and a decoder of images.
+_REFUSED_PARTS = {
+    'detector':
+    'it wraps a whole detector, for tracking in videos or for training with '
+    'unlabelled images; make the config of that detector multimodal',
+    'language_model':
+    'it is a vision-language model, whose text encoder a further modality '
+    'has nothing to do with',
+    'teacher_config':
+    'it learns from a trained RGB detector, which sees no further modality',
 }
 # Ours for each stock data preprocessor, and the arguments it takes over.
 _PREPROCESSORS = {
     'SegDataPreProcessor':
     ('mwam_mm.MultiModalSegDataPreprocessor',
      ('size', 'size_divisor', 'seg_pad_val', 'batch_augments', 'test_cfg')),
+    'DetDataPreprocessor':
+    ('mwam_mm.MultiModalDetDataPreprocessor',
+     ('pad_size_divisor', 'pad_mask', 'mask_pad_value', 'pad_seg',
+      'seg_pad_value', 'boxtype2tensor', 'batch_augments')),
 }
-_PROBE_SIZE = 64
+# Sizes of the image that shows what a backbone gives, until one fits.
+_PROBE_SIZES = (64, 128, 256)
 
 
 @MODELS.register_module()
@@ -46,7 +80,7 @@ def multimodal(base: Mapping,
                mwam: Optional[dict] = None,
                override: Optional[dict] = None,
                data_preprocessor: Optional[dict] = None) -> nn.Module:
-    """Build a stock encoder-decoder with one encoder per modality.
+    """Build a stock segmentor or detector with one encoder per modality.
 
     The base's backbone becomes the branch of every modality, in a
     :class:`MultiModalBackbone`, and its neck, if any, is wrapped in
@@ -54,19 +88,22 @@ def multimodal(base: Mapping,
     and everything else stay, and so does the class of the model.
 
     What cannot stay is said in the log: pretrained weights that would have to
-    be downloaded are left out (a local file is loaded into each branch), and
-    without a distributed run SyncBN layers become the equivalent BN, which
-    unlike them works on a CPU.
+    be downloaded are left out (a local file is loaded into each branch), what
+    the base freezes in its pretrained backbone is then trained, and without a
+    distributed run SyncBN layers become the equivalent BN, which unlike them
+    works on a CPU.
 
     Args:
         base (Mapping): Config of the stock model: a segmentor of
-            MMSegmentation, or another that hands the features of ``backbone``
-            to ``neck`` and heads. In a config file ``_base_.model``.
+            MMSegmentation, a detector of MMDetection, or another that hands
+            the features of ``backbone`` to ``neck`` and heads. In a config
+            file ``_base_.model``.
         modalities (Mapping): The layout, see :class:`ModalityLayout`.
         num_classes (int, optional): Number of classes of the dataset. It is
             set in every head that has the base's number, and what the base
             says about single classes (weights in the loss, an ignored label)
-            is taken out. Defaults to None, the base's classes.
+            and about stuff (a detector's semantic head) is taken out.
+            Defaults to None, the base's classes.
         fusion (dict, optional): Config of the fusion per level. Defaults to
             None, the sum.
         mwam (dict, optional): Arguments of :class:`mwam_mm.mwam.MWAM`; an
@@ -116,6 +153,7 @@ def multimodal(base: Mapping,
     if base.get('pretrained'):
         branch.pretrained = base.pretrained
     base.pop('pretrained', None)
+    _thaw(branch, override or {})
     backbone = MODELS.build(
         dict(
             type='mwam_mm.MultiModalBackbone',
@@ -132,7 +170,7 @@ def multimodal(base: Mapping,
         fusion=fusion,
         neck=base.get('neck'),
         mwam=mwam)
-    base.data_preprocessor = _preprocessor(base.data_preprocessor, modalities)
+    base.data_preprocessor = _preprocessor(base, modalities)
     model = MODELS.build(base)
     if not is_distributed() and any(
             'SyncBatchNorm' in type(m).__name__ for m in model.modules()):
@@ -156,6 +194,10 @@ def check_base(base: Mapping) -> None:
         if reason is not None:
             raise ValueError(
                 f'{_type_name(cfg)} cannot be made multimodal: {reason}')
+    for key, reason in _REFUSED_PARTS.items():
+        if base.get(key):
+            raise ValueError(
+                f'{_type_name(base)} cannot be made multimodal: {reason}')
     if 'type' not in backbone:
         raise ValueError(
             f'{_type_name(base)} cannot be made multimodal: it has no '
@@ -197,22 +239,26 @@ def _set_num_classes(base: ConfigDict, num_classes: int) -> None:
     heads = {
         key: value
         for key, value in base.items()
-        if key not in ('backbone', 'neck', 'data_preprocessor')
+        if key not in ('backbone', 'neck', 'rpn_head', 'data_preprocessor')
     }
+    _drop_stuff(base)
     old = main_num_classes(base)
+    if old is None:
+        return
     for path, cfg in _walk(heads, 'base'):
         # Not e.g. STDC's head for boundaries, which has classes of its own.
-        if cfg.get('num_classes') == old:
-            cfg['num_classes'] = num_classes
-            if cfg.get('out_channels') == 1 and num_classes != old:
-                cfg.pop('out_channels')  # one sigmoid for two classes
+        for key in ('num_classes', 'num_things_classes'):
+            if cfg.get(key) == old:
+                cfg[key] = num_classes
+                if cfg.get('out_channels') == 1 and num_classes != old:
+                    cfg.pop('out_channels')  # one sigmoid for two classes
         if isinstance(cfg.get('ignore_index'), int):
             _notice(f'{path}.ignore_index={cfg.pop("ignore_index")} left out: '
                     'it is about the classes of the base')
         weight = cfg.get('class_weight')
         if not isinstance(weight, (list, tuple)):
             continue
-        if len(weight) == old + 1 and len(set(weight[:-1])) == 1:
+        if len(weight) > old and len(set(weight[:-1])) == 1:
             # DETR-like: the last weight is that of "no object".
             cfg['class_weight'] = [weight[0]] * num_classes + [weight[-1]]
         else:
@@ -221,20 +267,82 @@ def _set_num_classes(base: ConfigDict, num_classes: int) -> None:
                     'of the base')
 
 
-def main_num_classes(base: Mapping) -> int:
+def _drop_stuff(base: ConfigDict) -> None:
+    """Leave out what a detector learns of label maps beside its boxes."""
+    roi_head = base.get('roi_head') or {}
+    if roi_head.get('semantic_head'):
+        roi_head.semantic_head = None
+        if 'semantic_roi_extractor' in roi_head:
+            roi_head.semantic_roi_extractor = None
+        _notice('base.roi_head.semantic_head left out: it learns the label '
+                'maps of the base')
+    stuff = [cfg for _, cfg in _walk(base, 'base')
+             if cfg.get('num_stuff_classes')]
+    for cfg in stuff:
+        cfg['num_stuff_classes'] = 0
+    if stuff:
+        base.test_cfg.update(
+            panoptic_on=False, semantic_on=False, instance_on=True)
+        _notice('the classes of stuff are left out: instances instead of '
+                'panoptic segmentation')
+
+
+def main_num_classes(base: Mapping) -> Optional[int]:
     """Number of classes of the model's main head.
+
+    Returns:
+        int | None: None of a region proposal network, which has no classes.
 
     Raises:
         ValueError: If there is none.
     """
-    head = base.get('decode_head') or {}
-    if isinstance(head, (list, tuple)):
-        head = head[-1]
-    for _, cfg in _walk(head, 'decode_head'):
-        if 'num_classes' in cfg:
-            return cfg['num_classes']
+    keys = ('decode_head', 'roi_head', 'bbox_head', 'panoptic_head',
+            'mask_head')
+    for key in keys:
+        head = base.get(key) or {}
+        if key == 'decode_head' and isinstance(head, (list, tuple)):
+            head = head[-1]
+        for _, cfg in _walk(head, key):
+            for name in ('num_classes', 'num_things_classes'):
+                if name in cfg:
+                    return cfg[name]
+    if base.get('rpn_head') and not base.get('roi_head'):
+        return None
     raise ValueError('num_classes is given, but no num_classes is found in '
-                     'base.decode_head')
+                     f'any of {list(keys)} of base')
+
+
+def _thaw(branch: ConfigDict, override: Mapping) -> None:
+    """Let a backbone that starts from scratch be trained as a whole.
+
+    Detectors freeze the statistics of BN and the first stages of the backbone
+    that they expect to be pretrained.
+    """
+    inits = branch.get('init_cfg') or []
+    inits = inits if isinstance(inits, (list, tuple)) else [inits]
+    if branch.get('pretrained') or any('checkpoint' in cfg for cfg in inits):
+        return
+    with MODELS.switch_scope_and_registry(branch.get('_scope_')) as registry:
+        cls = branch.type
+        cls = registry.get(cls) if isinstance(cls, str) else cls
+    norm_eval = branch.get('norm_eval', default_of(cls, 'norm_eval'))
+    norm_cfg = branch.get('norm_cfg') or {}
+    changed = []
+    if norm_eval and 'backbone.norm_eval' not in override:
+        branch.norm_eval = False
+        changed.append('norm_eval')
+    none = default_of(cls, 'frozen_stages')  # -1, and 0 of EfficientNet
+    if branch.get('frozen_stages', none) != none and \
+            'backbone.frozen_stages' not in override:
+        branch.frozen_stages = none
+        changed.append('frozen_stages')
+    if norm_cfg.get('requires_grad') is False and \
+            'backbone.norm_cfg.requires_grad' not in override:
+        norm_cfg.requires_grad = True
+        changed.append('norm_cfg.requires_grad=False')
+    if changed:
+        _notice(f'base.backbone starts from scratch, so {changed} left out: '
+                'what is frozen there would stay random')
 
 
 def _drop_downloads(base: ConfigDict) -> None:
@@ -281,9 +389,19 @@ def _is_local(file: str, where: str) -> bool:
     return True
 
 
-def _preprocessor(cfg: Mapping, modalities: Mapping) -> dict:
+def _stock_preprocessor(model: Mapping) -> str:
+    """The one that belongs to a model whose config names none."""
+    with MODELS.switch_scope_and_registry(model.get('_scope_')) as registry:
+        cls = model['type']
+        cls = registry.get(cls) if isinstance(cls, str) else cls
+    detects = any(c.__module__.startswith('mmdet.') for c in cls.__mro__)
+    return 'DetDataPreprocessor' if detects else 'SegDataPreProcessor'
+
+
+def _preprocessor(model: Mapping, modalities: Mapping) -> dict:
     """The multimodal counterpart of a stock data preprocessor."""
-    name, kept = _PREPROCESSORS[_type_name(cfg) or 'SegDataPreProcessor']
+    cfg = model['data_preprocessor']
+    name, kept = _PREPROCESSORS[_type_name(cfg) or _stock_preprocessor(model)]
     return dict(
         type=name,
         modalities=modalities,
@@ -310,24 +428,34 @@ def _probe(
         ValueError: If a branch fails or gives no feature maps.
     """
     where = f'backbone {_type_name(cfg)}'
-    size = cfg.get('img_size') or _PROBE_SIZE
-    height, width = (size, size) if isinstance(size, int) else size
+    size = cfg.get('img_size')
+    sizes = [size] if size else list(_PROBE_SIZES)
     modes = [(m, m.training) for m in backbone.modules()]
     backbone.eval()
     channels = {}
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         for name, branch in backbone.branches.items():
-            x = torch.randn(1, backbone.layout[name].channels, height, width)
-            try:
-                in_eval = flatten_levels(branch(x))
-                # Some give more levels in training. Only the branch itself is
-                # switched: its layers go on computing the same.
-                branch.training = True
-                levels = flatten_levels(branch(x))
-            except Exception as error:
-                raise ValueError(
-                    f'{where} fails on an image of {height}x{width} pixels, '
-                    f'which is to show what it gives: {error}') from error
+            while True:
+                height, width = [sizes[0]] * 2 if isinstance(
+                    sizes[0], int) else sizes[0]
+                x = torch.randn(1, backbone.layout[name].channels, height,
+                                width)
+                try:
+                    in_eval = flatten_levels(branch(x))
+                    # Some give more levels in training. Only the branch
+                    # itself is switched: its layers compute the same.
+                    branch.training = True
+                    levels = flatten_levels(branch(x))
+                    break
+                except Exception as error:
+                    branch.training = False
+                    if len(sizes) > 1:
+                        sizes.pop(0)
+                        continue
+                    raise ValueError(
+                        f'{where} fails on an image of {height}x{width} '
+                        'pixels, which is to show what it gives: '
+                        f'{error}') from error
             shapes = [tuple(f.shape) for f in levels]
             if not shapes or any(len(s) not in (2, 4) for s in shapes):
                 raise ValueError(

@@ -1,8 +1,11 @@
 """Normalisation per modality, absence, padding."""
+import copy
+
 import numpy as np
 import pytest
 import torch
-from mmengine.structures import PixelData
+from mmengine.logging import MessageHub
+from mmengine.structures import InstanceData, PixelData
 from mmseg.structures import SegDataSample
 
 from mwam_mm.models import MultiModalSegDataPreprocessor
@@ -89,3 +92,78 @@ def test_errors():
     with pytest.raises(ValueError, match='meta_keys'):
         optional(data(), True)
     optional(data(absent=((), ('depth', ))), True)
+
+
+@pytest.fixture
+def det():
+    """A batch of two sizes for detection, and its preprocessor."""
+    pytest.importorskip('mmcv.ops')
+    structures = pytest.importorskip('mmdet.structures')
+    from mmdet.structures.mask import BitmapMasks
+
+    from mwam_mm.models import MultiModalDetDataPreprocessor
+    batch = data(sizes=((6, 8), (3, 11)), absent=(('depth', ), ()))
+    for i, image in enumerate(batch['inputs']):
+        size = tuple(image.shape[1:])
+        sample = structures.DetDataSample(
+            metainfo=dict(
+                batch['data_samples'][i].metainfo,
+                img_shape=size,
+                ori_shape=size,
+                scale_factor=(1., 1.)))
+        sample.gt_instances = InstanceData(
+            bboxes=torch.tensor([[1., 2., 3., 3.]]),
+            labels=torch.tensor([0]),
+            masks=BitmapMasks(np.ones((1, *size), np.uint8), *size))
+        sample.gt_sem_seg = PixelData(
+            sem_seg=torch.zeros(1, *size, dtype=torch.long))
+        batch['data_samples'][i] = sample
+    return batch, MultiModalDetDataPreprocessor
+
+
+def test_detection_pads_every_modality_masks_and_labels(det):
+    batch, cls = det
+    expected = [normalised(x) for x in batch['inputs']]
+    preprocessor = cls(
+        MODALITIES, pad_size_divisor=4, pad_mask=True, pad_seg=True)
+    assert not preprocessor.state_dict()
+    out = preprocessor(dict(batch), True)
+    x, samples = out['inputs'].numpy(), out['data_samples']
+    assert x.shape == (2, 4, 8, 12)
+    np.testing.assert_allclose(x[0, :3, :6, :8], expected[0][:3], atol=1e-5)
+    np.testing.assert_allclose(x[1, :, :3, :11], expected[1], atol=1e-5)
+    assert (x[0, 3] == 0).all()  # absent
+    assert (x[0, :, 6:] == 0).all() and (x[1, :, :, 11:] == 0).all()
+    for sample, shape in zip(samples, ((8, 8), (4, 12))):
+        assert sample.batch_input_shape == (8, 12)
+        assert sample.pad_shape == shape
+        assert sample.gt_instances.masks.masks.shape == (1, 8, 12)
+    assert samples[1].gt_instances.masks.masks.sum() == 3 * 11
+    assert (samples[1].gt_sem_seg.sem_seg[:, 3:] == 255).all()
+
+
+def test_detection_resizes_batches(det):
+    batch, cls = det
+    preprocessor = cls(
+        MODALITIES,
+        pad_size_divisor=4,
+        batch_augments=[
+            dict(
+                type='mmdet.BatchSyncRandomResize',
+                random_size_range=(16, 16),
+                size_divisor=8,
+                interval=1)
+        ])
+    MessageHub.get_current_instance().update_info('iter', 0)
+    first = preprocessor(copy.deepcopy(batch), True)
+    resized = preprocessor(copy.deepcopy(batch), True)
+    # 8 x 12 keeps its aspect ratio.
+    assert resized['inputs'].shape == (2, 4, 16, 24)
+    assert (resized['inputs'][0, 3] == 0).all()  # still absent
+    torch.testing.assert_close(
+        resized['inputs'],
+        torch.nn.functional.interpolate(
+            first['inputs'], (16, 24), mode='bilinear'))
+    torch.testing.assert_close(
+        resized['data_samples'][0].gt_instances.bboxes,
+        torch.tensor([[2., 4., 6., 6.]]))

@@ -31,9 +31,9 @@ def compose(tool, tmp_path):
         args = tool.build_parser().parse_args(
             [name, '--modalities', *modalities, *flags, '-o', 'unused'])
         path = tool.find_base(name)
-        text = tool.compose(path, tool.load_config(path),
-                            tool.load_config(args.dataset), args.modalities,
-                            64 if args.smoke else None)
+        base = tool.load_config(path)
+        text = tool.compose(path, base, tool.load_dataset(args.dataset, base),
+                            args.modalities, 64 if args.smoke else None)
         out = tmp_path / 'out.py'
         out.write_text(text)
         return text, Config.fromfile(out)
@@ -261,3 +261,71 @@ def test_smoke_images_are_as_large_as_the_model_needs(
     cfg = Config.fromfile(out)
     assert cfg.model.override['data_preprocessor.size'] == (512, 512)
     assert cfg.train_dataloader.dataset.scene_cfg.height == 512
+
+
+@pytest.fixture
+def mmdet():
+    pytest.importorskip('mmcv.ops')
+    return pytest.importorskip('mmdet')
+
+
+RETINA = 'mmdet::retinanet/retinanet_r18_fpn_1x_coco.py'
+YOLOX = 'mmdet::yolox/yolox_tiny_8xb8-300e_coco.py'
+RTMDET = 'mmdet::rtmdet/rtmdet-ins_tiny_8xb32-300e_coco.py'
+
+
+def test_a_detector(mmdet, compose):
+    text, cfg = compose(RETINA)
+    stock = Config.fromfile(text.splitlines()[1].split("'")[1])
+    assert cfg.model.base == stock.model
+    for key in ('optim_wrapper', 'param_scheduler', 'train_cfg'):
+        assert cfg[key] == stock[key]
+    step, = cfg.train_dataloader.dataset.pipeline
+    assert step.transforms == stock.train_pipeline
+    assert cfg.train_dataloader.dataset.type == 'mwam_mm.SceneDetDataset'
+    assert cfg.val_evaluator.ann_file == 'data/scenes/annotations/val.json'
+    assert cfg.model.num_classes == 7
+
+
+def test_images_are_mixed_as_in_the_base(mmdet, compose):
+    text, cfg = compose(YOLOX)
+    stock = Config.fromfile(text.splitlines()[1].split("'")[1])
+    mix = cfg.train_dataloader.dataset
+    assert mix.type == 'mwam_mm.MultiModalMixDataset'
+    assert mix.pipeline == stock.train_pipeline
+    step, = mix.dataset.pipeline
+    assert step.transforms == stock.train_dataset.dataset.pipeline
+    # Nothing of the base's is written out.
+    assert 'Mosaic' not in text
+
+
+def test_smoke_shrinks_the_mixing(mmdet, compose):
+    _, cfg = compose(YOLOX, '--smoke')
+    mosaic, affine, *_ = cfg.train_dataloader.dataset.pipeline
+    assert (mosaic.type, mosaic.img_scale) == ('Mosaic', (64, 64))
+    assert affine.border == (-32, -32)
+    resize, = cfg.model.override['data_preprocessor.batch_augments']
+    assert resize.random_size_range == (64, 64)
+
+
+def test_pipelines_of_hooks_and_masks(mmdet, compose):
+    text, cfg = compose(RTMDET)
+    stock = Config.fromfile(text.splitlines()[1].split("'")[1])
+    switch, = (h for h in cfg.custom_hooks if h.type == 'PipelineSwitchHook')
+    step, = switch.switch_pipeline
+    assert step.type == 'mwam_mm.multimodal'
+    assert step.transforms == stock.train_pipeline_stage2
+    assert cfg.val_evaluator.metric == ['bbox', 'segm']
+
+
+@pytest.mark.parametrize('name, reason', [
+    ('glip/glip_atss_swin-t_a_fpn_dyhead_pretrain_obj365.py',
+     'vision-language'),
+    ('instaboost/mask-rcnn_r50_fpn_instaboost-4x_coco.py',
+     'InstaBoost.*paints over'),
+    ('fast_rcnn/fast-rcnn_r50_fpn_1x_coco.py', 'LoadProposals.*proposals'),
+    ('reid/reid_r50_8xb32-6e_mot15train80_test-mot15val20.py', 'BaseReID'),
+])
+def test_detectors_that_cannot_be_carried(mmdet, compose, name, reason):
+    with pytest.raises(ValueError, match=f'(?s){reason}'):
+        compose(f'mmdet::{name}')

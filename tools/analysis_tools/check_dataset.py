@@ -100,6 +100,11 @@ def print_split(console: Console, split: str,
         return
     console.print(f'  height x width: {sizes}')
     console.print(modality_table(inspection))
+    if inspection.boxes is not None:
+        console.print('  boxes: ' + ', '.join(
+            f'{name} {count}' for name, count in inspection.boxes.items())
+                      + f'; {inspection.ignored_boxes} to ignore, '
+                      f'{inspection.without_boxes} samples without any')
     if inspection.labels.any():
         shares = inspection.class_shares()
         ignored = 1 - inspection.labels[:len(shares)].sum() / (

@@ -1,11 +1,12 @@
 """Convert SUN RGB-D to the tree that SUNRGBDDataset reads.
 
-From the publishers' SUNRGBD.zip and SUNRGBDtoolbox.zip, unpacked.
+From the publishers' SUNRGBD.zip and SUNRGBDtoolbox.zip, unpacked. With
+SUNRGBDMeta2DBB_v2.mat it also has the boxes that SUNRGBDDetDataset reads.
 """
 import argparse
 import os.path as osp
 import shutil
-from typing import Dict, Iterator, NamedTuple
+from typing import Dict, Iterator, List, NamedTuple, Optional
 
 import mmcv
 import numpy as np
@@ -16,6 +17,7 @@ from mwam_mm.datasets.conversion import (
     open_matlab73,
     require,
     write_image,
+    write_json,
 )
 
 NUM_CLASSES = 37
@@ -76,6 +78,40 @@ def read_splits(toolbox: str) -> Dict[str, str]:
     return split_of
 
 
+def read_boxes(path: str, classes: List[str]) -> Dict[str, List[dict]]:
+    """Sequence to its boxes of the classes, as in a COCO json.
+
+    Boxes without four numbers, which the publishers have some of, are left
+    out, as are those of other classes.
+
+    Raises:
+        FileNotFoundError: If there is no file.
+        ValueError: If it is not the publishers'.
+    """
+    boxes: Dict[str, List[dict]] = {}
+    broken = 0
+    for meta in load_matlab(path, 'SUNRGBDMeta2DBB'):
+        of_sequence = boxes.setdefault(
+            sequence_of(f'/{meta.sequenceName}'), [])
+        for item in np.atleast_1d(meta.groundtruth2DBB):
+            name = str(getattr(item, 'classname', ''))
+            if name not in classes:
+                continue
+            box = np.asarray(item.gtBb2D, np.float64).ravel()
+            if box.size != 4 or not np.isfinite(box).all():
+                broken += 1
+                continue
+            of_sequence.append(
+                dict(
+                    category_id=classes.index(name) + 1,
+                    bbox=box.tolist(),
+                    area=float(box[2] * box[3]),
+                    iscrowd=0))
+    if broken:
+        print(f'{path!r} has {broken} boxes without four numbers')
+    return boxes
+
+
 def decode_depth(raw: np.ndarray) -> np.ndarray:
     """Depth in mm from the files' values, which are rotated by 3 bits.
 
@@ -89,7 +125,10 @@ def decode_depth(raw: np.ndarray) -> np.ndarray:
     return np.minimum(depth, MAX_DEPTH).astype(np.uint16)
 
 
-def convert(sunrgbd: str, toolbox: str, out: str) -> None:
+def convert(sunrgbd: str,
+            toolbox: str,
+            out: str,
+            boxes: Optional[str] = None) -> None:
     """Write the tree.
 
     Args:
@@ -97,6 +136,8 @@ def convert(sunrgbd: str, toolbox: str, out: str) -> None:
         toolbox (str): The SUNRGBDtoolbox folder.
         out (str): Folder to make. Depth is stored in mm, the filled-in one
             of the publishers (depth_bfx).
+        boxes (str, optional): Path of SUNRGBDMeta2DBB_v2.mat. Defaults to
+            None, no boxes.
 
     Raises:
         FileExistsError: If there is something at ``out``.
@@ -106,6 +147,20 @@ def convert(sunrgbd: str, toolbox: str, out: str) -> None:
     pairs = list(read_pairs(toolbox))
     split_of = read_splits(toolbox)
     counts = dict(train=0, test=0)
+    if boxes is not None:
+        from mwam_mm.datasets import SUNRGBDDetDataset
+        classes = list(SUNRGBDDetDataset.METAINFO['classes'])
+        boxes_of = read_boxes(boxes, classes)
+        coco = {
+            split: dict(
+                images=[],
+                annotations=[],
+                categories=[
+                    dict(id=i, name=name)
+                    for i, name in enumerate(classes, 1)
+                ])
+            for split in counts
+        }
     labels_path = osp.join(toolbox, 'Metadata', 'SUNRGBD2Dseg.mat')
     with open_matlab73(labels_path) as labels, new_tree(out) as root:
         if 'SUNRGBD2Dseg/seglabel' not in labels:
@@ -147,6 +202,24 @@ def convert(sunrgbd: str, toolbox: str, out: str) -> None:
             write_image(
                 osp.join(root, split, 'label', f'{name}.png'),
                 np.ascontiguousarray(label, dtype=np.uint8))
+            if boxes is not None:
+                if pair.sequence not in boxes_of:
+                    raise ValueError(f'{boxes!r} has no {pair.sequence!r}')
+                coco[split]['images'].append(
+                    dict(
+                        id=i + 1,
+                        file_name=f'{split}/rgb/{name}.jpg',
+                        depth_path=f'{split}/depth/{name}.png',
+                        height=raw.shape[0],
+                        width=raw.shape[1]))
+                annotations = coco[split]['annotations']
+                for box in boxes_of[pair.sequence]:
+                    annotations.append(
+                        dict(box, id=len(annotations) + 1, image_id=i + 1))
+        if boxes is not None:
+            for split, content in coco.items():
+                write_json(
+                    osp.join(root, 'annotations', f'{split}.json'), content)
     print('\n' + ', '.join(f'{s}: {n} pairs' for s, n in counts.items()))
 
 
@@ -156,9 +229,13 @@ def main() -> None:
     parser.add_argument('toolbox', help='the unpacked SUNRGBDtoolbox folder')
     parser.add_argument(
         '-o', '--out', default='data/sun_rgbd', help='folder to make')
+    parser.add_argument(
+        '--boxes',
+        metavar='MAT',
+        help='path of SUNRGBDMeta2DBB_v2.mat, for detection')
     args = parser.parse_args()
     try:
-        convert(args.sunrgbd, args.toolbox, args.out)
+        convert(args.sunrgbd, args.toolbox, args.out, args.boxes)
     except (ImportError, OSError, ValueError) as error:
         parser.error(str(error))
 

@@ -1,7 +1,8 @@
 """Write a multimodal config with MWAM that inherits from any stock config.
 
 The stock config is a path or a name in the model zoo of an installed package,
-e.g. mmseg::fcn/fcn_r50-d8_4xb4-80k_ade20k-512x512.py. Its model, schedule and
+e.g. mmseg::fcn/fcn_r50-d8_4xb4-80k_ade20k-512x512.py or
+mmdet::retinanet/retinanet_r50_fpn_1x_coco.py. Its model, schedule and
 augmentation stay; the dataset is the embedded scene set or that of --dataset.
 """
 import argparse
@@ -17,12 +18,23 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 
 from mwam_mm.cli import type_name
-from mwam_mm.datasets.transforms import multimodal_pipeline
+from mwam_mm.datasets.transforms import (
+    multimodal_pipeline,
+    multimodal_transforms,
+)
 from mwam_mm.models.multimodal import check_base
+from mwam_mm.stack import check_stack
 
-SCENES = osp.join(
+DATASETS_DIR = osp.join(
     osp.dirname(osp.dirname(osp.dirname(osp.abspath(__file__)))), 'configs',
-    '_base_', 'datasets', 'scenes_rgbdt_seg.py')
+    '_base_', 'datasets')
+# The embedded scene set, by the base's default scope.
+SCENES = dict(
+    mmseg=osp.join(DATASETS_DIR, 'scenes_rgbdt_seg.py'),
+    mmdet=osp.join(DATASETS_DIR, 'scenes_rgbdt_det.py'))
+# Arguments of transforms and data preprocessors that are image sizes.
+SIZES = ('scale', 'crop_size', 'size', 'img_scale', 'max_size', 'width',
+         'height', 'random_size_range')
 # Pixels of the images with --smoke, the first that the model can take.
 SMOKE_SIZES = (64, 128, 256, 512)
 
@@ -48,7 +60,6 @@ def build_parser() -> argparse.ArgumentParser:
         help='modalities of the dataset, in channel order, e.g. rgb:3 depth:1')
     parser.add_argument(
         '--dataset',
-        default=SCENES,
         help='config file of a multimodal dataset: modalities, dataloaders '
         'and evaluators (default: the embedded scene set)')
     parser.add_argument(
@@ -107,6 +118,16 @@ def load_config(path: str) -> Config:
         raise ValueError(str(error))
 
 
+def scope_of(cfg: Config) -> str:
+    """The default scope of a config."""
+    return cfg.get('default_scope') or 'mmseg'
+
+
+def load_dataset(path: Optional[str], base: Config) -> Config:
+    """The dataset's config, by default that of the scenes."""
+    return load_config(path or SCENES.get(scope_of(base), SCENES['mmseg']))
+
+
 def choose_modalities(specs: Sequence[str],
                       dataset: Config) -> Dict[str, dict]:
     """The layout for ``NAME:CHANNELS`` arguments.
@@ -142,20 +163,45 @@ class Pipeline(NamedTuple):
     code: Any
 
 
-def base_pipeline(cfg: Config, loader: str, variable: str) -> Pipeline:
-    """The pipeline of one of the base's dataloaders."""
-    path, dataset = f'_base_.{loader}.dataset', cfg[loader].dataset
-    while 'pipeline' not in dataset:
+class Pipelines(NamedTuple):
+    """The pipelines of a stock dataset."""
+    load: Pipeline
+    # That of a dataset which mixes images of the one with `load`, and its
+    # other arguments.
+    mix: Optional[Pipeline]
+    mix_args: dict
+
+
+def reference(base: Config, value: Any) -> Any:
+    """Code for a value of the base's, by the name that it has there."""
+    for key, candidate in base.items():
+        if candidate == value:
+            return Code(f'_base_.{key}')
+    return value
+
+
+def base_pipelines(cfg: Config, loader: str) -> Pipelines:
+    """The pipelines of one of the base's dataloaders."""
+    dataset = cfg[loader].dataset
+    mix, mix_args = None, {}
+    while True:
+        transforms = dataset.get('pipeline')
         inner = dataset.get('dataset') or dataset.get('datasets')
-        if inner is None:
-            raise ValueError(f'{path} has no pipeline')
         if isinstance(inner, (list, tuple)):
-            path, inner = None, inner[0]
-        path, dataset = path and f'{path}.dataset', inner
-    transforms = dataset['pipeline']
-    if transforms == cfg.get(variable):
-        path = f'_base_.{variable}'
-    return Pipeline(transforms, Code(path) if path else transforms)
+            inner = inner[0]
+        if transforms is not None:
+            pipeline = Pipeline(transforms, reference(cfg, transforms))
+            if type_name(dataset) != 'MultiImageMixDataset':
+                return Pipelines(pipeline, mix, mix_args)
+            mix = pipeline
+            mix_args = {
+                key: value
+                for key, value in dataset.to_dict().items()
+                if key not in ('type', 'dataset', 'pipeline')
+            }
+        elif inner is None:
+            raise ValueError(f'its {loader}.dataset has no pipeline')
+        dataset = inner
 
 
 def shrink(cfg: Any, size: int) -> Any:
@@ -166,19 +212,25 @@ def shrink(cfg: Any, size: int) -> Any:
         return cfg
     cfg = dict(cfg)
     for key, value in cfg.items():
-        if key in ('scale', 'crop_size', 'size', 'img_scale', 'max_size'):
+        if key == 'crop_size' and 'relative' in cfg.get('crop_type', ''):
+            continue
+        if key in SIZES and value is not None:
             cfg[key] = resize(value, size)
         elif key == 'scales':
             cfg[key] = [resize(value[0], size)]
+        elif key == 'border' and type_name(cfg) == 'RandomAffine':
+            cfg[key] = resize(value, -size // 2)  # of a mosaic
+        elif key == 'max_cached_images':
+            cfg[key] = 5
         else:
             cfg[key] = shrink(value, size)
     return cfg
 
 
 def resize(old: Any, size: int) -> Any:
-    """``size`` in the form of an old one, a number or pair."""
+    """``size`` in the form of an old one, a number, pair or list of pairs."""
     if isinstance(old, (list, tuple)):
-        return type(old)(size for _ in old)
+        return type(old)(resize(o, size) for o in old)
     return size
 
 
@@ -208,9 +260,10 @@ def annotations_of(dataset: dict) -> Optional[dict]:
     for transform in leaf_dataset(dataset).get('pipeline', ()):
         name = type_name(transform)
         if name.startswith('Load') and 'Annotation' in name:
-            transform = dict(transform)
-            return None if transform == dict(type='LoadAnnotations') \
-                else transform
+            # What a detector needs of them, its own pipeline says.
+            stock = name == 'LoadAnnotations' and (
+                len(transform) == 1 or 'with_bbox' in transform)
+            return None if stock else dict(transform)
     return None
 
 
@@ -220,12 +273,34 @@ def num_classes_of(dataset: dict) -> int:
     return len(DATASETS.build(cfg).metainfo['classes'])
 
 
+def smoke_root(size: int) -> str:
+    return f'data/scenes_{size}'
+
+
+def evaluator_code(base: Any, evaluator: Any, dataset: Config,
+                   smoke_size: Optional[int]) -> Any:
+    """The dataset's evaluator, which measures what the base's does."""
+    if not isinstance(evaluator, dict):
+        return evaluator
+    evaluator = dict(_delete_=True, **evaluator)
+    if type_name(evaluator) == 'CocoMetric':
+        stock = base[0] if isinstance(base, (list, tuple)) else base
+        metric = stock.get('metric') or []
+        metric = [metric] if isinstance(metric, str) else list(metric)
+        if metric and set(metric) <= {'bbox', 'segm', 'proposal_fast'}:
+            evaluator['metric'] = metric
+        if smoke_size and dataset.get('data_root'):
+            evaluator['ann_file'] = evaluator['ann_file'].replace(
+                dataset.data_root, smoke_root(smoke_size))
+    return evaluator
+
+
 def smoke_dataset(cfg: dict, size: int) -> dict:
     """A dataset's config for a handful of samples."""
     cfg = dict(cfg)
-    if type_name(cfg) == 'SceneDataset':
+    if type_name(cfg) in ('SceneDataset', 'SceneDetDataset'):
         cfg.update(
-            data_root=f'data/scenes_{size}',
+            data_root=smoke_root(size),
             scene_cfg=dict(
                 height=size, width=size, splits=dict(train=4, val=2)))
     elif 'dataset' not in cfg and 'datasets' not in cfg:
@@ -253,12 +328,16 @@ def model_code(base: Config, num_classes: int,
     preprocessor = base.model.get('data_preprocessor') or {}
     if preprocessor.get('size'):
         sizes['data_preprocessor.size'] = preprocessor.size
+    if smoke_size and preprocessor.get('batch_augments'):
+        override['data_preprocessor.batch_augments'] = shrink(
+            preprocessor.to_dict()['batch_augments'], smoke_size)
     if smoke_size:
         override.update({
             path: resize(size, smoke_size)
             for path, size in sizes.items()
         })
-    if not (preprocessor.get('size') or preprocessor.get('size_divisor')):
+    if type_name(preprocessor) == 'SegDataPreProcessor' and not (
+            preprocessor.get('size') or preprocessor.get('size_divisor')):
         # A few configs of the zoo forgot it, and would not train.
         print('note: data_preprocessor pads to no size: size_divisor=32')
         override['data_preprocessor.size_divisor'] = 32
@@ -338,57 +417,74 @@ def compose(base_path: str,
             raise ValueError(f'it has no `{key}`: name the config of a whole '
                              'job, which could be trained')
     check_base(base.model)
-    init_default_scope(base.get('default_scope', 'mmseg'))
+    init_default_scope(scope_of(base))
     modalities = choose_modalities(specs, dataset)
     train_set = dataset.train_dataloader.dataset.to_dict()
     num_classes = num_classes_of(train_set)
 
-    def loader_code(loader: str, variable: str) -> dict:
-        cfg = dataset[loader].dataset.to_dict()
-        pipeline = base_pipeline(base, loader, variable)
-        transforms_of_base, transforms = pipeline
+    annotations = annotations_of(train_set)
+
+    def pipeline_code(pipeline: Pipeline) -> List[dict]:
+        transforms, code = pipeline
         if smoke_size:
-            cfg = smoke_dataset(cfg, smoke_size)
-            transforms = shrink(transforms_of_base, smoke_size)
+            code = shrink(transforms, smoke_size)
         change = dict(
             type='mwam_mm.multimodal',
             modalities=Code('modalities'),
-            transforms=transforms)
-        annotations = annotations_of(cfg)
+            transforms=code)
         if annotations is not None:
             change['annotations'] = annotations
         # Tells at once if a transform cannot be carried over.
-        multimodal_pipeline(transforms_of_base, modalities, annotations)
-        code = dict(
-            dataset=dict(_delete_=True, **dataset_code(cfg, [change])))
+        multimodal_pipeline(transforms, modalities, annotations)
+        return [change]
+
+    def loader_code(loader: str) -> dict:
+        cfg = dataset[loader].dataset.to_dict()
+        pipelines = base_pipelines(base, loader)
+        if smoke_size:
+            cfg = smoke_dataset(cfg, smoke_size)
+        cfg = dataset_code(cfg, pipeline_code(pipelines.load))
+        if pipelines.mix is not None:
+            transforms, code = pipelines.mix
+            multimodal_transforms(transforms, modalities)
+            cfg = dict(
+                type='mwam_mm.MultiModalMixDataset',
+                modalities=Code('modalities'),
+                dataset=cfg,
+                pipeline=shrink(transforms, smoke_size)
+                if smoke_size else code,
+                **pipelines.mix_args)
+        code = dict(dataset=dict(_delete_=True, **cfg))
         if smoke_size:
             code.update(num_workers=0, persistent_workers=False)
             if loader == 'train_dataloader':
                 code.update(batch_size=2)
         return code
 
+    hooks = base.to_dict().get('custom_hooks') or []
+    for hook in hooks:
+        if 'switch_pipeline' in hook:
+            transforms = hook['switch_pipeline']
+            hook['switch_pipeline'] = pipeline_code(
+                Pipeline(transforms, reference(base, transforms)))
+
     settings = dict(
         _base_=base_path,
         modalities=modalities,
         model=model_code(base, num_classes, smoke_size),
-        custom_hooks=[
-            *(base.to_dict().get('custom_hooks') or ()),
-            dict(type='mwam_mm.MWAMHook')
-        ],
-        train_dataloader=loader_code('train_dataloader', 'train_pipeline'),
-        val_dataloader=loader_code('val_dataloader', 'test_pipeline'))
+        custom_hooks=[*hooks, dict(type='mwam_mm.MWAMHook')],
+        train_dataloader=loader_code('train_dataloader'),
+        val_dataloader=loader_code('val_dataloader'))
     if dataset.test_dataloader == dataset.val_dataloader:
         settings['val_dataloader = test_dataloader'] = \
             settings.pop('val_dataloader')
     else:
-        settings['test_dataloader'] = loader_code('test_dataloader',
-                                                  'test_pipeline')
+        settings['test_dataloader'] = loader_code('test_dataloader')
     for key in ('val_evaluator', 'test_evaluator'):
         if base.get(key) != dataset[key]:
-            evaluator = dataset.to_dict()[key]
-            if isinstance(evaluator, dict):
-                evaluator = dict(_delete_=True, **evaluator)
-            settings[key] = evaluator
+            settings[key] = evaluator_code(base.get(key),
+                                           dataset.to_dict()[key], dataset,
+                                           smoke_size)
     optim_wrapper = optim_wrapper_code(base, bool(smoke_size))
     if optim_wrapper:
         settings['optim_wrapper'] = optim_wrapper
@@ -454,7 +550,7 @@ def check(path: str, smoke_size: Optional[int]) -> None:
         ValueError: If that fails; the message says why.
     """
     cfg = load_config(path)
-    init_default_scope(cfg.get('default_scope', 'mmseg'))
+    init_default_scope(scope_of(cfg))
     try:
         model = MODELS.build(cfg.model).eval()
     except Exception as error:
@@ -467,10 +563,30 @@ def check(path: str, smoke_size: Optional[int]) -> None:
         return
     channels = model.data_preprocessor.layout.num_channels
     image = torch.randn(1, channels, smoke_size, smoke_size)
+    samples = None
+    if scope_of(cfg) == 'mmdet':
+        from mmdet.structures import DetDataSample
+        shape = (smoke_size, smoke_size)
+        samples = [
+            DetDataSample(
+                metainfo=dict(
+                    img_id=0,
+                    ori_shape=shape,
+                    img_shape=shape,
+                    pad_shape=shape,
+                    batch_input_shape=shape,
+                    scale_factor=(1., 1.),
+                    border=(0, smoke_size, 0, smoke_size)))
+        ]
     try:
         with torch.no_grad():
-            model(image, None, mode='predict')
+            model(image, samples, mode='predict')
+    except ImportError as error:
+        raise ValueError(f'the model cannot run: {error}') from error
     except Exception as error:
+        if 'implementation for device' in str(error):
+            raise ValueError('the model cannot run here, it needs a GPU: '
+                             f'{error}') from error
         raise ImageTooSmall(
             f'the model fails on an image of {smoke_size}x{smoke_size} '
             f'pixels: {error}') from error
@@ -498,7 +614,10 @@ def convert(args: argparse.Namespace) -> None:
         ValueError: If something cannot be carried over.
     """
     base_path = find_base(args.base)
-    base, dataset = load_config(base_path), load_config(args.dataset)
+    base = load_config(base_path)
+    if scope_of(base) == 'mmdet':
+        check_stack('mmdet')
+    dataset = load_dataset(args.dataset, base)
     sizes = SMOKE_SIZES if args.smoke else [None]
     for size in sizes:
         text = compose(base_path, base, dataset, args.modalities, size)
@@ -515,7 +634,7 @@ def main() -> None:
     args = parser.parse_args()
     try:
         convert(args)
-    except ValueError as error:
+    except (ImportError, ValueError) as error:
         parser.exit(2, f'{parser.prog}: error: {args.base}: {error}\n')
     print(f'wrote {args.out}: python tools/train.py {args.out}')
 

@@ -1,13 +1,20 @@
 """Pipeline transforms for stacked multimodal images."""
-from .geometric import PadModalities
-from .loading import LoadModalities, LoadPaletteAnnotations
+from mwam_mm.stack import has_segmentation
+
+from .geometric import FillWithMean
+from .loading import LoadModalities
 from .modality_drop import DropModality, RandomDropModality
 from .multimodal_pipeline import multimodal_pipeline, multimodal_transforms
 from .photometric import PhotometricTransforms
 from .pipeline import check_pipeline
 
 __all__ = [
-    'DropModality', 'LoadModalities', 'LoadPaletteAnnotations',
-    'PadModalities', 'PhotometricTransforms', 'RandomDropModality',
-    'check_pipeline', 'multimodal_pipeline', 'multimodal_transforms'
+    'DropModality', 'FillWithMean', 'LoadModalities', 'PhotometricTransforms',
+    'RandomDropModality', 'check_pipeline', 'multimodal_pipeline',
+    'multimodal_transforms'
 ]
+
+if has_segmentation():
+    from .palette_annotations import LoadPaletteAnnotations
+
+    __all__ += ['LoadPaletteAnnotations']

@@ -1,95 +1,197 @@
-"""Geometric transforms whose stock form stops at four channels."""
-from typing import Mapping, Optional, Tuple
+"""Geometric transforms that are made for three channels, on a stack."""
+import copy
+import random
+from typing import Any, Dict, List, Mapping, Optional
 
 import numpy as np
-from mmcv.transforms import Pad
+from mmcv.transforms import BaseTransform
 
 from mwam_mm.layout import ModalityLayout
 from mwam_mm.registry import TRANSFORMS
 
 from .loading import stack_mean
 
-__all__ = ['PadModalities']
+__all__ = ['FILLING', 'FillWithMean']
+
+
+class _KeepType(np.ndarray):
+    """An array that refuses to become uint8.
+
+    ``MixUp`` casts its images to uint8. They are multiples of its fill value,
+    so that one of this class keeps values of other data types as they are.
+    """
+
+    def astype(self, dtype, *args, **kwargs):
+        if dtype == np.uint8:
+            return self.copy()
+        return super().astype(dtype, *args, **kwargs)
+
+
+# The fill values of stock transforms, by the name of the argument.
+_ZEROS = (0., 0., 0.)
+FILLING: Dict[str, Dict[str, Any]] = {
+    # mmcv and mmseg
+    'Pad': dict(pad_val=0),
+    'RandomCutOut': dict(fill_in=_ZEROS),
+    'RandomMosaic': dict(pad_val=0),
+    'RandomRotate': dict(pad_val=0),
+    # mmdet
+    'CachedMixUp': dict(pad_val=np.zeros(3, np.float32).view(_KeepType)),
+    'CachedMosaic': dict(pad_val=0),
+    'CopyPaste': dict(),
+    'CutOut': dict(fill_in=_ZEROS),
+    'Expand': dict(mean=_ZEROS),
+    'FixShapeResize': dict(pad_val=0),
+    'MixUp': dict(pad_val=np.zeros(3, np.float32).view(_KeepType)),
+    'Mosaic': dict(pad_val=0),
+    'RandomAffine': dict(border_val=_ZEROS),
+    'RandomCenterCropPad': dict(mean=_ZEROS, std=(1., 1., 1.), to_rgb=True),
+    'RandomErasing': dict(img_border_value=0),
+    'RandomShift': dict(),
+    'Rotate': dict(img_border_value=0),
+    'ShearX': dict(img_border_value=0),
+    'ShearY': dict(img_border_value=0),
+    'TranslateX': dict(img_border_value=0),
+    'TranslateY': dict(img_border_value=0),
+}
 
 
 @TRANSFORMS.register_module()
-class PadModalities(Pad):
-    """Pad a stacked image of any number of channels and its label map.
+class FillWithMean(BaseTransform):
+    """Apply a stock transform that fills or mixes images to a stack.
 
-    The image is padded at the right and bottom with each channel's mean.
-    After normalisation that is 0, what the data preprocessor pads with, and
-    what "no information" is everywhere else. (In a uint8 image the mean is
-    rounded, and the padding is 0 only up to half a grey level.)
+    Padding, rotation, mosaics and the like fill pixels for which there is
+    nothing with a grey level, and most of them take three channels only. Here
+    the transform gets three channels at a time, each time with the same
+    random numbers, and fills with each channel's mean. After normalisation
+    that is 0, what the data preprocessor pads with, and what "no information"
+    is everywhere else. (In a uint8 image the mean is rounded, and the filling
+    is 0 only up to half a grey level.) Values of other types than uint8 keep
+    their type, in ``MixUp`` too.
+
+    Where images are mixed that lack different modalities, the mixture lacks
+    those that none of them shows; elsewhere "lacks" means the mean.
 
     Required Keys:
 
     - img
-    - gt_seg_map (optional)
+    - those of the transform
+    - absent_modalities (optional)
 
     Modified Keys:
 
     - img
-    - gt_seg_map
-    - img_shape
-
-    Added Keys:
-
-    - pad_shape
-    - pad_fixed_size
-    - pad_size_divisor
+    - those of the transform
+    - absent_modalities (optional)
 
     Args:
+        transform (dict): Config of the stock transform. Its fill value for
+            images has no effect.
         modalities (Mapping): The layout, see :class:`ModalityLayout`.
-        size (tuple[int], optional): Size to pad to, (width, height). Defaults
-            to None.
-        size_divisor (int, optional): Divisor of the padded height and width.
-            Defaults to None.
-        pad_to_square (bool): Whether to pad to a square. Defaults to False.
-        seg_pad_val (int): Padding value of the label map. Defaults to 255.
 
     Raises:
-        ValueError: If the image does not have the layout's channels.
+        ValueError: If ``transform`` is not one that fills or mixes, or the
+            image does not have the layout's channels.
 
     Examples:
         >>> dict(
-        ...     type='mwam_mm.PadModalities',
+        ...     type='mwam_mm.FillWithMean',
         ...     modalities=modalities,
-        ...     size=(640, 480))
+        ...     transform=dict(type='Mosaic', img_scale=(640, 640)))
     """
 
-    def __init__(self,
-                 modalities: Mapping,
-                 size: Optional[Tuple[int, int]] = None,
-                 size_divisor: Optional[int] = None,
-                 pad_to_square: bool = False,
-                 seg_pad_val: int = 255) -> None:
-        super().__init__(
-            size=size,
-            size_divisor=size_divisor,
-            pad_to_square=pad_to_square,
-            pad_val=dict(img=0, seg=seg_pad_val))
+    def __init__(self, transform: dict, modalities: Mapping) -> None:
         self.layout = ModalityLayout(modalities)
         self._mean = np.concatenate(
-            [stack_mean(m) for m in self.layout.values()])
+            [stack_mean(m) for m in self.layout.values()]).astype(np.float32)
+        transform = copy.deepcopy(dict(transform))
+        type_ = transform['type']
+        name = type_.split('.')[-1] if isinstance(type_,
+                                                  str) else type_.__name__
+        if name not in FILLING:
+            raise ValueError(f'FillWithMean is for {sorted(FILLING)}, but got '
+                             f'{name}: use it without FillWithMean')
+        for key, value in FILLING[name].items():
+            if isinstance(transform.get(key), Mapping):  # img, seg, masks
+                value = dict(transform[key], img=value)
+            elif name in ('FixShapeResize', 'Pad'):
+                value = dict(img=value, seg=255)
+            transform[key] = value
+        last = self.layout.num_channels - 1
+        self._groups = [[min(first + i, last) for i in range(3)]
+                        for first in range(0, last + 1, 3)]
+        # One for each group: some remember the images that they have seen.
+        self.transforms = [TRANSFORMS.build(transform) for _ in self._groups]
+        # What the wrapper of datasets asks transforms that mix images for.
+        for key in ('get_indexes', 'get_indices'):
+            if hasattr(self.transforms[0], key):
+                setattr(self, key, getattr(self.transforms[0], key))
 
-    def _pad_img(self, results: dict) -> None:
+    def transform(self, results: dict) -> Optional[dict]:
+        """Apply the transform.
+
+        Args:
+            results (dict): The sample.
+
+        Returns:
+            dict: The sample, None where the transform gives none.
+        """
+        dtype = results['img'].dtype
+        states = np.random.get_state(), random.getstate()
+        outputs: List[dict] = []
+        planes: Dict[int, np.ndarray] = {}
+        for channels, transform in zip(self._groups, self.transforms):
+            np.random.set_state(states[0])
+            random.setstate(states[1])
+            output = transform(self._view(results, channels))
+            if output is not None:
+                outputs.append(output)
+                planes.update(
+                    zip(channels, np.moveaxis(output['img'], -1, 0)))
+        if not outputs:
+            return None
+        results = outputs[0]
+        if 'absent_modalities' in results:
+            results['absent_modalities'] = tuple(
+                name for name, m in self.layout.items()
+                if m.optional and not any(
+                    planes[c].any()
+                    for c in range(m.start, m.start + m.channels)))
+        image = np.stack([planes[c] for c in range(len(self._mean))], -1)
+        image = np.asarray(image + self._mean, np.float32)
+        if dtype == np.uint8:
+            image = np.clip(np.rint(image), 0, 255)
+        results['img'] = image.astype(dtype)
+        if len(results.get('pad_shape', ())) == 3:
+            results['pad_shape'] = (*results['pad_shape'][:2],
+                                    image.shape[2])
+        return results
+
+    def _view(self, results: dict, channels: List[int]) -> dict:
+        """A copy of a sample with some channels only, minus their mean."""
         stack = results['img']
-        height, width, channels = stack.shape
-        if channels != self.layout.num_channels:
-            raise ValueError(f'the image has {channels} channels, but the '
-                             f'layout {self.layout} has '
+        if stack.shape[-1] != self.layout.num_channels:
+            raise ValueError(f'the image has {stack.shape[-1]} channels, but '
+                             f'the layout {self.layout} has '
                              f'{self.layout.num_channels}')
-        # The stock transform finds the size and sets the keys; only its
-        # filling, by cv2.copyMakeBorder, is limited to four channels.
-        results['img'] = stack[..., 0]
-        super()._pad_img(results)
-        shape = results['img'].shape + (channels, )
-        mean = self._mean
-        if stack.dtype == np.uint8:
-            mean = np.rint(mean)
-        padded = np.empty(shape, stack.dtype)
-        padded[:height, :width] = stack
-        padded[height:] = mean
-        padded[:height, width:] = mean
-        results['img'] = padded
-        results['pad_shape'] = padded.shape
+        image = stack[..., channels] - self._mean[channels]
+        for name in results.get('absent_modalities', ()):
+            where = self.layout[name]
+            image[..., [
+                where.start <= c < where.start + where.channels
+                for c in channels
+            ]] = 0
+        view = {
+            key: copy.deepcopy(value)
+            for key, value in results.items()
+            if key not in ('img', 'mix_results')
+        }
+        view['img'] = image
+        if 'mix_results' in results:
+            view['mix_results'] = [
+                self._view(other, channels) for other in results['mix_results']
+            ]
+        return view
+
+    def __repr__(self) -> str:
+        return f'{self.__class__.__name__}(transform={self.transforms[0]})'

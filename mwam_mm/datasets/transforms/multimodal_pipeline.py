@@ -7,15 +7,27 @@ from mmcv.transforms import Compose
 from mwam_mm.layout import ModalityLayout
 from mwam_mm.registry import TRANSFORMS
 
+from .geometric import FILLING
 from .pipeline import PHOTOMETRIC, check_pipeline
 
 __all__ = ['multimodal_pipeline', 'multimodal_transforms']
 
+_TEXT = 'it prepares the text of a vision-language model'
+_VIDEO = 'it is for tracking in videos'
 _REFUSED = {
     'ConcatCDInput': 'it joins the two images of change detection',
+    'InstaBoost': 'it paints over moved objects, and only in RGB',
     'LoadDepthAnnotation': 'the labels are depths, not classes',
     'LoadProposals': 'the proposals belong to another network',
+    'LoadTextAnnotations': _TEXT,
+    'LoadTrackAnnotations': _VIDEO,
+    'PackReIDInputs': _VIDEO,
+    'PackTrackInputs': _VIDEO,
+    'RandomSamplingNegPos': _TEXT,
+    'UniformRefFrameSample': _VIDEO,
 }
+# Arguments that hold transforms, in lists of lists.
+_NESTED = ('aug_space', 'policies', 'transforms')
 
 
 @TRANSFORMS.register_module(name='multimodal')
@@ -62,12 +74,15 @@ def multimodal_transforms(transforms: Sequence[dict],
 
     - Loading of the image becomes :class:`LoadModalities`.
     - Loading of the labels stays, but whether to reduce label 0 is left to
-      the dataset.
+      the dataset. Masks of objects become bitmaps, in whatever form they are
+      annotated; panoptic labels become boxes and masks of objects.
     - Photometric transforms act on the modality ``rgb`` only, through
       :class:`PhotometricTransforms`.
-    - ``Pad`` becomes :class:`PadModalities` above four channels.
+    - Those that fill or mix images (``Pad``, ``RandomAffine``, ``Mosaic``,
+      ...) fill with each channel's mean, through :class:`FillWithMean`.
     - Packing keeps ``absent_modalities`` if a modality is optional.
-    - The others stay, also within ``TestTimeAug``, ``RandomApply``, ...
+    - The others stay. Containers (``TestTimeAug``, ``RandomChoice``,
+      ``AutoAugment``, ``MultiBranch``, ...) are looked into.
 
     Args:
         transforms (Sequence[dict]): The stock pipeline.
@@ -110,30 +125,47 @@ def multimodal_transforms(transforms: Sequence[dict],
                 **{key: cfg[key]
                    for key in kept if key in cfg})
         if name.startswith('Load') and 'Annotation' in name:
-            cfg.pop('reduce_zero_label', None)
-            return cfg if annotations is None else dict(annotations)
-        if name == 'Pad' and layout.num_channels > 4:
-            return _pad(cfg, modalities)
+            if annotations is not None:
+                return dict(annotations)
+            if name == 'LoadPanopticAnnotations':
+                return dict(
+                    type='LoadAnnotations', with_bbox=True, with_mask=True)
+            for key in ('poly2mask', 'reduce_zero_label'):
+                cfg.pop(key, None)
+            return cfg
+        if name in FILLING:
+            return dict(
+                type='mwam_mm.FillWithMean',
+                modalities=modalities,
+                transform=cfg)
         if name.startswith('Pack') and any(
                 m.optional for m in layout.values()):
-            meta_keys = cfg.get('meta_keys', _default_meta_keys(type_))
+            meta_keys = cfg.get('meta_keys', _default(type_, 'meta_keys'))
             cfg['meta_keys'] = (*meta_keys, 'absent_modalities')
-        if 'transforms' in cfg:
-            cfg['transforms'] = convert(cfg['transforms'])
+        if cfg.get('backend') == 'pillow':
+            cfg.pop('backend')  # it knows uint8 images only
+        for key in _NESTED:
+            if key in cfg or _default(type_, key):
+                cfg[key] = convert(cfg.get(key) or _default(type_, key))
+        if name == 'MultiBranch':
+            cfg.update({
+                key: convert(value)
+                for key, value in cfg.items()
+                if key not in ('type', 'branch_field')
+            })
         return cfg
 
     return convert(transforms)
 
 
-def _pad(cfg: dict, modalities: Mapping) -> dict:
-    value = cfg.pop('pad_val', {})
-    if isinstance(value, Mapping) and 'seg' in value:
-        cfg['seg_pad_val'] = value['seg']
-    return dict(cfg, type='mwam_mm.PadModalities', modalities=modalities)
-
-
-def _default_meta_keys(type_: Any) -> Sequence[str]:
+def _default(type_: Any, key: str) -> Any:
+    """Default of a transform's argument, None if it has no such."""
     if isinstance(type_, str):
         with TRANSFORMS.switch_scope_and_registry(None) as registry:
             type_ = registry.get(type_)
-    return inspect.signature(type_).parameters['meta_keys'].default
+    if type_ is None:  # the builder says so
+        return None
+    parameter = inspect.signature(type_).parameters.get(key)
+    if parameter is None or parameter.default is parameter.empty:
+        return None
+    return parameter.default

@@ -26,9 +26,9 @@ class PhotometricTransforms(BaseTransform):
     with values 0 to 255. They get the channels of one modality here, as
     uint8 by default: on float images MMSegmentation's ones compute a wrong
     hue without an error. Values are rounded for that, as a uint8 image would
-    be by ``Resize``. MMDetection's ``PhotoMetricDistortion`` insists on
-    float32: set ``to_float32``; where the stack is uint8 its result is
-    rounded and clipped to 0 to 255.
+    be by ``Resize``. What gives or takes float32 (MMDetection's
+    ``PhotoMetricDistortion`` gives it; others take it by ``to_float32``) is
+    rounded and clipped to 0 to 255 where the stack is uint8.
 
     Only the image may change. A transform that changes its size, or anything
     else in the sample, would part the modality from the others and is
@@ -123,14 +123,16 @@ class PhotometricTransforms(BaseTransform):
 
     def _convert(self, image: np.ndarray) -> np.ndarray:
         """Give the transforms the data type they expect."""
-        if image.min() < 0 or image.max() > 255:
+        # Interpolation may overshoot in the last digits.
+        if image.min() < -0.01 or image.max() > 255.01:
             raise ValueError(
                 f'modality {self.modality!r} has values from {image.min()} '
                 f'to {image.max()}, but photometric transforms expect 0 to '
                 f'255. Put {type(self).__name__} right after LoadModalities')
         if not self.to_float32 and image.dtype != np.uint8:
             image = np.rint(image)
-        return image.astype(np.float32 if self.to_float32 else np.uint8)
+        return np.clip(image, 0, 255).astype(
+            np.float32 if self.to_float32 else np.uint8)
 
     def __repr__(self) -> str:
         return (f'{self.__class__.__name__}(transforms={self.transforms}, '

@@ -1,6 +1,7 @@
 """Refusal of stock transforms that spoil a stacked multimodal image."""
 from typing import Callable, Iterable, Iterator
 
+from .geometric import FILLING, FillWithMean
 from .loading import LoadModalities
 from .photometric import PhotometricTransforms
 
@@ -16,8 +17,12 @@ PHOTOMETRIC = frozenset([
     'Corrupt', 'Equalize', 'Invert', 'Posterize', 'Sharpness', 'Solarize',
     'SolarizeAdd', 'YOLOXHSVRandomAug'
 ])  # yapf: disable
-_MIXING = frozenset(
-    ['CachedMixUp', 'CachedMosaic', 'MixUp', 'Mosaic', 'RandomMosaic'])
+# Of those in FILLING, what takes any number of channels, and up to four.
+_ANY = frozenset([
+    'CopyPaste', 'RandomAffine', 'RandomErasing', 'RandomRotate',
+    'RandomShift', 'Rotate', 'ShearX', 'ShearY', 'TranslateX', 'TranslateY'
+])
+_FOUR = frozenset(['FixShapeResize', 'Pad'])
 
 
 def _flatten(transforms: Iterable[Callable]) -> Iterator[Callable]:
@@ -27,11 +32,13 @@ def _flatten(transforms: Iterable[Callable]) -> Iterator[Callable]:
             yield from _flatten(transform)
             continue
         yield transform
-        # What is wrapped sees one modality only.
-        if isinstance(transform, PhotometricTransforms):
+        # What is wrapped never sees the stack.
+        if isinstance(transform, (FillWithMean, PhotometricTransforms)):
             continue
-        for attr in ('transforms', 'subroutines'):
+        for attr in ('transforms', 'subroutines', 'branch_pipelines'):
             inner = getattr(transform, attr, None)
+            if isinstance(inner, dict):
+                inner = list(inner.values())
             if inner is not None:
                 yield from _flatten(
                     inner if isinstance(inner, (list, tuple)) else [inner])
@@ -48,7 +55,7 @@ def check_pipeline(transforms: Iterable[Callable]) -> None:
     Args:
         transforms (Compose | Sequence[Callable]): Built transforms.
             Containers such as ``RandomApply``, ``RandomChoice``,
-            ``TransformBroadcaster`` and ``TestTimeAug`` are looked into.
+            ``MultiBranch`` and ``TestTimeAug`` are looked into.
 
     Raises:
         ValueError: If a transform does not fit. The message names it and
@@ -72,13 +79,14 @@ def check_pipeline(transforms: Iterable[Callable]) -> None:
             raise ValueError(
                 'Normalize does not know the modalities. Give mean and std '
                 'in `modalities` and let the data preprocessor apply them')
-        if name in _MIXING:
+        if getattr(transform, 'backend', None) == 'pillow':
             raise ValueError(
-                f'{name} pastes into a canvas of 3 channels, but the '
-                f'pipeline stacks {num_channels}. Remove it from the '
-                'pipeline')
-        if name == 'Pad' and num_channels > 4:
+                f"{name} has backend='pillow', which resizes RGB images of "
+                "data type uint8 only: leave out the backend")
+        if name in FILLING and name not in _ANY and not (
+                name in _FOUR and num_channels <= 4):
             raise ValueError(
-                f'Pad works on up to 4 channels, but the pipeline stacks '
-                f"{num_channels}. Use dict(type='mwam_mm.PadModalities', "
-                'modalities=..., ...) or pad in the data preprocessor')
+                f'{name} works on up to {4 if name in _FOUR else 3} channels, '
+                f'but the pipeline stacks {num_channels}. Wrap it as dict('
+                "type='mwam_mm.FillWithMean', modalities=..., "
+                f"transform=dict(type='{name}', ...))")

@@ -2,7 +2,7 @@
 import copy
 import inspect
 from contextlib import contextmanager
-from typing import Dict, Iterable, Iterator, List, Mapping, Optional
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional
 
 import torch
 from mmengine.model import BaseModule, ModuleDict
@@ -191,12 +191,22 @@ def _set_in_channels(cfg: dict, channels: int, registry) -> bool:
 
 def _accepts(cls: type, name: str) -> bool:
     """Whether a class takes an argument, itself or by passing it on."""
+    return _parameter(cls, name) is not None
+
+
+def default_of(cls: type, name: str) -> Any:
+    """Default of a class's argument, None where it takes no such."""
+    parameter = _parameter(cls, name)
+    return None if parameter is None else parameter.default
+
+
+def _parameter(cls: type, name: str) -> Optional[inspect.Parameter]:
     for base in cls.__mro__:
         if '__init__' not in vars(base):
             continue
         parameters = inspect.signature(base.__init__).parameters
         if name in parameters:
-            return True
+            return parameters[name]
         if all(p.kind != p.VAR_KEYWORD for p in parameters.values()):
-            return False
-    return False
+            return None
+    return None

@@ -6,7 +6,8 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 
 
-def adapt_in_channels(weight: Tensor, channels: int) -> Tensor:
+def adapt_in_channels(weight: Tensor, channels: int,
+                      phases: int = 1) -> Tensor:
     """Make a convolution's weight take another number of channels.
 
     The channels' weights are added up and shared out equally. The response
@@ -15,19 +16,30 @@ def adapt_in_channels(weight: Tensor, channels: int) -> Tensor:
     activations keep the scale that the following layers were trained for.
 
     Args:
-        weight (Tensor): Of shape (C_out, C_in, kH, kW).
+        weight (Tensor): Of shape (C_out, phases * C_in, kH, kW).
         channels (int): The new number of input channels.
+        phases (int): Number of subsampled images that the convolution reads
+            side by side: 4 in a ``Focus`` layer. Defaults to 1.
 
     Returns:
-        Tensor: Of shape (C_out, channels, kH, kW).
+        Tensor: Of shape (C_out, phases * channels, kH, kW).
 
     Examples:
         >>> import torch
         >>> adapt_in_channels(torch.ones(8, 3, 7, 7), 1).unique()
         tensor([3.])
     """
-    mean = weight.sum(1, keepdim=True) / channels
-    return mean.repeat(1, channels, 1, 1)
+    weight = weight.unflatten(1, (phases, -1))
+    mean = weight.sum(2, keepdim=True) / channels
+    return mean.repeat(1, 1, channels, 1, 1).flatten(1, 2)
+
+
+def _phases(module: nn.Module, name: str) -> int:
+    """How many subsampled images a layer within ``module`` reads."""
+    parents = name.split('.')
+    return 4 if any(
+        type(module.get_submodule('.'.join(parents[:i]))).__name__ == 'Focus'
+        for i in range(len(parents))) else 1
 
 
 def replace_stems(module: nn.Module, channels: int) -> bool:
@@ -40,15 +52,18 @@ def replace_stems(module: nn.Module, channels: int) -> bool:
     Returns:
         bool: Whether there was any.
     """
-    stems = [
-        m for m in module.modules()
-        if isinstance(m, nn.Conv2d) and m.in_channels == 3 and m.groups == 1
-    ]
-    for conv in stems:
+    stems = []
+    for name, conv in module.named_modules():
+        if not isinstance(conv, nn.Conv2d) or conv.groups != 1:
+            continue
+        phases = _phases(module, name)
+        if conv.in_channels != 3 * phases:
+            continue
         conv.weight = nn.Parameter(
-            adapt_in_channels(conv.weight.detach(), channels),
+            adapt_in_channels(conv.weight.detach(), channels, phases),
             requires_grad=conv.weight.requires_grad)
-        conv.in_channels = channels
+        conv.in_channels = channels * phases
+        stems.append(conv)
     return bool(stems)
 
 
@@ -116,9 +131,10 @@ def _fit(module: nn.Module, state_dict: dict, channels: int, strict: bool,
     for key in own.keys() & state_dict.keys():
         weight = state_dict[key]
         if _is_stem(module, key, own[key], weight, channels):
-            state_dict[key] = adapt_in_channels(weight, channels)
-            print_log(f'{where}: {key} adapted from {weight.size(1)} to '
-                      f'{channels} channels', 'current')
+            state_dict[key] = adapt_in_channels(
+                weight, channels, _phases(module, key.rpartition('.')[0]))
+            print_log(f'{where}: {key} adapted from 3 to {channels} channels',
+                      'current')
     misshaped = [
         f'{k} {tuple(state_dict[k].shape)} for {tuple(v.shape)}'
         for k, v in own.items()
@@ -142,10 +158,12 @@ def _fit(module: nn.Module, state_dict: dict, channels: int, strict: bool,
 def _is_stem(module: nn.Module, key: str, own: Tensor, weight: Tensor,
              channels: int) -> bool:
     """Whether ``weight`` is of a first convolution for RGB images."""
-    owner = module.get_submodule(key.rpartition('.')[0])
+    name = key.rpartition('.')[0]
+    owner, phases = module.get_submodule(name), _phases(module, name)
     return (isinstance(owner, nn.Conv2d) and owner.groups == 1
-            and own.ndim == weight.ndim == 4 and own.size(1) == channels != 3
-            and weight.size(1) == 3 and own.size(0) == weight.size(0)
+            and own.ndim == weight.ndim == 4 and channels != 3
+            and own.size(1) == channels * phases
+            and weight.size(1) == 3 * phases and own.size(0) == weight.size(0)
             and own.shape[2:] == weight.shape[2:])
 
 

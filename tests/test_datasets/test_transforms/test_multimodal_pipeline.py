@@ -93,10 +93,9 @@ def test_nested_transforms():
     assert out['transforms'][1][0]['type'] == 'mwam_mm.PhotometricTransforms'
 
 
-def test_padding_above_four_channels(sample):
+def test_padding(sample):
     pad = dict(
         type='Pad', size=(40, 30), pad_val=dict(img=0, seg=9))
-    assert multimodal_transforms([pad], MODALITIES) == [pad]
     transforms = multimodal_transforms([*STOCK[:2], pad, STOCK[-1]], SEVEN)
     paths, files = sample
     paths['thermal_path'] = paths['img_path']
@@ -124,7 +123,6 @@ def test_optional_modalities_are_packed(keys):
 @pytest.mark.parametrize('transform, modalities, message', [
     (dict(type='ConcatCDInput'), MODALITIES, 'ConcatCDInput.*change det'),
     (dict(type='CLAHE'), dict(depth=dict(channels=1)), 'CLAHE.*"rgb"'),
-    (dict(type='RandomMosaic', prob=1.), MODALITIES, 'RandomMosaic'),
 ])
 def test_what_cannot_be_carried_is_an_error(transform, modalities, message):
     with pytest.raises(ValueError, match=message):

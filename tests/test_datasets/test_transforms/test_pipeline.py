@@ -84,15 +84,15 @@ def test_nested(wrap):
 
 
 def test_other_stock_transforms():
-    with pytest.raises(ValueError, match='Pad.*mwam_mm.PadModalities'):
+    with pytest.raises(ValueError, match='Pad.*mwam_mm.FillWithMean'):
         _check(_load(5), dict(type='Pad', size=(8, 8)))
     _check(_load(4), dict(type='Pad', size=(8, 8)))
     _check(
         _load(5),
         dict(
-            type='mwam_mm.PadModalities',
+            type='mwam_mm.FillWithMean',
             modalities=CHANNELS[5],
-            size=(8, 8)))
+            transform=dict(type='Pad', size=(8, 8))))
     with pytest.raises(ValueError, match='RandomMosaic'):
         _check(_load(),
                dict(type='RandomMosaic', prob=1., img_scale=(8, 8)))
@@ -174,7 +174,7 @@ def test_stock_geometry_treats_all_channels_alike(tmp_path, stock, channels,
 
 
 def test_stock_pad_is_what_fails_above_four_channels():
-    """The reason of PadModalities; once this passes it can go."""
+    """One reason of FillWithMean."""
     with pytest.raises(Exception):
         mmcv.impad(
             np.zeros((4, 4, 5), np.uint8), shape=(8, 8), pad_val=(0, ) * 5)

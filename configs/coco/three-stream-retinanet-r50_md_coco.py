@@ -1,0 +1,13 @@
+# For a dataset of your own with three modalities; see docs/datasets.md.
+_base_ = [
+    '../_base_/models/two_stream_retinanet_resnet50.py',
+    '../_base_/datasets/coco_rgb_infrared_depth.py',
+    '../_base_/schedules/sgd_24e_det.py',
+    '../_base_/epoch_runtime_det.py',
+]
+modalities = _base_.modalities
+model = dict(
+    data_preprocessor=dict(modalities=modalities),
+    backbone=dict(modalities=modalities),
+    neck=dict(modalities=modalities),
+    bbox_head=dict(num_classes=4))

@@ -1,0 +1,3 @@
+_base_ = './faster-rcnn_r18_scenes.py'
+model = dict(neck=dict(mwam=dict()))
+custom_hooks = [dict(type='mwam_mm.MWAMHook')]

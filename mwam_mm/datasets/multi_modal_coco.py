@@ -1,0 +1,345 @@
+"""Detection dataset whose samples have one file per modality."""
+import math
+import os.path as osp
+from collections import defaultdict
+from typing import Dict, List, Mapping, Optional, Sequence, Tuple
+
+import mmengine.fileio as fileio
+from mmdet.datasets import CocoDataset
+from mmengine.logging import print_log
+
+from mwam_mm.registry import DATASETS
+
+from .transforms import check_pipeline
+
+__all__ = ['MultiModalCocoDataset']
+
+_STOCK_PREFIXES = ('img', 'seg')
+_STOCK_PATHS = ('img_path', 'seg_map_path')
+
+
+@DATASETS.register_module()
+class MultiModalCocoDataset(CocoDataset):
+    """:class:`CocoDataset` with further image files beside each image.
+
+    The data dict has ``img_path`` and one path per further modality, which
+    the json may name: an image entry with ``depth_path`` beside
+    ``file_name``. Where it does not, every entry of ``data_prefix`` besides
+    ``img_path`` is the folder of a modality, whose files have the same path
+    relative to their folder as the image, apart from the suffix. So a plain
+    COCO json of the RGB images and parallel folders are enough.
+
+    .. code-block:: none
+
+        data_root
+        ├── annotations/train.json     ann_file='annotations/train.json'
+        ├── image/train/a/0001.jpg     img_path='image/train'
+        ├── depth/train/a/0001.png     depth_path='depth/train'
+        └── thermal/train/a/0001.tiff  thermal_path='thermal/train'
+
+    Paths in the json are relative to the folder that ``data_prefix`` has for
+    them, or to ``data_root`` where it has none. Whether the files exist is
+    found out by :class:`LoadModalities`, which knows the optional ones.
+
+    Unlike the base class, which leaves out what does not fit without a word,
+    this one reports it. Boxes that reach out of their image are clipped, and
+    those smaller than a pixel after that are left out; the log says how many
+    and which is the first. Images without a box are kept unless
+    ``filter_cfg=dict(filter_empty_gt=True)``.
+
+    Args:
+        *args: Positional arguments of :class:`CocoDataset`.
+        data_prefix (dict[str, str]): Path key to the folder of the files;
+            ``img`` is mmdet's name of ``img_path``. Defaults to
+            dict(img_path='').
+        img_suffix (str, optional): The end of the images' names that is
+            another for the other modalities, e.g. '_rgb.png'. Defaults to
+            None, which means the file extension.
+        modality_suffix (dict[str, str]): Path key to what the names of that
+            modality's files end in instead. A key not named here has the
+            ending of the image. Defaults to dict().
+        ignored_classes (Sequence[str]): Categories of the json to leave out.
+            Defaults to ().
+        **kwargs: Keyword arguments of :class:`CocoDataset`. The classes, in
+            ``metainfo``, come in the order of the json's categories, which
+            are taken where ``metainfo`` has none.
+
+    Raises:
+        FileNotFoundError: If there is no ``ann_file``.
+        ValueError: If ``ann_file`` is no COCO json; if a category is no
+            class, a class no category, or their orders differ; if a box has
+            no area or lies outside its image; if a key of ``data_prefix`` or
+            ``modality_suffix`` does not fit; or if the pipeline holds a stock
+            transform that does not work on a stacked image (see
+            :func:`check_pipeline`). The message names the file, image and
+            annotation.
+
+    Examples:
+        >>> train_dataset = dict(
+        ...     type='mwam_mm.MultiModalCocoDataset',
+        ...     data_root='data/my_dataset',
+        ...     ann_file='annotations/train.json',
+        ...     data_prefix=dict(
+        ...         img_path='image/train',
+        ...         depth_path='depth/train',
+        ...         thermal_path='thermal/train'),
+        ...     modality_suffix=dict(depth_path='.png', thermal_path='.tiff'),
+        ...     metainfo=dict(classes=('person', 'car')),
+        ...     pipeline=[
+        ...         dict(type='mwam_mm.LoadModalities', modalities=dict(
+        ...             rgb=dict(channels=3, bgr_to_rgb=True),
+        ...             depth=dict(channels=1, scale=0.001, invalid_value=0),
+        ...             thermal=dict(channels=1))),
+        ...         dict(type='LoadAnnotations', with_bbox=True),
+        ...         dict(type='RandomFlip', prob=0.5),
+        ...         dict(type='PackDetInputs')
+        ...     ])
+    """
+
+    # Not the 80 classes of COCO
+    METAINFO = dict()
+    # Whether a box that cannot be used is an error, or left out with a log
+    # line where nobody could correct the file, that of a publisher.
+    STRICT = True
+
+    def __init__(self,
+                 *args,
+                 data_prefix: Mapping[str, str] = dict(img_path=''),
+                 img_suffix: Optional[str] = None,
+                 modality_suffix: Mapping[str, str] = dict(),
+                 ignored_classes: Sequence[str] = (),
+                 **kwargs) -> None:
+        # The base class builds the whole dataset in its constructor.
+        data_prefix = dict(data_prefix)
+        data_prefix.setdefault('img', data_prefix.pop('img_path', ''))
+        self.img_suffix = img_suffix
+        self.modality_suffix = dict(modality_suffix)
+        self.ignored_classes = tuple(ignored_classes)
+        self._check_keys(data_prefix)
+        super().__init__(*args, data_prefix=data_prefix, **kwargs)
+        check_pipeline(self.pipeline)
+
+    def _check_keys(self, data_prefix: Mapping[str, str]) -> None:
+        folders = set(data_prefix) - set(_STOCK_PREFIXES)
+        misnamed = [key for key in folders if not key.endswith('_path')]
+        if misnamed:
+            raise ValueError(
+                f'data_prefix has keys {sorted(misnamed)}; the key of a '
+                "modality is its path_key and ends in '_path', e.g. "
+                "'depth_path'")
+        unused = sorted(set(self.modality_suffix) - folders)
+        if unused:
+            raise ValueError(
+                f'modality_suffix names {unused}, but data_prefix has the '
+                f'modality keys {sorted(folders)}')
+
+    def read(self) -> Tuple[dict, str]:
+        """Read the annotations.
+
+        Returns:
+            tuple[dict, str]: Content of a COCO json, and the name of its
+            source for messages.
+        """
+        where = f'ann_file={self.ann_file!r}'
+        if not fileio.exists(self.ann_file, backend_args=self.backend_args):
+            raise FileNotFoundError(f'{where} is missing')
+        try:
+            return fileio.load(
+                self.ann_file, backend_args=self.backend_args), where
+        except (TypeError, ValueError) as error:
+            raise ValueError(f'{where} is not a json file: {error}') from error
+
+    def load_data_list(self) -> List[dict]:
+        """Read and check the annotations.
+
+        Returns:
+            list[dict]: One dict per image with ``img_path``, one path per
+            modality, and the other keys of :class:`CocoDataset`.
+        """
+        content, where = self.read()
+        images, annotations = self._index(content, where)
+        self._match_classes(content, where)
+        repaired: Dict[str, List[str]] = defaultdict(list)
+        data_list = []
+        for img_id, image in images.items():
+            boxes = []
+            for annotation in annotations.get(img_id, ()):
+                at = (f'{where}: annotation {annotation.get("id")!r} of image '
+                      f'{img_id!r} ({image["file_name"]!r})')
+                annotation = self._check_box(annotation, image, at, repaired)
+                if annotation is not None:
+                    boxes.append(annotation)
+            data_list.append(
+                self.parse_data_info(
+                    dict(
+                        raw_img_info=dict(image, img_id=img_id),
+                        raw_ann_info=boxes)))
+        for what, which in repaired.items():
+            print_log(
+                f'{len(which)} box(es) {what}; the first: {which[0]}',
+                logger='current',
+                level=30)
+        # What the base class filters by
+        self.cat_img_map = defaultdict(set)
+        for data_info in data_list:
+            for instance in data_info['instances']:
+                self.cat_img_map[self.cat_ids[instance['bbox_label']]].add(
+                    data_info['img_id'])
+        return data_list
+
+    def filter_data(self) -> List[dict]:
+        """Filter by ``filter_cfg``.
+
+        Raises:
+            ValueError: If nothing is left.
+        """
+        data_list = super().filter_data()
+        if not data_list:
+            raise ValueError(f'filter_cfg={self.filter_cfg} leaves none of '
+                             f'{len(self.data_list)} images')
+        return data_list
+
+    @staticmethod
+    def _index(content: dict,
+               where: str) -> Tuple[Dict[int, dict], Dict[int, List[dict]]]:
+        """Images by id, and the annotations of each."""
+        keys = ('images', 'annotations', 'categories')
+        if not (isinstance(content, dict) and all(
+                isinstance(content.get(key), list) for key in keys)):
+            raise ValueError(f'{where} is not a COCO json, which has lists '
+                             f'of {list(keys)}')
+        images: Dict[int, dict] = {}
+        for image in content['images']:
+            missing = [
+                key for key in ('id', 'file_name', 'height', 'width')
+                if key not in image
+            ]
+            if missing:
+                raise ValueError(f'{where}: image {image} has no {missing}')
+            if images.setdefault(image['id'], image) is not image:
+                raise ValueError(
+                    f'{where}: images {images[image["id"]]["file_name"]!r} '
+                    f'and {image["file_name"]!r} have one id, '
+                    f'{image["id"]!r}')
+        if not images:
+            raise ValueError(f'{where} has no image')
+        annotations: Dict[int, List[dict]] = defaultdict(list)
+        for annotation in content['annotations']:
+            img_id = annotation.get('image_id')
+            if img_id not in images:
+                raise ValueError(
+                    f'{where}: annotation {annotation.get("id")!r} has '
+                    f'image_id={img_id!r}, which no image has')
+            annotations[img_id].append(annotation)
+        return images, annotations
+
+    def _match_classes(self, content: dict, where: str) -> None:
+        """Map the categories to the classes."""
+        categories = {c['id']: c['name'] for c in content['categories']}
+        names = [
+            name for name in categories.values()
+            if name not in self.ignored_classes
+        ]
+        classes = list(self._metainfo.setdefault('classes', tuple(names)))
+        advice = (f'The categories are {list(categories.values())}, '
+                  f'metainfo["classes"] is {classes}')
+        for name in names:
+            if name not in classes:
+                raise ValueError(
+                    f'{where} has the category {name!r}, which is no class. '
+                    f'{advice}; leave categories out by ignored_classes')
+        for name in [*classes, *self.ignored_classes]:
+            if name not in categories.values():
+                raise ValueError(f'{where} has no category for the class '
+                                 f'{name!r}. {advice}')
+        if len(set(names)) < len(content['categories']) - len(
+                set(self.ignored_classes)):
+            raise ValueError(f'{where} has a category twice. {advice}')
+        # mmdet's metrics number the classes in the order of the json.
+        if names != classes:
+            raise ValueError(f'{where} has the classes in another order. '
+                             f'{advice}; give them in the order of the json')
+        self.cat_ids = [
+            cat_id for cat_id, name in categories.items() if name in classes
+        ]
+        self.cat2label = {
+            cat_id: label
+            for label, cat_id in enumerate(self.cat_ids)
+        }
+        self._known_ids = set(categories)
+
+    def _check_box(self, annotation: dict, image: dict, at: str,
+                   repaired: Dict[str, List[str]]) -> Optional[dict]:
+        """An annotation with its box clipped, or None to leave it out."""
+        category = annotation.get('category_id')
+        if category not in self._known_ids:
+            raise ValueError(f'{at} has category_id={category!r}, which no '
+                             'category has')
+        if category not in self.cat2label:
+            return None
+        box = annotation.get('bbox')
+        if not (isinstance(box, (list, tuple)) and len(box) == 4 and all(
+                isinstance(v, (int, float)) and math.isfinite(v)
+                for v in box)):
+            raise ValueError(f'{at} has bbox={box!r}; expected [x, y, width, '
+                             'height]')
+        x, y, w, h = box
+        width, height = image['width'], image['height']
+        if w <= 0 or h <= 0:
+            return self._refuse(
+                f'{at} has bbox={box}, which has no area', repaired)
+        x1, y1 = max(x, 0), max(y, 0)
+        x2, y2 = min(x + w, width), min(y + h, height)
+        if x2 <= x1 or y2 <= y1:
+            return self._refuse(
+                f'{at} has bbox={box}, which is outside the image of '
+                f'{width} x {height} (width x height)', repaired)
+        # Rounding in float files is nothing to speak of.
+        if max(x1 - x, y1 - y, x + w - x2, y + h - y2) > 0.01:
+            repaired['reach out of their image and are clipped'].append(at)
+        w, h = x2 - x1, y2 - y1
+        if w < 1 or h < 1:
+            repaired['are smaller than a pixel and are left out'].append(at)
+            return None
+        return dict(
+            annotation,
+            bbox=[x1, y1, w, h],
+            area=annotation.get('area') or w * h)
+
+    def _refuse(self, message: str, repaired: Dict[str, List[str]]) -> None:
+        if self.STRICT:
+            raise ValueError(f'{message}. Correct or remove it')
+        repaired['cannot be used and are left out'].append(message)
+
+    def parse_data_info(self, raw_data_info: dict) -> dict:
+        """Add the paths of the further modalities to an image's dict."""
+        data_info = super().parse_data_info(raw_data_info)
+        image = raw_data_info['raw_img_info']
+        named = [
+            key for key, value in image.items()
+            if key.endswith('_path') and key not in _STOCK_PATHS
+            and isinstance(value, str)
+        ]
+        folders = {
+            key: folder
+            for key, folder in self.data_prefix.items()
+            if key not in _STOCK_PREFIXES
+        }
+        for key in dict.fromkeys([*folders, *named]):
+            name = image[key] if key in named else self._name(
+                image['file_name'], key)
+            data_info[key] = osp.join(
+                folders.get(key, self.data_root or ''), name)
+        return data_info
+
+    def _name(self, file_name: str, key: str) -> str:
+        """Name of a modality's file after that of the image."""
+        suffix = self.img_suffix
+        if suffix is None:
+            suffix = osp.splitext(file_name)[1]
+        elif not file_name.endswith(suffix):
+            raise ValueError(f'ann_file={self.ann_file!r}: the image '
+                             f'{file_name!r} does not end in '
+                             f'img_suffix={suffix!r}')
+        stem = file_name[:len(file_name) - len(suffix)]
+        return stem + self.modality_suffix.get(key, suffix)
