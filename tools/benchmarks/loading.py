@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from mmcv.transforms import LoadImageFromFile
 from mmengine.optim import OptimWrapper
+from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
 from mwam_mm.datasets.transforms import LoadModalities
@@ -97,7 +98,8 @@ def run_e(setting: Setting) -> List[Result]:
 def waiting(setting: Setting) -> Result:
     """Share of a training iteration that waits for data."""
     name, cfg = next(iter(flagships().items()))
-    model = build(dict(cfg.model, _scope_=cfg.default_scope), setting.device)
+    init_default_scope(cfg.default_scope)
+    model = build(cfg.model, setting.device)
     optimizer = OptimWrapper(torch.optim.SGD(model.parameters(), lr=1e-4))
     batches = iter(Runner.build_dataloader(cfg.train_dataloader, seed=0))
     model.train()

@@ -46,6 +46,12 @@ def build_parser() -> argparse.ArgumentParser:
         'f: growth')
     parser.add_argument('--repeats', type=int, help='20, or 5 with --tiny')
     parser.add_argument('--threads', type=int, default=2)
+    parser.add_argument(
+        '--clock',
+        choices=['wall', 'cpu'],
+        default='wall',
+        help='cpu: the CPU time of this process, for a CPU that is busy with '
+        'other work; with --threads 1, as threads that wait count too')
     return parser
 
 
@@ -55,15 +61,18 @@ def measure(args: argparse.Namespace) -> List[Result]:
         device='cuda' if torch.cuda.is_available() else 'cpu',
         repeats=args.repeats or (5 if args.tiny else 20),
         quick=args.quick,
-        tiny=args.tiny)
+        tiny=args.tiny,
+        clock=time.process_time
+        if args.clock == 'cpu' else time.perf_counter)
     console = Console()
     console.print(machine(setting))
     results = []
     for part in args.parts:
         start = time.perf_counter()
-        results += PARTS[part](setting)
+        measured = PARTS[part](setting)
+        console.print(table(measured))
         console.print(f'part {part}: {time.perf_counter() - start:.0f} s')
-    console.print(table(results))
+        results += measured
     if args.out:
         with open(args.out, 'w') as file:
             json.dump(

@@ -1,11 +1,11 @@
 """Parts b and c: one training iteration and inference."""
-import time
 from typing import List
 
 import numpy as np
 import torch
 from mmengine.logging import print_log
 from mmengine.optim import OptimWrapper
+from mmengine.registry import init_default_scope
 from torch import nn
 
 from .measuring import Result, Setting, alternate, compare, synchronise
@@ -39,10 +39,10 @@ def iterations(part: str, name: str, model: nn.Module, batch: dict,
 
     def timed(*args, **kwargs):
         synchronise(setting)
-        start = time.perf_counter()
+        start = setting.clock()
         weights = update(*args, **kwargs)
         synchronise(setting)
-        spent.append(time.perf_counter() - start)
+        spent.append(setting.clock() - start)
         return weights
 
     def step(with_mwam: bool) -> None:
@@ -85,8 +85,8 @@ def run_b(setting: Setting) -> List[Result]:
         3 if setting.quick else setting.repeats)
     for name, cfg in flagships().items():
         try:
-            model = build(dict(cfg.model, _scope_=cfg.default_scope),
-                          setting.device)
+            init_default_scope(cfg.default_scope)
+            model = build(cfg.model, setting.device)
         except (ImportError, KeyError) as error:
             print_log(f'{name} left out: {error}', 'current')
             continue
