@@ -42,6 +42,8 @@ def job(work_dir, way, optim_wrapper=None, **kwargs):
 def train(cfg):
     """K of every iteration and the trained Runner."""
     runner = Runner.from_cfg(cfg)
+    # First, as the stacks draw different numbers before they initialise.
+    runner.model.init_weights()
     history = k_of_every_iteration(runner)
     runner.train()
     return torch.stack(history), runner
