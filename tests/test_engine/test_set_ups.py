@@ -42,6 +42,8 @@ def job(work_dir, way, optim_wrapper=None, **kwargs):
 def train(cfg):
     """K of every iteration and the trained Runner."""
     runner = Runner.from_cfg(cfg)
+    # First, as the stacks draw different numbers before they initialise.
+    runner.model.init_weights()
     history = k_of_every_iteration(runner)
     runner.train()
     return torch.stack(history), runner
@@ -194,11 +196,12 @@ def test_a_step_that_the_scaler_skips(tmp_path, amp, way):
     assert torch.equal(torch.stack(history), k)
 
 
-@ways
-@pytest.mark.parametrize('average', [
-    dict(type='EMAHook', momentum=0.1),
-    dict(type='EMAHook', ema_type='StochasticWeightAverage')
-])
+EMA = dict(type='EMAHook', momentum=0.1)
+SWA = dict(type='EMAHook', ema_type='StochasticWeightAverage')
+
+
+@pytest.mark.parametrize('way, average', [(way, EMA) for way in WAYS] +
+                         [('neck-loss', SWA)])
 def test_averaged_models(tmp_path, way, average):
     """Training is as without, and the average in the checkpoint loads."""
     plain = train(job(tmp_path / 'plain', way))
@@ -240,8 +243,9 @@ def test_activation_checkpointing_inside_the_branches(tmp_path, way):
     assert_same(plain, train(cfg))
 
 
-@ways
-@pytest.mark.parametrize('path', ['backbone', 'backbone.branches.depth'])
+@pytest.mark.parametrize('way, path', [(way, 'backbone') for way in WAYS] +
+                         [('hook-update', 'backbone.branches.depth'),
+                          ('neck-update', 'backbone.branches.depth')])
 def test_activation_checkpointing_of_whole_branches_is_refused(
         tmp_path, way, path):
     cfg = job(tmp_path, way, activation_checkpointing=path)

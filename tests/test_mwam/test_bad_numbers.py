@@ -37,15 +37,20 @@ def runs(draw):
     names = 'abcd'[:draw(st.integers(1, 4))]
     alpha = draw(st.floats(0., 4.))
     patch = draw(st.sampled_from([2, 4, 8]))
+    block = draw(st.integers(1, patch))
+    preset = draw(st.sampled_from(['paper', 'reference']))
+    metrics = ['ratio', 'low', 'sum', 'weighted_sum']
+    if preset == 'paper' and block > 1:
+        metrics.append('robust')
     arguments = dict(
         modalities=tuple(names),
         patch_size=patch,
-        block_size=draw(st.integers(1, patch)),
-        metric=draw(st.sampled_from(['ratio', 'low', 'sum',
-                                     'weighted_sum'])),
+        block_size=block,
+        metric=draw(st.sampled_from(metrics)),
+        interval=draw(st.integers(1, 2)),
         flip=draw(st.sampled_from(['block', 'map'])),
         momentum=draw(st.sampled_from([0., 0.5, 0.999])),
-        preset=draw(st.sampled_from(['paper', 'reference'])),
+        preset=preset,
         alpha=alpha,
         beta=draw(st.floats(0., alpha)),
         lam=draw(st.sampled_from([0., 4., 6., 1e3])),
