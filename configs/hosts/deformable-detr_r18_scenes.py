@@ -56,8 +56,7 @@ model = dict(
                 dict(type='IoUCost', iou_mode='giou', weight=2.0),
             ])),
     test_cfg=dict(max_per_img=50))
-# Transformers do not train with SGD. MWAM's factors then act on the update
-# only through the hook; see the README.
+# Transformers do not train with SGD.
 optim_wrapper = dict(
     optimizer=dict(_delete_=True, type='AdamW', lr=1e-3, weight_decay=1e-4),
     clip_grad=dict(max_norm=0.1))

@@ -1,10 +1,16 @@
 # ResNet-18 with Faster R-CNN's heads on the embedded scene set.
 _base_ = '../rgbd_det.py'
-train_rpn = dict(nms_pre=300, max_per_img=100, min_bbox_size=0,
-                 nms=dict(type='nms', iou_threshold=0.7))
+proposals = dict(
+    nms_pre=300,
+    max_per_img=100,
+    min_bbox_size=0,
+    nms=dict(type='nms', iou_threshold=0.7))
 model = dict(
+    _delete_=True,
     type='FasterRCNN',
-    bbox_head=None,
+    data_preprocessor=_base_.model.data_preprocessor,
+    backbone=_base_.model.backbone,
+    neck=_base_.model.neck,
     rpn_head=dict(
         type='RPNHead',
         in_channels=64,
@@ -32,18 +38,23 @@ model = dict(
             bbox_coder=dict(
                 type='DeltaXYWHBBoxCoder',
                 target_stds=[0.1, 0.1, 0.2, 0.2]),
+            loss_cls=dict(type='CrossEntropyLoss'),
             loss_bbox=dict(type='L1Loss'))),
     train_cfg=dict(
-        _delete_=True,
         rpn=dict(
             assigner=dict(
                 type='MaxIoUAssigner',
                 pos_iou_thr=0.7,
                 neg_iou_thr=0.3,
                 min_pos_iou=0.3),
-            sampler=dict(type='RandomSampler', num=128, pos_fraction=0.5,
-                         add_gt_as_proposals=False)),
-        rpn_proposal=train_rpn,
+            allowed_border=-1,
+            pos_weight=-1,
+            sampler=dict(
+                type='RandomSampler',
+                num=128,
+                pos_fraction=0.5,
+                add_gt_as_proposals=False)),
+        rpn_proposal=proposals,
         rcnn=dict(
             assigner=dict(
                 type='MaxIoUAssigner',
@@ -53,8 +64,7 @@ model = dict(
             sampler=dict(type='RandomSampler', num=64, pos_fraction=0.25),
             pos_weight=-1)),
     test_cfg=dict(
-        _delete_=True,
-        rpn=train_rpn,
+        rpn=proposals,
         rcnn=dict(
             score_thr=0.05,
             nms=dict(type='nms', iou_threshold=0.5),

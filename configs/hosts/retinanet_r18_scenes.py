@@ -15,6 +15,7 @@ model = dict(
             scales_per_octave=2,
             ratios=[0.5, 1.0, 2.0],
             strides=[8, 16, 32]),
+        loss_cls=dict(type='FocalLoss', use_sigmoid=True),
         loss_bbox=dict(type='SmoothL1Loss', beta=0.11)),
     train_cfg=dict(
         _delete_=True,

@@ -148,6 +148,10 @@ def multimodal(base: Mapping,
         config.merge_from_dict(override)
         base = ConfigDict(config.to_dict())
     _drop_downloads(base)
+    if not is_distributed():
+        for _, cfg in _walk(base, 'base'):
+            if cfg.get('type') == 'MMSyncBN':  # cannot even be built
+                cfg['type'] = 'SyncBN'
 
     branch = base.backbone
     if base.get('pretrained'):
