@@ -6,7 +6,12 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.dataset import Compose
-from mmengine.registry import MODELS, TRANSFORMS, init_default_scope
+from mmengine.registry import (
+    DATASETS,
+    MODELS,
+    TRANSFORMS,
+    init_default_scope,
+)
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 JOBS = sorted(
@@ -27,14 +32,34 @@ def test_model_runs_on_its_layout(job):
     cfg = load(job)
     model = MODELS.build(cfg.model).eval()
     layout = model.data_preprocessor.layout
-    with torch.no_grad():
-        out = model(torch.randn(1, layout.num_channels, 64, 96))
+    image = torch.randn(1, layout.num_channels, 64, 96)
     if cfg.default_scope == 'mmdet':
-        scores = out[0][0]
-        assert scores.shape[0] == 1
-        assert scores.shape[1] % cfg.model.bbox_head.num_classes == 0
-    else:
-        assert out.shape[1] == cfg.model.decode_head.num_classes
+        detect(model, image)
+        num_classes = cfg.model.bbox_head.num_classes
+        dataset = DATASETS.get(cfg.train_dataloader.dataset.type)
+        classes = dataset.METAINFO.get('classes', range(num_classes))
+        assert len(classes) == num_classes
+        return
+    with torch.no_grad():
+        out = model(image)
+    assert out.shape[1] == cfg.model.decode_head.num_classes
+
+
+def detect(model, image):
+    """Check that a detector gives finite boxes of its classes."""
+    from mmdet.structures import DetDataSample
+    size = tuple(image.shape[2:])
+    sample = DetDataSample(
+        metainfo=dict(
+            img_shape=size,
+            ori_shape=size,
+            batch_input_shape=size,
+            scale_factor=(1., 1.)))
+    with torch.no_grad():
+        result, = model(image, [sample], mode='predict')
+    found = result.pred_instances
+    assert found.bboxes.isfinite().all() and found.scores.isfinite().all()
+    assert (found.labels < model.bbox_head.num_classes).all()
 
 
 @pytest.mark.parametrize('job', JOBS)

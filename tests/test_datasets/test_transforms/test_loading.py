@@ -102,13 +102,14 @@ def test_scale(tmp_path, rgb):
 
 
 def test_border_is_cut_off(tmp_path, rgb):
-    depth = _array(1, np.uint16)
+    depth = _array(None, np.uint16)
     paths = dict(
-        img_path=_write(tmp_path / 'rgb.png', rgb),
+        img_path=rgb[0],
         depth_path=_write(tmp_path / 'depth.png', depth))
     modalities = dict(rgb=dict(channels=3), depth=dict(channels=1))
     results = _load(paths, modalities, border=1)
-    np.testing.assert_array_equal(results['img'][..., :3], rgb[1:-1, 1:-1])
+    np.testing.assert_array_equal(results['img'][..., :3],
+                                  rgb[1][1:-1, 1:-1])
     np.testing.assert_array_equal(results['img'][..., 3], depth[1:-1, 1:-1])
     assert results['ori_shape'] == (SIZE[0] - 2, SIZE[1] - 2)
     with pytest.raises(ValueError, match='border=100 leaves nothing'):
