@@ -214,8 +214,8 @@ def shrink(cfg, data_root, work_dir, scale=SIZE[::-1], max_epochs=1):
         scale (tuple[int]): Width and height of the images.
         max_epochs (int): Length of the training.
     """
-    levels = len(cfg.model.neck.in_channels)
-    channels = [8 * 2**i for i in range(levels)]
+    levels = cfg.model.backbone.branch.get('out_indices', (0, 1, 2, 3))
+    channels = [8 * 2**i for i in levels]
     cfg.merge_from_dict({
         'work_dir': str(work_dir),
         'experiment_name': Path(work_dir).name,

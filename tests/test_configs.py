@@ -6,7 +6,12 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.dataset import Compose
-from mmengine.registry import MODELS, TRANSFORMS, init_default_scope
+from mmengine.registry import (
+    DATASETS,
+    MODELS,
+    TRANSFORMS,
+    init_default_scope,
+)
 
 from mwam_mm.stack import has_detection
 
@@ -39,10 +44,14 @@ def test_model_runs_on_its_layout(job):
                 cfg.model.get(head)) if 'num_classes' in c
         }
         assert len(classes) == 1
+        dataset = DATASETS.get(cfg.train_dataloader.dataset.type)
+        names = dataset.METAINFO.get('classes', range(*classes))
+        assert classes == {len(names)}
         with torch.no_grad():
             out, = model(x, [det_sample(64, 96)], mode='predict')
-        labels = out.pred_instances.labels
-        assert set(labels.tolist()) <= set(range(*classes))
+        found = out.pred_instances
+        assert found.bboxes.isfinite().all() and found.scores.isfinite().all()
+        assert set(found.labels.tolist()) <= set(range(*classes))
     else:
         with torch.no_grad():
             out = model(x)

@@ -10,7 +10,8 @@ model = dict(
     data_preprocessor=dict(modalities=modalities),
     backbone=dict(modalities=modalities),
     neck=dict(modalities=modalities),
-    bbox_head=dict(num_classes=1))
+    bbox_head=dict(num_classes=1),
+    test_cfg=dict(score_thr=0.001))
 # 80 epochs of 44 pairs
 max_iters = 440
 train_cfg = dict(max_iters=max_iters, val_interval=max_iters)

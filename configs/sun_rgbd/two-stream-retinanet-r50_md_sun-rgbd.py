@@ -1,7 +1,7 @@
 _base_ = [
     '../_base_/models/two_stream_retinanet_resnet50.py',
     '../_base_/datasets/sun_rgbd_det.py',
-    '../_base_/schedules/sgd_24e_det.py',
+    '../_base_/schedules/sgd_12e_det.py',
     '../_base_/epoch_runtime_det.py',
 ]
 modalities = _base_.modalities

@@ -41,7 +41,7 @@ def read_classes(root: str, path: Optional[str]) -> List[str]:
             f'no file with the names of the classes: looked for {tried}. '
             'Give its path by --classes')
     path = found[0]
-    with open(path, encoding='utf-8') as file:
+    with open(path, encoding='utf-8-sig') as file:
         text = file.read()
     if not path.endswith(('.yaml', '.yml')):
         names = [line.strip() for line in text.splitlines() if line.strip()]
@@ -134,7 +134,7 @@ def read_split(path: str, names: Sequence[str]) -> List[str]:
     """
     known: Set[str] = set(names)
     chosen: List[str] = []
-    with open(path, encoding='utf-8') as file:
+    with open(path, encoding='utf-8-sig') as file:
         for number, line in enumerate(file, 1):
             line = line.strip().replace('\\', '/')
             if not line:
@@ -164,7 +164,7 @@ def read_labels(path: str, num_classes: int, height: int,
         ValueError: If a line is wrong. The message names file and line.
     """
     boxes = []
-    with open(path, encoding='utf-8') as file:
+    with open(path, encoding='utf-8-sig') as file:
         for number, line in enumerate(file, 1):
             fields = line.split()
             if not fields:

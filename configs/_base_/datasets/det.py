@@ -8,7 +8,7 @@ pack_test = dict(
     meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor',
                'instances'))
 train_dataloader = dict(
-    batch_size=8,
+    batch_size=4,
     num_workers=4,
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=True))

@@ -32,6 +32,7 @@ test_pipeline = [
     _base_.pack_test,
 ]
 train_dataloader = dict(
+    batch_size=8,
     num_workers=2,
     sampler=dict(_delete_=True, type='InfiniteSampler', shuffle=True),
     dataset=dict(

@@ -101,6 +101,21 @@ def test_scale(tmp_path, rgb):
     np.testing.assert_array_equal(image['img'], rgb[1] * 2.)
 
 
+def test_border_is_cut_off(tmp_path, rgb):
+    depth = _array(None, np.uint16)
+    paths = dict(
+        img_path=rgb[0],
+        depth_path=_write(tmp_path / 'depth.png', depth))
+    modalities = dict(rgb=dict(channels=3), depth=dict(channels=1))
+    results = _load(paths, modalities, border=1)
+    np.testing.assert_array_equal(results['img'][..., :3],
+                                  rgb[1][1:-1, 1:-1])
+    np.testing.assert_array_equal(results['img'][..., 3], depth[1:-1, 1:-1])
+    assert results['ori_shape'] == (SIZE[0] - 2, SIZE[1] - 2)
+    with pytest.raises(ValueError, match='border=100 leaves nothing'):
+        _load(paths, modalities, border=100)
+
+
 def test_order_is_the_layouts(tmp_path, rgb):
     depth = _write(tmp_path / 'd.png', _array(None, seed=1))
     image = _load(

@@ -1,9 +1,9 @@
-# For datasets of full size; validates every eight epochs over all modality
+# For datasets of full size; validates every four epochs over all modality
 # combinations. Epochs, so that a small dataset is soon done with.
-max_epochs = 24
+max_epochs = 12
 optim_wrapper = dict(
     type='OptimWrapper',
-    optimizer=dict(type='SGD', lr=0.01, momentum=0.9, weight_decay=0.0001),
+    optimizer=dict(type='SGD', lr=0.005, momentum=0.9, weight_decay=0.0001),
     clip_grad=dict(max_norm=35, norm_type=2))
 param_scheduler = [
     dict(
@@ -14,14 +14,14 @@ param_scheduler = [
         convert_to_iter_based=True),
     dict(
         type='MultiStepLR',
-        milestones=[16, 22],
+        milestones=[8, 11],
         gamma=0.1,
         begin=0,
         end=max_epochs,
         by_epoch=True),
 ]
 train_cfg = dict(
-    type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=8)
+    type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=4)
 metric = ['coco/bbox_mAP', 'coco/bbox_mAP_50']
 val_cfg = dict(type='mwam_mm.MissingModalityValLoop', metric=metric)
 test_cfg = dict(type='mwam_mm.MissingModalityTestLoop', metric=metric)
@@ -31,7 +31,7 @@ default_hooks = dict(
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(
         type='CheckpointHook',
-        interval=8,
+        interval=4,
         max_keep_ckpts=2,
         save_best='avg/coco/bbox_mAP'),
     sampler_seed=dict(type='DistSamplerSeedHook'),
