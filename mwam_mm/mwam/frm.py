@@ -80,11 +80,12 @@ def _in_chunks(function: Callable[[Tensor], Tensor], x: Tensor,
             where a single entry is still too much.
         join (Callable): Joins the results of chunks along a dimension.
         num_dims (int): How many dimensions may be cut.
-        limit (int): Elements in a chunk.
+        limit (int): About how many elements a chunk has.
     """
-    if x.numel() <= limit or dim == num_dims:
+    num_chunks = round(x.numel() / limit)
+    if num_chunks <= 1 or dim == num_dims:
         return function(x)
-    size = max(1, limit * x.size(dim) // x.numel())
+    size = math.ceil(x.size(dim) / num_chunks)
     return join([
         _in_chunks(function, part, join, num_dims, limit, dim + 1)
         for part in x.split(size, dim)
@@ -100,10 +101,11 @@ def _reduce(function: Callable[[Tensor, Tensor], Tensor],
     """Apply a function of the two bands, each (B, C, rows, q, cols, q)."""
     x = _to_patches(x, patch_size)
     # The intermediates of a chunk take up to 9 bytes for each element: a
-    # sixteenth of the input bounds them, 1 MiB stays in a CPU's cache.
-    limit = x.numel() // 16
+    # sixteenth of the input bounds them. On a CPU half a MiB to one stays in
+    # the cache, and less would cost more calls than work.
+    limit = max(x.numel() // 16, 1)
     if x.device.type == 'cpu':
-        limit = min(max(limit, 2**15), 2**18)
+        limit = min(max(limit, 2**17), 2**18)
 
     def of_chunk(x: Tensor) -> Tensor:
         return function(*_coefficients(x, block_size, flip))

@@ -72,5 +72,8 @@ def test_order_of_the_modalities_on_real_pairs(load_tool, data_root):
     for sigma in (1e-8, 1e-6, 1e-4):
         rgb, depth = tool.pooled(pairs, metric='robust', sigma=sigma)
         assert 2 < rgb < 4 and 10 < depth < 25
+    pairs[0]['depth'][..., :8, :16] = 2.
+    assert tool.is_flat(pairs[0]['depth']).sum() == 2
+    assert tool.share_table(pairs, 'title').row_count == 2
     table = tool.interval_table(pairs[:2], 'title', 0, num_batches=4)
     assert table.row_count == 10

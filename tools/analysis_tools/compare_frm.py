@@ -1,9 +1,9 @@
 """Compare the paper's and the robust FRM on the real pairs.
 
 Prints, for the potholes (RGB + disparity) and the urban trees (RGB +
-near-infrared): FRM and K of either metric over sigma, with and without
-photometric distortion of RGB, and how far K is off when FRM is measured in
-every n-th iteration only.
+near-infrared): what the paper's metric is made of; FRM and K of either metric
+over sigma, with and without photometric distortion of RGB; and how far K is
+off when FRM is measured in every n-th iteration only.
 """
 import argparse
 import os.path as osp
@@ -18,11 +18,12 @@ from mmseg.datasets.transforms import PhotoMetricDistortion
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
+from torch.nn.functional import max_pool2d
 
 from mwam_mm.datasets.transforms import LoadModalities
 from mwam_mm.layout import ModalityLayout
 from mwam_mm.mwam import MWAM, allocate
-from mwam_mm.mwam.frm import frm_parts
+from mwam_mm.mwam.frm import frm_map, frm_parts
 
 METRICS = ('ratio', 'robust')
 SIGMAS = (1e-8, 1e-6, 1e-4, 1e-2)
@@ -121,6 +122,34 @@ def pooled(pairs: List[Dict[str, Tensor]], **kwargs) -> Tensor:
     return numerator / denominator
 
 
+def share_table(pairs: List[Dict[str, Tensor]], title: str) -> Table:
+    """Mean and median of the paper's metric, and how few positions make it."""
+    table = Table(title=f"{title}: the paper's metric")
+    for column in ('modality', 'mean', 'median', 'share of flat patches',
+                   'their share of FRM', 'share of FRM of the top 1e-4'):
+        table.add_column(column, justify='right')
+    for name in pairs[0]:
+        values = [frm_map(pair[name]).double() for pair in pairs]
+        flat = torch.cat([
+            is_flat(pair[name]).expand_as(v).flatten()
+            for pair, v in zip(pairs, values)
+        ])
+        values = torch.cat([v.flatten() for v in values])
+        total = values.sum()
+        top = values.topk(max(1, len(values) // 10000)).values.sum()
+        table.add_row(name, f'{values.mean():.4g}', f'{values.median():.4g}',
+                      f'{flat.double().mean():.2g}',
+                      f'{values[flat].sum() / total:.2g}',
+                      f'{top / total:.2g}')
+    return table
+
+
+def is_flat(x: Tensor) -> Tensor:
+    """Whether patches are constant, to be broadcast over their positions."""
+    highest, lowest = max_pool2d(x, 8), -max_pool2d(-x, 8)
+    return (highest == lowest)[:, :, :, None, :, None]
+
+
 def sigma_table(data: Dict[bool, List[Dict[str, Tensor]]],
                 title: str) -> Table:
     table = Table(title=title)
@@ -181,6 +210,7 @@ def main() -> None:
             for distort in (False, True)
         }
         title = f'{name}, {len(data[False])} pairs'
+        console.print(share_table(data[False], title))
         console.print(sigma_table(data, title))
         console.print(interval_table(data[False], title, args.seed))
 

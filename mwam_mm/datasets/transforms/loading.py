@@ -244,12 +244,8 @@ class LoadModalities(BaseTransform):
                               size + (modality.channels, ), dtype)
             for name, modality in self.layout.items()
         ]
-        # numpy is slow along a short last axis, and OpenCV is at its fastest
-        # with planes of bytes.
-        if keep:
-            images = [plane for image in images for plane in cv2.split(image)]
-        stack = cv2.merge(images)
-        return stack.reshape(size + (self.layout.num_channels, ))
+        # OpenCV, because numpy is slow along a short last axis.
+        return cv2.merge(images).reshape(size + (self.layout.num_channels, ))
 
     def _convert(self, image: np.ndarray, path: str, modality: Modality,
                  dtype: type) -> np.ndarray:
