@@ -176,6 +176,11 @@ def multimodal(base: Mapping,
         mwam=mwam)
     base.data_preprocessor = _preprocessor(base, modalities)
     model = MODELS.build(base)
+    head = getattr(model, 'bbox_head', None)
+    if type(head).__name__ == 'SSDHead' and not hasattr(head, 'loss_cls'):
+        # MMDetection asks for it since 3.2 and SSD cannot predict without
+        # (open-mmlab/mmdetection#11780).
+        head.loss_cls = None
     if not is_distributed() and any(
             'SyncBatchNorm' in type(m).__name__ for m in model.modules()):
         _notice('not a distributed run: SyncBN layers become BN')

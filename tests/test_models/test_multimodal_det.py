@@ -1,11 +1,16 @@
 """Stock detectors with one branch per modality."""
 import copy
+import json
 import os.path as osp
+from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import torch
 from mmengine.config import Config, ConfigDict
-from mmengine.registry import MODELS, init_default_scope
+from mmengine.dataset import pseudo_collate
+from mmengine.registry import DATASETS, METRICS, MODELS, init_default_scope
 
 from mwam_mm.models.backbones.pretrained import replace_stems
 from mwam_mm.models.multimodal import _set_num_classes, _thaw
@@ -195,3 +200,47 @@ def test_focus_stem_of_pretrained_weights(tmp_path):
 def test_what_cannot_be_carried_is_an_error(name, reason):
     with pytest.raises(ValueError, match=f'(?s){reason}'):
         build(zoo(name), num_classes=7)
+
+
+def test_the_recipe_of_the_docs(tmp_path, monkeypatch):
+    """docs/inherit.md: from a COCO json to one training step."""
+    repo = Path(__file__).resolve().parents[2]
+    section = (repo / 'docs/inherit.md').read_text().split(
+        '## MMDetection')[1]
+    recipe = section.split('```python\n')[1].split('```')[0]
+    assert len(recipe.splitlines()) <= 15
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'job.py').write_text(
+        recipe.replace('retinanet_r50_fpn_1x', 'retinanet_r18_fpn_1x'))
+    root = tmp_path / 'data/mine'
+    root.mkdir(parents=True)
+    cv2.imwrite(str(root / 'a.png'), np.full((48, 64, 3), 99, np.uint8))
+    cv2.imwrite(str(root / 'a_d.png'), np.full((48, 64), 2800, np.uint16))
+    content = dict(
+        images=[
+            dict(id=1, file_name='a.png', depth_path='a_d.png', height=48,
+                 width=64)
+        ],
+        annotations=[
+            dict(id=1, image_id=1, category_id=5, bbox=[4, 8, 30, 20],
+                 area=600, iscrowd=0)
+        ],
+        categories=[dict(id=3, name='person'), dict(id=5, name='car')])
+    for split in ('train', 'val'):
+        (root / f'{split}.json').write_text(json.dumps(content))
+    cfg = Config.fromfile('job.py')
+    # The scale of the schedule is COCO's.
+    for step in cfg.train_dataloader.dataset.pipeline[0].transforms:
+        if step.type == 'Resize':
+            step.scale = (64, 64)
+    sample = DATASETS.build(cfg.train_dataloader.dataset)[0]
+    assert sample['inputs'].shape == (4, 48, 64)
+    assert sample['data_samples'].gt_instances.labels.tolist() == [1]
+    model = MODELS.build(cfg.model)
+    assert model.bbox_head.num_classes == 2
+    data = model.data_preprocessor(pseudo_collate([sample]), True)
+    losses = model.loss(data['inputs'], data['data_samples'])
+    assert all(torch.isfinite(v) for vs in losses.values() for v in vs)
+    assert (data['inputs'][0, 3, :48].abs() < 1e-6).all()  # 2.8 metres
+    DATASETS.build(cfg.val_dataloader.dataset)[0]
+    METRICS.build(cfg.val_evaluator)

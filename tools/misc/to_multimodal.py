@@ -15,6 +15,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Sequence
 
 import torch
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 
 from mwam_mm.cli import type_name
@@ -552,7 +553,7 @@ def check(path: str, smoke_size: Optional[int]) -> None:
     cfg = load_config(path)
     init_default_scope(scope_of(cfg))
     try:
-        model = MODELS.build(cfg.model).eval()
+        model = MODELS.build(cfg.model)
     except Exception as error:
         hint = ''
         if '_ext' in str(error):
@@ -561,6 +562,11 @@ def check(path: str, smoke_size: Optional[int]) -> None:
             f'the model cannot be built: {error}{hint}') from error
     if smoke_size is None:
         return
+    # Random weights of layers' own kind let the features of deep models
+    # grow without bound.
+    logger = MMLogger.get_current_instance()
+    logger.setLevel('WARNING')  # it would list every parameter
+    model.init_weights()
     channels = model.data_preprocessor.layout.num_channels
     image = torch.randn(1, channels, smoke_size, smoke_size)
     samples = None
@@ -580,7 +586,7 @@ def check(path: str, smoke_size: Optional[int]) -> None:
         ]
     try:
         with torch.no_grad():
-            model(image, samples, mode='predict')
+            model.eval()(image, samples, mode='predict')
     except ImportError as error:
         raise ValueError(f'the model cannot run: {error}') from error
     except Exception as error:
