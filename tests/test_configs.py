@@ -44,7 +44,7 @@ def test_model_runs_on_its_layout(job):
                 cfg.model.get(head)) if 'num_classes' in c
         }
         assert len(classes) == 1
-        dataset = DATASETS.get(cfg.train_dataloader.dataset.type)
+        dataset = DATASETS.get(cfg.val_dataloader.dataset.type)
         names = dataset.METAINFO.get('classes', range(*classes))
         assert classes == {len(names)}
         with torch.no_grad():

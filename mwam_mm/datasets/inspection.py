@@ -115,9 +115,9 @@ class _RecordingLoader(LoadModalities):
         return super().transform(results)
 
     def _select(self, image, path, modality):
-        planes = super()._select(image, path, modality)
-        self.planes[modality.name] = planes
-        return planes
+        selected = super()._select(image, path, modality)
+        self.planes[modality.name] = list(np.moveaxis(selected, -1, 0))
+        return selected
 
 
 class DatasetInspection:

@@ -21,7 +21,7 @@ CHANNELS = dict(rgb=slice(0, 3), depth=slice(3, 4))
 
 
 @DATASETS.register_module()
-class TinyBoxes(Dataset):
+class BoxesPerModality(Dataset):
     """Noise with one box; depth is 0 in the samples in ``absent``."""
 
     metainfo = dict(classes=('a', 'b'), palette=[(0, 0, 0), (255, 0, 0)])
@@ -194,7 +194,7 @@ def test_one_sgd_step(tmp_path, name, intervention):
         optim_wrapper=SGD,
         visualizer=None)
     cfg.train_dataloader.dataset = dict(
-        type='mwam_mm.TinyBoxes', absent=absent)
+        type='mwam_mm.BoxesPerModality', absent=absent)
     cfg.train_dataloader.sampler.shuffle = False
     runner = Runner.from_cfg(cfg)
     runner.model.init_weights()
@@ -204,7 +204,7 @@ def test_one_sgd_step(tmp_path, name, intervention):
     runner.train()
 
     # The same by the stock detector, on one modality at a time.
-    batch = [TinyBoxes(absent)[i] for i in range(4)]
+    batch = [BoxesPerModality(absent)[i] for i in range(4)]
     x = torch.stack([item['inputs'] for item in batch])
     samples = [item['data_samples'] for item in batch]
     for sample in samples:
@@ -260,7 +260,7 @@ def test_a_modality_that_no_sample_has():
             type='mwam_mm.with_modality_heads',
             host='FasterRCNN'))
     model.neck.interventions = ('loss', )
-    batch = [TinyBoxes(range(4))[i] for i in range(2)]
+    batch = [BoxesPerModality(range(4))[i] for i in range(2)]
     batch = model.data_preprocessor(
         dict(inputs=[item['inputs'] for item in batch],
              data_samples=[item['data_samples'] for item in batch]), True)
