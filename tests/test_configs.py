@@ -47,6 +47,7 @@ def test_model_runs_on_its_layout(job):
         dataset = DATASETS.get(cfg.val_dataloader.dataset.type)
         names = dataset.METAINFO.get('classes', range(*classes))
         assert classes == {len(names)}
+        model.init_weights()  # some leave parameters empty until then
         with torch.no_grad():
             out, = model(x, [det_sample(64, 96)], mode='predict')
         found = out.pred_instances
