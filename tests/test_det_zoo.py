@@ -25,11 +25,8 @@ SHALLOW_DETR = {
 }
 ZOO = {
     'atss/atss_r50_fpn_1x_coco.py': FPN18,
-    'autoassign/autoassign_r50-caffe_fpn_1x_coco.py': FPN18,
-    'cascade_rcnn/cascade-mask-rcnn_r50_fpn_1x_coco.py': FPN18,
+    'cascade_rcnn/cascade-rcnn_r50_fpn_1x_coco.py': FPN18,
     'centernet/centernet_r18_8xb16-crop512-140e_coco.py': {},
-    'conditional_detr/conditional-detr_r50_8xb2-50e_coco.py':
-    dict(C5_18, **SHALLOW_DETR),
     'deformable_detr/deformable-detr_r50_16xb2-50e_coco.py':
     dict(C345_18, **SHALLOW_DETR),
     'detr/detr_r50_8xb2-150e_coco.py': dict(C5_18, **SHALLOW_DETR),
@@ -38,17 +35,11 @@ ZOO = {
     'fcos/fcos_r18_fpn_gn-head-center-normbbox-centeronreg-giou_8xb8-amp-'
     'lsj-200e_coco.py': {},
     'foveabox/fovea_r50_fpn_4xb4-1x_coco.py': FPN18,
-    'free_anchor/freeanchor_r50_fpn_1x_coco.py': FPN18,
     'fsaf/fsaf_r50_fpn_1x_coco.py': FPN18,
     'gfl/gfl_r50_fpn_1x_coco.py': FPN18,
-    'hrnet/faster-rcnn_hrnetv2p-w18-1x_coco.py': {},
-    'htc/htc_r50_fpn_1x_coco.py': FPN18,
-    'libra_rcnn/libra-retinanet_r50_fpn_1x_coco.py': FPN18,
     'mask2former/mask2former_r50_8xb2-lsj-50e_coco-panoptic.py': {},
     'mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py': FPN18,
-    'paa/paa_r50_fpn_1x_coco.py': FPN18,
     'pvt/retinanet_pvt-t_fpn_1x_coco.py': {},
-    'queryinst/queryinst_r50_fpn_1x_coco.py': FPN18,
     'reppoints/reppoints-moment_r50_fpn_1x_coco.py': FPN18,
     'retinanet/retinanet_r18_fpn_1x_coco.py': {},
     'rtmdet/rtmdet-ins_tiny_8xb32-300e_coco.py': {},
@@ -58,7 +49,6 @@ ZOO = {
     'swin/mask-rcnn_swin-t-p4-w7_fpn_1x_coco.py': {},
     'tood/tood_r50_fpn_1x_coco.py': FPN18,
     'vfnet/vfnet_r50_fpn_1x_coco.py': FPN18,
-    'yolact/yolact_r50_1xb8-55e_coco.py': {},
     'yolo/yolov3_mobilenetv2_8xb24-ms-416-300e_coco.py': {},
     'yolof/yolof_r50-c5_8xb8-1x_coco.py': {},
     'yolox/yolox_tiny_8xb8-300e_coco.py': {},

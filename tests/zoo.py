@@ -59,7 +59,7 @@ def train_with_mwam(package, name, folder, size, override):
     config = folder / f'{family}.py'
     config.write_text(text)
     cfg = Config.fromfile(config)
-    cfg.model.setdefault('override', {}).update(override)
+    cfg.model.override = dict(cfg.model.get('override') or {}, **override)
     cfg.work_dir = str(folder / family)
     cfg.log_level = 'WARNING'
     cfg.randomness = dict(seed=0)

@@ -348,7 +348,10 @@ def _thaw(branch: ConfigDict, override: Mapping) -> None:
     if norm_cfg.get('requires_grad') is False and \
             'backbone.norm_cfg.requires_grad' not in override:
         norm_cfg.requires_grad = True
-        changed.append('norm_cfg.requires_grad=False')
+        changed.append('norm_cfg.requires_grad')
+    if norm_eval and norm_cfg.get('eps') == 0:  # NAS-FCOS
+        norm_cfg.pop('eps')
+        changed.append('norm_cfg.eps')
     if changed:
         _notice(f'base.backbone starts from scratch, so {changed} left out: '
                 'what is frozen there would stay random')
