@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
@@ -316,6 +317,22 @@ def test_pipelines_of_hooks_and_masks(mmdet, compose):
     assert step.type == 'mwam_mm.multimodal'
     assert step.transforms == stock.train_pipeline_stage2
     assert cfg.val_evaluator.metric == ['bbox', 'segm']
+
+
+def test_smoke_without_evaluation(mmdet, tool, tmp_path, capsys):
+    """The masked convolution of guided anchoring predicts on GPUs only."""
+    out = tmp_path / 'out.py'
+    tool.convert(tool.build_parser().parse_args([
+        'mmdet::guided_anchoring/ga-rpn_r50_fpn_1x_coco.py', '--modalities',
+        'rgb:3', 'depth:1', '--smoke', '-o', str(out)]))
+    cfg = Config.fromfile(out)
+    if torch.cuda.is_available():
+        assert cfg.val_cfg
+    else:
+        assert 'no evaluation' in capsys.readouterr().out
+        for stage in ('val', 'test'):
+            for key in ('dataloader', 'cfg', 'evaluator'):
+                assert cfg[f'{stage}_{key}'] is None
 
 
 @pytest.mark.parametrize('name, reason', [

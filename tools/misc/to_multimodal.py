@@ -13,10 +13,12 @@ import os
 import os.path as osp
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence
 
+import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.registry import DATASETS, MODELS, init_default_scope
+from mmengine.structures import InstanceData
 
 from mwam_mm.cli import type_name
 from mwam_mm.datasets.transforms import (
@@ -44,8 +46,12 @@ class Code(str):
     """Text that stands in the config as it is, not as a string."""
 
 
-class ImageTooSmall(ValueError):
-    """The model cannot take the images of a smoke test."""
+class CannotRun(ValueError):
+    """The model cannot run a smoke test."""
+
+
+class ImageTooSmall(CannotRun):
+    """It may be that the images of the smoke test are too small."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -397,7 +403,8 @@ def compose(base_path: str,
             base: Config,
             dataset: Config,
             specs: Sequence[str],
-            smoke_size: Optional[int] = None) -> str:
+            smoke_size: Optional[int] = None,
+            evaluate: bool = True) -> str:
     """The text of the multimodal config.
 
     Args:
@@ -407,6 +414,7 @@ def compose(base_path: str,
         specs (Sequence[str]): The modalities, as NAME:CHANNELS.
         smoke_size (int, optional): Pixels of the images, for a smoke test.
             Defaults to None, a real job.
+        evaluate (bool): Whether to evaluate. Defaults to True.
 
     Returns:
         str: The text.
@@ -505,6 +513,15 @@ def compose(base_path: str,
                 val_interval=1),
             default_hooks=dict(
                 logger=dict(type='LoggerHook', interval=1), checkpoint=None))
+    if not evaluate:
+        for key in list(settings):
+            if key.startswith(('val_', 'test_')):
+                settings.pop(key)
+        settings.update({
+            f'{stage}_{key}': None
+            for stage in ('val', 'test')
+            for key in ('dataloader', 'cfg', 'evaluator')
+        })
     title = (f'{osp.splitext(osp.basename(base_path))[0]} with '
              f'{" + ".join(modalities)} and MWAM')
     return f'# {title}.\n' + ''.join(
@@ -546,11 +563,12 @@ def format_code(code: str) -> str:
     return ',\n'.join(lines).replace(BLANK, ' ') + '\n'
 
 
-def check(path: str, smoke_size: Optional[int]) -> None:
+def check(path: str, smoke_size: Optional[int], evaluate: bool) -> None:
     """Build the model of a config and, for a smoke test, run it.
 
     Raises:
-        ValueError: If that fails; the message says why.
+        ValueError: If it cannot be built; the message says why.
+        CannotRun: If it cannot run.
     """
     cfg = load_config(path)
     init_default_scope(scope_of(cfg))
@@ -570,37 +588,53 @@ def check(path: str, smoke_size: Optional[int]) -> None:
     logger.setLevel('WARNING')  # it would list every parameter
     model.init_weights()
     channels = model.data_preprocessor.layout.num_channels
-    image = torch.randn(1, channels, smoke_size, smoke_size)
+    images = torch.randn(2, channels, smoke_size, smoke_size)
     samples = None
     if scope_of(cfg) == 'mmdet':
-        from mmdet.structures import DetDataSample
-        shape = (smoke_size, smoke_size)
-        samples = [
-            DetDataSample(
-                metainfo=dict(
-                    img_id=0,
-                    ori_shape=shape,
-                    img_shape=shape,
-                    pad_shape=shape,
-                    batch_input_shape=shape,
-                    scale_factor=(1., 1.),
-                    border=(0, smoke_size, 0, smoke_size)))
-        ]
+        samples = [det_sample(smoke_size) for _ in images]
     try:
-        with torch.no_grad():
-            model.eval()(image, samples, mode='predict')
+        if evaluate:
+            with torch.no_grad():
+                model.eval()(images[:1], samples and samples[:1], 'predict')
+        else:
+            model.train()(images, samples, 'loss')
     except ImportError as error:
-        raise ValueError(f'the model cannot run: {error}') from error
+        raise CannotRun(f'the model cannot run: {error}') from error
     except Exception as error:
         if 'implementation for device' in str(error):
-            raise ValueError('the model cannot run here, it needs a GPU: '
-                             f'{error}') from error
+            raise CannotRun('the model cannot run here, it needs a GPU: '
+                            f'{error}') from error
         raise ImageTooSmall(
             f'the model fails on an image of {smoke_size}x{smoke_size} '
             f'pixels: {error}') from error
 
 
-def write(text: str, path: str, smoke_size: Optional[int]) -> None:
+def det_sample(size: int) -> Any:
+    """A sample for a detector, with one object."""
+    from mmdet.structures import DetDataSample
+    from mmdet.structures.mask import BitmapMasks
+    shape = (size, size)
+    return DetDataSample(
+        metainfo=dict(
+            img_id=0,
+            ori_shape=shape,
+            img_shape=shape,
+            pad_shape=shape,
+            batch_input_shape=shape,
+            scale_factor=(1., 1.),
+            border=(0, size, 0, size)),
+        gt_instances=InstanceData(
+            bboxes=torch.tensor([[0., 0., size / 2, size / 2]]),
+            labels=torch.tensor([0]),
+            masks=BitmapMasks(
+                np.ones((1, size, size), np.uint8), size, size)),
+        ignored_instances=InstanceData(bboxes=torch.zeros(0, 4)))
+
+
+def write(text: str,
+          path: str,
+          smoke_size: Optional[int],
+          evaluate: bool = True) -> None:
     """Write a config that works, or nothing."""
     path = osp.abspath(path)
     os.makedirs(osp.dirname(path), exist_ok=True)
@@ -608,7 +642,7 @@ def write(text: str, path: str, smoke_size: Optional[int]) -> None:
     try:
         with open(temporary, 'w', encoding='utf-8') as f:
             f.write(text)
-        check(temporary, smoke_size)
+        check(temporary, smoke_size, evaluate)
         os.replace(temporary, path)
     finally:
         if osp.exists(temporary):
@@ -623,18 +657,26 @@ def convert(args: argparse.Namespace) -> None:
     """
     base_path = find_base(args.base)
     base = load_config(base_path)
-    if scope_of(base) == 'mmdet':
+    detects = scope_of(base) == 'mmdet'
+    if detects:
         check_stack('mmdet')
     dataset = load_dataset(args.dataset, base)
-    sizes = SMOKE_SIZES if args.smoke else [None]
-    for size in sizes:
-        text = compose(base_path, base, dataset, args.modalities, size)
-        try:
-            write(text, args.out, size)
-            return
-        except ImageTooSmall:
-            if size == sizes[-1]:
-                raise
+    for evaluate in (True, False) if args.smoke and detects else (True, ):
+        for size in SMOKE_SIZES if args.smoke else (None, ):
+            text = compose(base_path, base, dataset, args.modalities, size,
+                           evaluate)
+            try:
+                write(text, args.out, size, evaluate)
+            except CannotRun as failure:
+                error = failure
+                if not isinstance(error, ImageTooSmall):
+                    break
+            else:
+                return
+        if evaluate and detects:
+            print('note: no evaluation, since an untrained model cannot '
+                  f'predict here ({error})')
+    raise error
 
 
 def main() -> None:
