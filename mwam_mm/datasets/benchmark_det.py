@@ -24,6 +24,7 @@ __all__ = [
     'to_number'
 ]
 
+
 class Box(NamedTuple):
     """An object as a publisher's file has it.
 

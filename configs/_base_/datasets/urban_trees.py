@@ -1,5 +1,6 @@
 # Real RGB and near-infrared tiles in their publishers' layout; see
 # UrbanTreesDataset.
+_base_ = './det.py'
 data_root = 'data/urban_trees'
 dataset_type = 'mwam_mm.UrbanTreesDataset'
 # Statistics of the training split.
@@ -27,49 +28,33 @@ train_pipeline = [
         type='RandomFlip',
         prob=[0.25, 0.25, 0.25],
         direction=['horizontal', 'vertical', 'diagonal']),
-    dict(type='PackDetInputs'),
+    _base_.pack_train,
 ]
 test_pipeline = [
     dict(type='mwam_mm.LoadModalities', modalities=modalities),
     dict(type='Resize', scale=image_size, keep_ratio=True),
-    # The metric takes the boxes from the samples' "instances".
-    dict(
-        type='PackDetInputs',
-        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape',
-                   'scale_factor', 'instances')),
+    _base_.pack_test,
 ]
 train_dataloader = dict(
     batch_size=8,
     num_workers=2,
-    persistent_workers=True,
-    sampler=dict(type='InfiniteSampler', shuffle=True),
+    sampler=dict(_delete_=True, type='InfiniteSampler', shuffle=True),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
         split='train',
         pipeline=train_pipeline))
 val_dataloader = dict(
-    batch_size=1,
     num_workers=2,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
         split='val',
-        test_mode=True,
         pipeline=test_pipeline))
 test_dataloader = dict(
-    batch_size=1,
     num_workers=2,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
         split='test',
-        test_mode=True,
         pipeline=test_pipeline))
-val_evaluator = dict(
-    type='CocoMetric', metric='bbox', metric_items=['mAP', 'mAP_50'])
-test_evaluator = val_evaluator
