@@ -9,6 +9,7 @@ from mmengine.runner import Runner
 pytest.importorskip('mmdet')
 pytest.importorskip('mmcv.ops')
 
+pytestmark = pytest.mark.usefixtures('plain_dumps')
 HOSTS = Path(__file__).resolve().parents[2] / 'configs/hosts'
 NAMES = [
     'deformable-detr_r18', 'faster-rcnn_r18', 'fcos_r18', 'gfl_r18',
@@ -17,21 +18,13 @@ NAMES = [
 SCENES = dict(height=64, width=96, splits=dict(train=4, val=2))
 
 
-@pytest.fixture(scope='module')
-def scenes(tmp_path_factory):
-    return tmp_path_factory.mktemp('hosts') / 'scenes'
-
-
 def datasets(cfg):
     """The datasets within wrappers."""
     yield from datasets(cfg.dataset) if 'dataset' in cfg else [cfg]
 
 
 @pytest.mark.parametrize('name', NAMES)
-def test_host_trains(name, scenes, tmp_path, monkeypatch):
-    # Laying out the dumped config would take as long as the training.
-    monkeypatch.setattr('yapf.yapflib.yapf_api.FormatCode',
-                        lambda text, **kwargs: (text, False))
+def test_host_trains(name, scenes, tmp_path):
     cfg = Config.fromfile(HOSTS / f'{name}_mwam_scenes.py')
     cfg.work_dir = str(tmp_path)
     cfg.train_dataloader.batch_size = 2

@@ -8,6 +8,7 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 
+pytestmark = pytest.mark.usefixtures('plain_dumps')
 HOSTS = Path(__file__).resolve().parents[2] / 'configs/hosts'
 # Those of detection have a test of their own.
 NAMES = sorted(
@@ -15,18 +16,6 @@ NAMES = sorted(
     for path in HOSTS.glob('*_mwam_scenes.py')
     if Config.fromfile(path).default_scope == 'mmseg')
 SCENES = dict(height=64, width=96, splits=dict(train=4, val=2))
-
-
-@pytest.fixture(scope='module')
-def scenes(tmp_path_factory):
-    return tmp_path_factory.mktemp('hosts') / 'scenes'
-
-
-@pytest.fixture(autouse=True)
-def plain_dumps(monkeypatch):
-    """Laying out the dumped configs would take half the time of the runs."""
-    monkeypatch.setattr('yapf.yapflib.yapf_api.FormatCode',
-                        lambda text, **kwargs: (text, False))
 
 
 def shrink(name, scenes, work_dir, val=False):
