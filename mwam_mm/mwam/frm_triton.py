@@ -131,8 +131,9 @@ def _frm_kernel(x, rows, sums, num_patches, patches_per_channel,
         rest = numerator + denominator
         # Inf, which is not above Inf, must be seen, as must NaN.
         flat = (rest <= FLAT * dc) & (rest < float('inf'))
-        counts = counts & (flat == 0)
         denominator += (BLOCK * BLOCK - 1) * sigma
+        numerator = tl.where(flat, 0., numerator)
+        denominator = tl.where(flat, 0., denominator)
     else:
         denominator += BLOCK * BLOCK
     # In a place of its own, so that the order of the sum is fixed.
