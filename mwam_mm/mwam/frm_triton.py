@@ -1,0 +1,205 @@
+"""The frequency ratio metric as one kernel for CUDA devices.
+
+Importing this module imports Triton: do so where a device wants it only.
+"""
+import math
+from functools import lru_cache
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from .frm import _FLAT
+
+DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+# A thread holds 4 columns of all rows of a patch, which is as much as it can
+# load at once; larger patches than these would not fit into its registers.
+PATCH_SIZES = (2, 4, 8, 16, 32)
+# Every pair of frequencies adds to the code of the kernel.
+MAX_BLOCK_SIZE = 4
+_NUM_WARPS = 4
+_COLUMNS = _NUM_WARPS * 32 * 4
+# What a grid has room for in its second dimension.
+_MAX_SAMPLES = 65535
+
+
+@lru_cache(maxsize=None)
+def _dct_rows(patch_size: int, block_size: int,
+              device: torch.device) -> Tensor:
+    """The low and the flipped high rows of the DCT, shape (2 * q, p)."""
+    n = torch.arange(patch_size, dtype=torch.float64)
+    rows = torch.cos(math.pi * (2 * n + 1) * n[:, None] / (2 * patch_size))
+    rows *= math.sqrt(2 / patch_size)
+    rows[0] /= math.sqrt(2)
+    rows = torch.cat([rows[:block_size], rows.flip(0)[:block_size]])
+    # From the host, which waits, so that any stream may use them.
+    return rows.float().to(device)
+
+
+@triton.jit
+def _vertical(pixels, stride, row, FREQUENCY: tl.constexpr,
+              SIZE: tl.constexpr):
+    """One frequency of the columns of all patches.
+
+    Args:
+        pixels: Pointers to the first row of each patch.
+        stride: Between two rows.
+        row: Pointer to the row of the DCT.
+    """
+    total = 0.
+    for i in tl.static_range(SIZE // 2):
+        # The same for each frequency: the compiler loads them once.
+        top = tl.load(pixels + i * stride).to(tl.float32)
+        bottom = tl.load(pixels + (SIZE - 1 - i) * stride).to(tl.float32)
+        # The rows are symmetric and antisymmetric in turn. Besides half of
+        # the products this saves a flat patch from rounding errors, which
+        # are not small beside sigma.
+        if FREQUENCY % 2 == 0:
+            pair = top + bottom
+        else:
+            pair = top - bottom
+        total += tl.load(row + i) * pair
+    return total
+
+
+@triton.jit(do_not_specialize=[
+    'num_patches', 'patches_per_channel', 'patches_per_row'
+])
+def _frm_kernel(x, rows, sums, num_patches, patches_per_channel,
+                patches_per_row, sample_stride, channel_stride, row_stride,
+                column_stride, sigma, METRIC: tl.constexpr,
+                SIZE: tl.constexpr, BLOCK: tl.constexpr, FLAT: tl.constexpr,
+                NUM_PATCHES: tl.constexpr):
+    """Numerator and denominator of some patches of a sample.
+
+    Args:
+        x: Pointer to the input.
+        rows: Pointer to :func:`_dct_rows`.
+        sums: Pointer to the result, shape (2, samples, programs).
+        num_patches: Of a sample. They are counted along the columns, then
+            the rows, then the channels.
+        NUM_PATCHES: Of a program.
+    """
+    program = tl.program_id(0)
+    sample = tl.program_id(1)
+    index = program * NUM_PATCHES + tl.arange(0, NUM_PATCHES)
+    # What is too much repeats the last patch and does not count.
+    counts = index < num_patches
+    index = tl.minimum(index, num_patches - 1)
+    channel = index // patches_per_channel
+    row = index % patches_per_channel // patches_per_row
+    column = index % patches_per_row
+    # A tensor may have more elements than 32 bits tell apart.
+    start = (
+        sample.to(tl.int64) * sample_stride +
+        channel.to(tl.int64) * channel_stride +
+        row.to(tl.int64) * SIZE * row_stride +
+        column.to(tl.int64) * SIZE * column_stride)
+    n = tl.arange(0, SIZE)
+    pixels = x + start[:, None] + (n * column_stride)[None, :]
+    # Spread over the patches as the pixels are, lest it be rearranged.
+    horizontal = rows + (index * 0)[:, None] + n[None, :]
+
+    numerator = tl.zeros([NUM_PATCHES], tl.float32)
+    denominator = tl.zeros([NUM_PATCHES], tl.float32)
+    dc = numerator
+    for u in tl.static_range(BLOCK):
+        low_columns = _vertical(pixels, row_stride, rows + u * SIZE, u, SIZE)
+        high_columns = _vertical(pixels, row_stride,
+                                 rows + (BLOCK + u) * SIZE, SIZE - 1 - u,
+                                 SIZE)
+        for v in tl.static_range(BLOCK):
+            low_row = tl.load(horizontal + v * SIZE)
+            high_row = tl.load(horizontal + (BLOCK + v) * SIZE)
+            low = tl.sum(low_columns * low_row, 1)
+            high = tl.sum(high_columns * high_row, 1)
+            if METRIC == 'ratio':
+                numerator += tl.abs(low / (high + sigma))
+            elif METRIC == 'low':
+                numerator += tl.abs(low)
+            elif METRIC == 'sum':
+                numerator += tl.abs(low) + tl.abs(high)
+            elif METRIC == 'weighted_sum':
+                numerator += 0.9 * tl.abs(low) + 0.1 * tl.abs(high)
+            elif u + v == 0:  # 'robust' leaves out DC and its counterpart
+                dc = tl.abs(low)
+            else:
+                numerator += tl.abs(low)
+                denominator += tl.abs(high)
+    if METRIC == 'robust':
+        rest = numerator + denominator
+        # Inf, which is not above Inf, must be seen, as must NaN.
+        flat = (rest <= FLAT * dc) & (rest < float('inf'))
+        denominator += (BLOCK * BLOCK - 1) * sigma
+        numerator = tl.where(flat, 0., numerator)
+        denominator = tl.where(flat, 0., denominator)
+    else:
+        denominator += BLOCK * BLOCK
+    # In a place of its own, so that the order of the sum is fixed.
+    sums += sample * tl.num_programs(0) + program
+    total = tl.sum(tl.where(counts, numerator, 0.), 0)
+    tl.store(sums, total.to(tl.float64))
+    total = tl.sum(tl.where(counts, denominator, 0.), 0)
+    tl.store(sums + tl.num_programs(0) * tl.num_programs(1),
+             total.to(tl.float64))
+
+
+def supported(x: Tensor, patch_size: int, block_size: int, flip: str) -> bool:
+    """Whether :func:`frm_parts_triton` can compute the metric of an input.
+
+    It has no gradient, and Triton compiles for Ampere and later devices.
+    """
+    return (x.is_cuda and x.dtype in DTYPES and x.ndim == 4
+            and flip == 'block' and patch_size in PATCH_SIZES
+            and block_size <= min(patch_size, MAX_BLOCK_SIZE)
+            and min(x.shape[2:]) >= patch_size
+            and len(x) <= _MAX_SAMPLES
+            and not (x.requires_grad and torch.is_grad_enabled())
+            and torch.cuda.get_device_capability(x.device) >= (8, 0))
+
+
+def frm_parts_triton(x: Tensor, patch_size: int, block_size: int,
+                     sigma: float, metric: str) -> Tensor:
+    """Equal :func:`frm_parts` with ``flip='block'`` up to rounding.
+
+    It reads the input once, whatever its strides, and neither copies it nor
+    waits for the device. The result does not vary from call to call.
+
+    Args:
+        x (Tensor): As :func:`supported` wants it.
+        patch_size (int): Side p of the patches.
+        block_size (int): Side q of the bands.
+        sigma (float): Added to the denominator.
+        metric (str): See :func:`frm`.
+
+    Returns:
+        Tensor: Shape (2, B), float64.
+    """
+    samples, channels, height, width = x.shape
+    patches_per_row = width // patch_size
+    patches_per_channel = height // patch_size * patches_per_row
+    num_patches = channels * patches_per_channel
+    patches_per_program = _COLUMNS // patch_size
+    programs = -(-num_patches // patches_per_program)
+    sums = x.new_empty((2, samples, programs), dtype=torch.float64)
+    # Triton launches on the current device.
+    with torch.cuda.device_of(x):
+        _frm_kernel[programs, samples](
+            x,
+            _dct_rows(patch_size, block_size, x.device),
+            sums,
+            num_patches,
+            patches_per_channel,
+            patches_per_row,
+            *x.stride(),
+            sigma,
+            METRIC=metric,
+            SIZE=patch_size,
+            BLOCK=block_size,
+            FLAT=_FLAT,
+            NUM_PATCHES=patches_per_program,
+            num_warps=_NUM_WARPS,
+            # Its default changes with Triton 3.10.
+            enable_fp_fusion=True)
+    return sums.sum(2)
