@@ -26,8 +26,8 @@ ifeq ($(STACK),official)
 VENV := .venv-official
 CONSTRAINTS := constraints-official.txt
 PYTHONS := 3.11
-SEG := -e . mmengine mmcv mmsegmentation ftfy regex
-DET := -e '.[tests]' mmdet
+SEG := -e '.[fast]' mmengine mmcv mmsegmentation ftfy regex
+DET := -e '.[fast,tests]' mmdet
 MMCV := mmcv
 # what its setup.py imports besides
 BUILD_NEEDS := psutil
@@ -35,8 +35,8 @@ else
 VENV := .venv
 CONSTRAINTS := constraints.txt
 PYTHONS := 3.11, 3.12, 3.13
-SEG := -e '.[seg]'
-DET := -e '.[det,tests]'
+SEG := -e '.[fast,seg]'
+DET := -e '.[det,fast,tests]'
 MMCV := onedl-mmcv
 endif
 STAMPS := $(VENV)/stamps

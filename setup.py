@@ -91,6 +91,9 @@ setup(
     extras_require={
         'seg': SEG,
         'det': DET,
+        # the compiled loop of FRM for CPUs; without it PyTorch's own
+        # operators do
+        'fast': ['numba'],
         'tests': ['h5py', 'hypothesis', 'pytest', 'pytest-xdist'],
     },
     cmdclass={'build_py': BuildPyWithMIM},

@@ -1,16 +1,21 @@
 """The frequency ratio metric (FRM) of a modality's input."""
 import math
+import warnings
 from functools import lru_cache
-from typing import Callable, List, Tuple
+from types import ModuleType
+from typing import Callable, List, Optional, Tuple
 
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
+
+from .dct import band_rows
 
 METRICS = ('ratio', 'robust', 'low', 'sum', 'weighted_sum')
 FLIPS = ('block', 'map')
 # A patch whose other coefficients are below this share of DC is flat up to
 # rounding: one grey level of an 8-bit image is a hundred times more.
-_FLAT = 1e-5
+FLAT = 1e-5
 
 
 @lru_cache(maxsize=None)
@@ -20,20 +25,13 @@ def _bases(patch_size: int, block_size: int, num_patches: int,
     """What the two passes of the DCT multiply by, for either band.
 
     Returns:
-        list[tuple[Tensor]]: The low and the high band's rows of the
-        orthonormal DCT-II matrix, shape (q, p), the lowest frequencies in
-        rising and the highest in falling order, which is the flip inside a
-        block; and the rows transposed and repeated along the diagonal, shape
-        (num_patches * p, num_patches * q).
+        list[tuple[Tensor]]: For the low and the high band the rows of
+        :func:`band_rows`, shape (q, p), and these transposed and repeated
+        along the diagonal, shape (num_patches * p, num_patches * q).
     """
-    n = torch.arange(patch_size, dtype=torch.float64)
-    rows = torch.cos(math.pi * (2 * n + 1) * n[:, None] / (2 * patch_size))
-    rows *= math.sqrt(2 / patch_size)
-    rows[0] /= math.sqrt(2)
-    rows = torch.cat([rows[:block_size], rows.flip(0)[:block_size]])
-    rows = rows.to(device=device, dtype=dtype)
+    bands = band_rows(patch_size, block_size).to(device=device, dtype=dtype)
     return [(band, torch.block_diag(*[band.t()] * num_patches))
-            for band in rows.split(block_size)]
+            for band in bands]
 
 
 def check_arguments(patch_size: int, block_size: int, metric: str,
@@ -52,8 +50,7 @@ def check_arguments(patch_size: int, block_size: int, metric: str,
         raise ValueError(f'flip must be one of {FLIPS}, but got {flip!r}')
 
 
-def _to_patches(x: Tensor, patch_size: int) -> Tensor:
-    """View the whole patches as (B, C, rows, p, cols * p)."""
+def _check_input(x: Tensor, patch_size: int) -> None:
     if x.ndim != 4:
         raise ValueError('FRM takes a tensor of shape (B, C, H, W), but got '
                          f'{tuple(x.shape)}')
@@ -61,12 +58,50 @@ def _to_patches(x: Tensor, patch_size: int) -> Tensor:
         raise TypeError('FRM takes a floating point tensor, but got '
                         f'{x.dtype}')
     h, w = x.shape[2:]
-    rows, cols = h // patch_size, w // patch_size
-    if not rows or not cols:
+    if min(h, w) < patch_size:
         raise ValueError(f'FRM needs at least one patch of {patch_size} x '
                          f'{patch_size}, but the input is {h} x {w}')
+
+
+def _to_patches(x: Tensor, patch_size: int) -> Tensor:
+    """View the whole patches as (B, C, rows, p, cols * p)."""
+    rows, cols = (size // patch_size for size in x.shape[2:])
     x = x[..., :rows * patch_size, :cols * patch_size]
     return x.unflatten(2, (rows, patch_size))
+
+
+@lru_cache(maxsize=None)
+def _loop_for(device: str) -> Optional[ModuleType]:
+    """The module with the compiled loop for a type of device, if any."""
+    try:
+        if device == 'cpu':
+            from . import frm_numba
+            return frm_numba
+        if device == 'cuda':
+            from . import frm_triton
+            frm_triton.try_out()
+            return frm_triton
+    except ImportError:  # not installed, or not for the installed NumPy
+        pass
+    except Exception as error:
+        # Of many kinds, mostly because Triton finds no C compiler.
+        warnings.warn(f'FRM goes without its kernel for {device} devices and '
+                      f'takes longer: {error}')
+    return None
+
+
+def _compiled_loop(x: Tensor, patch_size: int, block_size: int,
+                   flip: str) -> Optional[ModuleType]:
+    """The module whose compiled loop is to take ``x``, if any."""
+    # Within torch.compile and where a gradient is asked for, only operators
+    # of PyTorch will do.
+    if flip != 'block' or is_compiling() or (x.requires_grad
+                                             and torch.is_grad_enabled()):
+        return None
+    loop = _loop_for(x.device.type)
+    if loop is None or not loop.takes(x, patch_size, block_size):
+        return None
+    return loop
 
 
 def _in_chunks(function: Callable[[Tensor], Tensor], x: Tensor,
@@ -166,8 +201,9 @@ def _parts(low: Tensor, high: Tensor, sigma: float, metric: str) -> Tensor:
     low, high = (
         band.abs().transpose(3, 4).flatten(4) for band in (low, high))
     dc, low, high = low[..., 0], low[..., 1:].sum(4), high[..., 1:].sum(4)
-    # Not `>`: NaN and Inf must be seen.
-    flat = low + high <= _FLAT * dc
+    rest = low + high
+    # Inf, which is not above Inf, must be seen, as must NaN.
+    flat = (rest <= FLAT * dc) & (rest < math.inf)
     high = high + (q * q - 1) * sigma
     return torch.stack(
         [_sum(band.masked_fill(flat, 0.)) for band in (low, high)])
@@ -189,6 +225,10 @@ def frm_parts(x: Tensor,
         information; the numerator of an image of zeros is exactly 0.
     """
     check_arguments(patch_size, block_size, metric, flip)
+    _check_input(x, patch_size)
+    loop = _compiled_loop(x, patch_size, block_size, flip)
+    if loop is not None:
+        return loop.frm_parts(x, patch_size, block_size, sigma, metric)
 
     def join(parts: List[Tensor], dim: int) -> Tensor:
         return torch.stack(parts).sum(0) if dim else torch.cat(parts, 1)
@@ -214,6 +254,7 @@ def frm_map(x: Tensor,
             at a single position.
     """
     check_arguments(patch_size, block_size, metric, flip)
+    _check_input(x, patch_size)
     return _reduce(lambda low, high: _metric(low, high, sigma, metric), x,
                    torch.cat, patch_size, block_size, flip)
 

@@ -2,7 +2,6 @@
 
 Importing this module imports Triton: do so where a device wants it only.
 """
-import math
 from functools import lru_cache
 
 import torch
@@ -10,7 +9,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from .frm import _FLAT
+from .dct import band_rows
+from .frm import FLAT
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 # A thread holds 4 columns of all rows of a patch, which is as much as it can
@@ -25,16 +25,10 @@ _MAX_SAMPLES = 65535
 
 
 @lru_cache(maxsize=None)
-def _dct_rows(patch_size: int, block_size: int,
-              device: torch.device) -> Tensor:
-    """The low and the flipped high rows of the DCT, shape (2 * q, p)."""
-    n = torch.arange(patch_size, dtype=torch.float64)
-    rows = torch.cos(math.pi * (2 * n + 1) * n[:, None] / (2 * patch_size))
-    rows *= math.sqrt(2 / patch_size)
-    rows[0] /= math.sqrt(2)
-    rows = torch.cat([rows[:block_size], rows.flip(0)[:block_size]])
+def _rows(patch_size: int, block_size: int, device: torch.device) -> Tensor:
+    """The rows of :func:`band_rows`, shape (2, q, p)."""
     # From the host, which waits, so that any stream may use them.
-    return rows.float().to(device)
+    return band_rows(patch_size, block_size).float().to(device)
 
 
 @triton.jit
@@ -75,7 +69,7 @@ def _frm_kernel(x, rows, sums, num_patches, patches_per_channel,
 
     Args:
         x: Pointer to the input.
-        rows: Pointer to :func:`_dct_rows`.
+        rows: Pointer to :func:`_rows`.
         sums: Pointer to the result, shape (2, samples, programs).
         num_patches: Of a sample. They are counted along the columns, then
             the rows, then the channels.
@@ -145,29 +139,32 @@ def _frm_kernel(x, rows, sums, num_patches, patches_per_channel,
              total.to(tl.float64))
 
 
-def supported(x: Tensor, patch_size: int, block_size: int, flip: str) -> bool:
-    """Whether :func:`frm_parts_triton` can compute the metric of an input.
+def try_out() -> None:
+    """Raise whatever keeps the kernel from running on this machine."""
+    x = torch.zeros(1, 1, 8, 8, device='cuda')
+    if takes(x, 8, 2):
+        frm_parts(x, 8, 2, 1e-6, 'ratio')
 
-    It has no gradient, and Triton compiles for Ampere and later devices.
+
+def takes(x: Tensor, patch_size: int, block_size: int) -> bool:
+    """Whether :func:`frm_parts` is to be called with these.
+
+    Triton compiles for Ampere and later devices.
     """
-    return (x.is_cuda and x.dtype in DTYPES and x.ndim == 4
-            and flip == 'block' and patch_size in PATCH_SIZES
-            and block_size <= min(patch_size, MAX_BLOCK_SIZE)
-            and min(x.shape[2:]) >= patch_size
-            and len(x) <= _MAX_SAMPLES
-            and not (x.requires_grad and torch.is_grad_enabled())
+    return (x.is_cuda and x.dtype in DTYPES and patch_size in PATCH_SIZES
+            and block_size <= MAX_BLOCK_SIZE and 0 < len(x) <= _MAX_SAMPLES
             and torch.cuda.get_device_capability(x.device) >= (8, 0))
 
 
-def frm_parts_triton(x: Tensor, patch_size: int, block_size: int,
-                     sigma: float, metric: str) -> Tensor:
-    """Equal :func:`frm_parts` with ``flip='block'`` up to rounding.
+def frm_parts(x: Tensor, patch_size: int, block_size: int, sigma: float,
+              metric: str) -> Tensor:
+    """As :func:`mwam_mm.mwam.frm.frm_parts`, with the flip inside a block.
 
     It reads the input once, whatever its strides, and neither copies it nor
     waits for the device. The result does not vary from call to call.
 
     Args:
-        x (Tensor): As :func:`supported` wants it.
+        x (Tensor): float32, float16 or bfloat16, see :func:`takes`.
         patch_size (int): Side p of the patches.
         block_size (int): Side q of the bands.
         sigma (float): Added to the denominator.
@@ -187,7 +184,7 @@ def frm_parts_triton(x: Tensor, patch_size: int, block_size: int,
     with torch.cuda.device_of(x):
         _frm_kernel[programs, samples](
             x,
-            _dct_rows(patch_size, block_size, x.device),
+            _rows(patch_size, block_size, x.device),
             sums,
             num_patches,
             patches_per_channel,
@@ -197,7 +194,7 @@ def frm_parts_triton(x: Tensor, patch_size: int, block_size: int,
             METRIC=metric,
             SIZE=patch_size,
             BLOCK=block_size,
-            FLAT=_FLAT,
+            FLAT=FLAT,
             NUM_PATCHES=patches_per_program,
             num_warps=_NUM_WARPS,
             # Its default changes with Triton 3.10.

@@ -272,8 +272,12 @@ def test_robust_does_not_depend_on_sigma_or_scale(real_images):
 def test_robust_of_a_constant_is_undefined():
     assert frm(torch.full((1, 1, 16, 16), 3.7), metric='robust').isnan()
     x = torch.randn(1, 1, 16, 16)
-    x[0, 0, 3, 3] = float('nan')
-    assert frm(x, metric='robust').isnan()
+    for bad in (float('nan'), float('inf')):
+        x[0, 0, 3, 3] = bad
+        assert not frm(x, metric='robust').isfinite()
+        # of a width where no product holds two patches
+        assert not frm(
+            x[..., :8].repeat(1, 1, 1, 3), metric='robust').isfinite()
     with pytest.raises(ValueError, match='single position'):
         frm_map(x, metric='robust')
 

@@ -44,8 +44,8 @@ def test_package_does_not_import_triton():
 
 
 def parts(x, p=8, q=2, sigma=1e-6, metric='ratio'):
-    from mwam_mm.mwam.frm_triton import frm_parts_triton
-    return frm_parts_triton(x, p, q, sigma, metric)
+    from mwam_mm.mwam import frm_triton
+    return frm_triton.frm_parts(x, p, q, sigma, metric)
 
 
 def assert_equals_plain_path(x, p=8, q=2, sigma=1e-6, metric='ratio'):
@@ -161,26 +161,24 @@ def test_nothing_depends_on_the_rest_of_the_batch():
         assert torch.equal(parts(x, metric=metric), torch.cat(alone, 1))
 
 
-@on_any
-def test_what_is_supported():
-    from mwam_mm.mwam.frm_triton import supported
-    x = torch.zeros(1, 1, 16, 16)
-    assert not supported(x, 8, 2, 'block')  # the interpreter is for tests
-    if DEVICE == 'cpu' or torch.cuda.get_device_capability() < (8, 0):
+@on_cuda
+def test_what_it_takes():
+    from mwam_mm.mwam.frm_triton import takes
+    x = torch.zeros(1, 1, 16, 16, device='cuda')
+    if torch.cuda.get_device_capability() < (8, 0):
+        assert not takes(x, 8, 2)
         return
-    x = x.to(DEVICE)
-    assert supported(x, 8, 2, 'block')
-    assert not supported(x.double(), 8, 2, 'block')
-    assert not supported(x.int(), 8, 2, 'block')
-    assert not supported(x[0], 8, 2, 'block')
-    assert not supported(x, 8, 2, 'map')
-    assert not supported(x, 5, 2, 'block')
-    assert not supported(x, 32, 2, 'block')
-    assert not supported(x, 8, 5, 'block')
-    x.requires_grad_()
-    assert not supported(x, 8, 2, 'block')
-    with torch.no_grad():
-        assert supported(x, 8, 2, 'block')
+    assert takes(x, 8, 2)
+    assert not takes(x.cpu(), 8, 2)
+    assert not takes(x.double(), 8, 2)
+    assert not takes(x, 5, 2)
+    assert not takes(x, 8, 5)
+
+
+@on_cuda
+def test_frm_uses_it():
+    x = noise(2, 3, 64, 96)
+    assert torch.equal(frm_parts(x), parts(x))
 
 
 @on_cuda
