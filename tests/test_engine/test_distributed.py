@@ -13,6 +13,8 @@ from .. import tiny
 from .ways import STAGES, WAYS, k_of_every_iteration, way_config
 
 FSDP_ON_CPU = tuple(map(int, torch.__version__.split('.')[:2])) >= (2, 6)
+ACCUMULATION = dict(
+    optimizer=dict(type='SGD', lr=0.1), accumulative_counts=3)
 fsdp = pytest.mark.skipif(
     not FSDP_ON_CPU, reason='FSDP of this PyTorch needs GPUs')
 
@@ -159,14 +161,10 @@ def _run(rank, port, folder):
         found[way] = _ddp(folder, f'ddp_{way}', way)
         found[f'lacking_{way}'] = _ddp(
             folder, f'lacking_{way}', way, lacking=True)
+        found[f'accumulate_{way}'] = _ddp(
+            folder, f'accumulate_{way}', way, optim_wrapper=ACCUMULATION)
         if FSDP_ON_CPU:
             found[f'fsdp_{way}'] = _fsdp(folder, f'fsdp_{way}', way)
-    found['accumulate'] = _ddp(
-        folder,
-        'accumulate',
-        'hook-gradient',
-        optim_wrapper=dict(
-            optimizer=dict(type='SGD', lr=0.1), accumulative_counts=3))
     found['recomputed'] = _ddp(
         folder, 'recomputed', 'neck-gradient', activation_checkpointing=STAGES)
     found['calls'] = _calls(folder)
@@ -222,6 +220,7 @@ def test_a_rank_may_lack_a_modality(two, tmp_path, way):
 
 @pytest.mark.parametrize('name', [
     'lacking_neck-loss', 'neck-dropout', 'lacking_neck-dropout',
+    'accumulate_neck-dropout',
     pytest.param('fsdp_neck-dropout', marks=fsdp)
 ])
 def test_ranks_agree_where_the_split_matters(two, name):
@@ -234,12 +233,10 @@ def test_ranks_agree_where_the_split_matters(two, name):
         torch.equal(p, b['weights'][n]) for n, p in a['weights'].items())
 
 
-def test_accumulation_on_two_ranks(two, tmp_path):
-    optim_wrapper = dict(
-        optimizer=dict(type='SGD', lr=0.1), accumulative_counts=3)
-    assert_same(two, 'accumulate',
-                job(tmp_path, 4, 'hook-gradient',
-                    optim_wrapper=optim_wrapper))
+@same
+def test_accumulation_on_two_ranks(two, tmp_path, way):
+    cfg = job(tmp_path, 4, way, optim_wrapper=ACCUMULATION)
+    assert_same(two, f'accumulate_{way}', cfg)
 
 
 def test_activation_checkpointing_on_two_ranks(two, tmp_path):

@@ -273,6 +273,25 @@ def test_accumulation_and_clipping(tmp_path, way):
     assert len(k) == 3
 
 
+@pytest.mark.parametrize('way', ['neck-loss', 'neck-dropout'])
+def test_adamw_does_not_undo_what_acts_elsewhere(tmp_path, way):
+    """K makes a difference, and nobody is warned."""
+    after = []
+    for name, constants in dict(k={}, one=dict(alpha=1., beta=0.)).items():
+        cfg = job(tmp_path / name, way, dict(
+            optimizer=dict(type='AdamW', lr=0.01)), max_iters=6)
+        cfg.model.neck.mwam = constants
+        runner = Runner.from_cfg(cfg)
+        runner.model.init_weights()
+        warnings = []
+        runner.logger.warning = warnings.append
+        runner.train()
+        assert not any('AdamW' in warning for warning in warnings)
+        after.append(torch.cat([
+            p.detach().flatten() for p in runner.model.parameters()]))
+    assert (after[0] - after[1]).abs().max() > 0.01
+
+
 def test_the_tests_named_in_the_docs_exist():
     folder = Path(__file__).parent
     text = (folder.parents[1] / 'docs' / 'setups.md').read_text()
