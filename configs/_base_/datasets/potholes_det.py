@@ -19,10 +19,9 @@ modalities = dict(
 image_size = (256, 152)  # width, height
 train_pipeline = [
     dict(type='mwam_mm.LoadModalities', modalities=modalities),
-    dict(type='LoadAnnotations', with_bbox=True),
+    _base_.load_boxes,
     dict(type='Resize', scale=image_size),
-    dict(type='RandomFlip', prob=0.5),
-    _base_.pack_train,
+    *_base_.flip_and_pack,
     # Each sample keeps a random non-empty subset of its modalities ("-MD").
     dict(type='mwam_mm.RandomDropModality', modalities=modalities),
 ]
