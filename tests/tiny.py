@@ -13,6 +13,7 @@ from mwam_mm.registry import DATASETS
 MODALITIES = dict(
     rgb=dict(channels=3, mean=128., std=64.),
     depth=dict(channels=1, mean=3., std=2.))
+NORM = dict(type='GN', num_groups=1)  # no batch statistics
 
 
 @DATASETS.register_module()
@@ -40,20 +41,14 @@ class TinyPairs(Dataset):
             data_samples=sample)
 
 
-def model(mwam=None):
-    """Two-stream EncoderDecoder without normalisation layers."""
-    norm = dict(type='GN', num_groups=1)
+def streams(modalities=MODALITIES, branch='mmseg.ResNet', **neck):
+    """Backbone and neck of two ResNets of two stages."""
     return dict(
-        type='mmseg.EncoderDecoder',
-        data_preprocessor=dict(
-            type='mwam_mm.MultiModalSegDataPreprocessor',
-            modalities=MODALITIES,
-            size_divisor=32),
         backbone=dict(
             type='mwam_mm.MultiModalBackbone',
-            modalities=MODALITIES,
+            modalities=modalities,
             branch=dict(
-                type='mmseg.ResNet',
+                type=branch,
                 depth=18,
                 num_stages=2,
                 strides=(1, 2),
@@ -61,13 +56,23 @@ def model(mwam=None):
                 out_indices=(0, 1),
                 base_channels=4,
                 stem_channels=4,
-                norm_cfg=norm)),
+                norm_cfg=NORM)),
         neck=dict(
             type='mwam_mm.MWAMNeck',
-            modalities=MODALITIES,
+            modalities=modalities,
             in_channels=[4, 8],
             fusion=dict(type='mwam_mm.GatedFusion'),
-            mwam=mwam),
+            **neck))
+
+
+def model(mwam=None):
+    """Two-stream EncoderDecoder."""
+    return dict(
+        type='mmseg.EncoderDecoder',
+        data_preprocessor=dict(
+            type='mwam_mm.MultiModalSegDataPreprocessor',
+            modalities=MODALITIES,
+            size_divisor=32),
         decode_head=dict(
             type='mmseg.FCNHead',
             in_channels=8,
@@ -77,8 +82,9 @@ def model(mwam=None):
             concat_input=False,
             num_classes=2,
             dropout_ratio=0,
-            norm_cfg=norm,
+            norm_cfg=NORM,
             align_corners=False),
+        **streams(mwam=mwam),
         train_cfg=dict(),
         test_cfg=dict(mode='whole'))
 
