@@ -1,6 +1,7 @@
 """A tiny RGB-D segmentation job for tests that need a real Runner."""
 import copy
 
+import pytest
 import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
@@ -123,3 +124,30 @@ def train(*args, **kwargs):
     runner = Runner.from_cfg(config(*args, **kwargs))
     runner.train()
     return runner
+
+
+def kill(cfg, iteration):
+    """Run a training that dies in an iteration, counted from 0."""
+    runner = Runner.from_cfg(cfg)
+    step = runner.model.train_step
+
+    def dying(*args, **kwargs):
+        if runner.iter == iteration:
+            raise KeyboardInterrupt
+        return step(*args, **kwargs)
+
+    runner.model.train_step = dying
+    with pytest.raises(KeyboardInterrupt):
+        runner.train()
+
+
+def change(runner):
+    """Each parameter's change by the training of a Runner."""
+    runner.model.init_weights()  # which train() then does not repeat
+    before = copy.deepcopy(runner.model.state_dict())
+    runner.train()
+    after = runner.model.state_dict()
+    return {
+        name: after[name].double() - before[name].double()
+        for name, _ in runner.model.named_parameters()
+    }
