@@ -4,7 +4,13 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import Dict, Iterator, List, Optional, Sequence, Tuple, Union
 
-__all__ = ['Modality', 'ModalityLayout', 'combination_name']
+import torch
+from torch import Tensor
+
+__all__ = ['Modality', 'ModalityLayout', 'Presence', 'combination_name']
+
+# Modality to whether each sample of a batch has it.
+Presence = Dict[str, List[bool]]
 
 
 @dataclass(frozen=True)
@@ -196,6 +202,28 @@ class ModalityLayout(Mapping):
             raise ValueError(f'{where} names {unknown}, but the modalities '
                              f'are {list(self.names)}')
         return tuple(name for name in self.names if name in names)
+
+    def presence(self, x: Tensor) -> Presence:
+        """Which modalities each sample of a stacked tensor has.
+
+        Args:
+            x (Tensor): Normalised stacked tensor of shape (B, C, H, W).
+
+        Returns:
+            dict[str, list[bool]]: Modality to one bool per sample, False
+            exactly where all its channels are 0.
+
+        Raises:
+            ValueError: If the number of channels is not the layout's.
+        """
+        if x.size(1) != self.num_channels:
+            raise ValueError(
+                f'the input has {x.size(1)} channels, but the layout '
+                f'{self} has {self.num_channels}')
+        # Stacked, so that the device is waited for once.
+        flags = torch.stack(
+            [x[:, m.slice].flatten(1).any(1) for m in self.values()])
+        return dict(zip(self.names, flags.tolist()))
 
     def combinations(self) -> List[Tuple[str, ...]]:
         """All non-empty subsets, the complete one first, single ones last."""

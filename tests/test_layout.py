@@ -1,5 +1,6 @@
 """The layout of stacked images."""
 import pytest
+import torch
 
 from mwam_mm.layout import ModalityLayout, combination_name
 
@@ -63,3 +64,14 @@ def test_check_names_orders_and_refuses():
     assert layout.check_names(['c', 'a'], 'here') == ('a', 'c')
     with pytest.raises(ValueError, match="here names .'d'."):
         layout.check_names(['a', 'd'], 'here')
+
+
+def test_absent_is_where_all_channels_are_0():
+    layout = ModalityLayout(dict(a=dict(channels=2), b=dict(channels=1)))
+    x = torch.zeros(3, 3, 4, 4)
+    x[0, 1, 2, 3] = x[2, 2, 0, 0] = -1e-30
+    x[2, 0] = float('nan')
+    assert layout.presence(x) == dict(
+        a=[True, False, True], b=[False, False, True])
+    with pytest.raises(ValueError, match='2 channels'):
+        layout.presence(x[:, :2])

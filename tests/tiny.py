@@ -1,6 +1,7 @@
 """A tiny RGB-D segmentation job for tests that need a real Runner."""
 import copy
 
+import pytest
 import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
@@ -13,6 +14,7 @@ from mwam_mm.registry import DATASETS
 MODALITIES = dict(
     rgb=dict(channels=3, mean=128., std=64.),
     depth=dict(channels=1, mean=3., std=2.))
+NORM = dict(type='GN', num_groups=1)  # no batch statistics
 
 
 @DATASETS.register_module()
@@ -40,20 +42,14 @@ class TinyPairs(Dataset):
             data_samples=sample)
 
 
-def model(mwam=None):
-    """Two-stream EncoderDecoder without normalisation layers."""
-    norm = dict(type='GN', num_groups=1)
+def streams(modalities=MODALITIES, branch='mmseg.ResNet', **neck):
+    """Backbone and neck of two ResNets of two stages."""
     return dict(
-        type='mmseg.EncoderDecoder',
-        data_preprocessor=dict(
-            type='mwam_mm.MultiModalSegDataPreprocessor',
-            modalities=MODALITIES,
-            size_divisor=32),
         backbone=dict(
             type='mwam_mm.MultiModalBackbone',
-            modalities=MODALITIES,
+            modalities=modalities,
             branch=dict(
-                type='mmseg.ResNet',
+                type=branch,
                 depth=18,
                 num_stages=2,
                 strides=(1, 2),
@@ -61,13 +57,23 @@ def model(mwam=None):
                 out_indices=(0, 1),
                 base_channels=4,
                 stem_channels=4,
-                norm_cfg=norm)),
+                norm_cfg=NORM)),
         neck=dict(
             type='mwam_mm.MWAMNeck',
-            modalities=MODALITIES,
+            modalities=modalities,
             in_channels=[4, 8],
             fusion=dict(type='mwam_mm.GatedFusion'),
-            mwam=mwam),
+            **neck))
+
+
+def model(mwam=None):
+    """Two-stream EncoderDecoder."""
+    return dict(
+        type='mmseg.EncoderDecoder',
+        data_preprocessor=dict(
+            type='mwam_mm.MultiModalSegDataPreprocessor',
+            modalities=MODALITIES,
+            size_divisor=32),
         decode_head=dict(
             type='mmseg.FCNHead',
             in_channels=8,
@@ -77,8 +83,9 @@ def model(mwam=None):
             concat_input=False,
             num_classes=2,
             dropout_ratio=0,
-            norm_cfg=norm,
+            norm_cfg=NORM,
             align_corners=False),
+        **streams(mwam=mwam),
         train_cfg=dict(),
         test_cfg=dict(mode='whole'))
 
@@ -117,3 +124,30 @@ def train(*args, **kwargs):
     runner = Runner.from_cfg(config(*args, **kwargs))
     runner.train()
     return runner
+
+
+def kill(cfg, iteration):
+    """Run a training that dies in an iteration, counted from 0."""
+    runner = Runner.from_cfg(cfg)
+    step = runner.model.train_step
+
+    def dying(*args, **kwargs):
+        if runner.iter == iteration:
+            raise KeyboardInterrupt
+        return step(*args, **kwargs)
+
+    runner.model.train_step = dying
+    with pytest.raises(KeyboardInterrupt):
+        runner.train()
+
+
+def change(runner):
+    """Each parameter's change by the training of a Runner."""
+    runner.model.init_weights()  # which train() then does not repeat
+    before = copy.deepcopy(runner.model.state_dict())
+    runner.train()
+    after = runner.model.state_dict()
+    return {
+        name: after[name].double() - before[name].double()
+        for name, _ in runner.model.named_parameters()
+    }

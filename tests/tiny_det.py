@@ -1,18 +1,13 @@
 """A tiny RGB-D detection job for tests that need a real Runner."""
-import copy
-
 import torch
 from mmdet.structures import DetDataSample
-from mmengine.config import Config
-from mmengine.runner import Runner
 from mmengine.structures import InstanceData
 from torch.utils.data import Dataset
 
 from mwam_mm.registry import DATASETS
 
-MODALITIES = dict(
-    rgb=dict(channels=3, mean=128., std=64.),
-    depth=dict(channels=1, mean=3., std=2.))
+from . import tiny
+
 CLASSES = ('near', 'far')
 
 
@@ -68,40 +63,14 @@ class TinyBoxes(Dataset):
             data_samples=sample)
 
 
-def model(mwam=None, modalities=MODALITIES, num_classes=2):
-    """Two-stream FCOS without batch statistics."""
-    norm = dict(type='GN', num_groups=1)
+def model(modalities=tiny.MODALITIES, num_classes=2):
+    """Two-stream FCOS."""
     return dict(
         type='mmdet.FCOS',
         data_preprocessor=dict(
             type='mwam_mm.MultiModalDetDataPreprocessor',
             modalities=modalities,
             pad_size_divisor=32),
-        backbone=dict(
-            type='mwam_mm.MultiModalBackbone',
-            modalities=modalities,
-            branch=dict(
-                type='mmdet.ResNet',
-                depth=18,
-                num_stages=2,
-                strides=(1, 2),
-                dilations=(1, 1),
-                out_indices=(0, 1),
-                base_channels=4,
-                stem_channels=4,
-                norm_cfg=norm)),
-        neck=dict(
-            type='mwam_mm.MWAMNeck',
-            modalities=modalities,
-            in_channels=[4, 8],
-            fusion=dict(type='mwam_mm.GatedFusion'),
-            neck=dict(
-                type='mmdet.FPN',
-                in_channels=[4, 8],
-                out_channels=8,
-                start_level=1,
-                num_outs=1),
-            mwam=mwam),
         bbox_head=dict(
             type='mmdet.FCOSHead',
             num_classes=num_classes,
@@ -112,7 +81,16 @@ def model(mwam=None, modalities=MODALITIES, num_classes=2):
             regress_ranges=((-1, 1e8), ),
             norm_on_bbox=True,
             center_sampling=True,
-            norm_cfg=norm),
+            norm_cfg=tiny.NORM),
+        **tiny.streams(
+            modalities,
+            'mmdet.ResNet',
+            neck=dict(
+                type='mmdet.FPN',
+                in_channels=[4, 8],
+                out_channels=8,
+                start_level=1,
+                num_outs=1)),
         train_cfg=None,
         test_cfg=dict(
             nms_pre=100,
@@ -122,8 +100,8 @@ def model(mwam=None, modalities=MODALITIES, num_classes=2):
             max_per_img=20))
 
 
-def config(work_dir, mwam=None, hook=None, max_iters=4, **overrides):
-    """Config of a training run, on the CPU and without workers."""
+def config(work_dir, max_iters=4, **overrides):
+    """Config of a run of :func:`tiny.config` that ends in a validation."""
     loader = dict(
         batch_size=4,
         num_workers=0,
@@ -135,8 +113,7 @@ def config(work_dir, mwam=None, hook=None, max_iters=4, **overrides):
         metric_items=['mAP', 'mAP_50'])
     cfg = dict(
         default_scope='mmdet',
-        model=model(mwam),
-        work_dir=str(work_dir),
+        model=model(),
         train_dataloader=dict(
             loader, sampler=dict(type='InfiniteSampler', shuffle=True)),
         val_dataloader=loader,
@@ -152,24 +129,8 @@ def config(work_dir, mwam=None, hook=None, max_iters=4, **overrides):
         optim_wrapper=dict(
             optimizer=dict(type='SGD', lr=0.01, momentum=0.9),
             clip_grad=dict(max_norm=10.)),
-        default_hooks=dict(
-            logger=dict(type='LoggerHook', interval=1),
-            checkpoint=dict(
-                type='CheckpointHook', by_epoch=False, interval=2)),
-        custom_hooks=[] if hook is None else [hook],
         visualizer=dict(
             type='DetLocalVisualizer',
-            vis_backends=[dict(type='LocalVisBackend')]),
-        log_processor=dict(by_epoch=False),
-        log_level='WARNING',
-        randomness=dict(seed=0),
-        experiment_name=work_dir.name)
+            vis_backends=[dict(type='LocalVisBackend')]))
     cfg.update(overrides)
-    return Config(copy.deepcopy(cfg))
-
-
-def train(*args, **kwargs):
-    """Run the training and return the Runner."""
-    runner = Runner.from_cfg(config(*args, **kwargs))
-    runner.train()
-    return runner
+    return tiny.config(work_dir, **cfg)

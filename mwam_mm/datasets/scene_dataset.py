@@ -1,16 +1,17 @@
 """The embedded RGB-D-thermal scene set for segmentation."""
-from typing import List, Optional
+from typing import Optional
 
 from mwam_mm.registry import DATASETS
 
 from .multi_modal_seg import MultiModalSegDataset
-from .scenes import CLASSES, PALETTE, SPLITS, ensure_scenes
+from .scene_set import SceneSet
+from .scenes import CLASSES, PALETTE
 
 __all__ = ['SceneDataset']
 
 
 @DATASETS.register_module()
-class SceneDataset(MultiModalSegDataset):
+class SceneDataset(SceneSet, MultiModalSegDataset):
     """The embedded RGB-D-thermal scene set, see :func:`render_scene`.
 
     Its files are rendered into ``data_root`` by the first use, which takes
@@ -52,13 +53,10 @@ class SceneDataset(MultiModalSegDataset):
                  split: str = 'train',
                  scene_cfg: Optional[dict] = None,
                  **kwargs) -> None:
-        self.scene_cfg = dict(scene_cfg or {})
-        splits = self.scene_cfg.get('splits', SPLITS)
-        if split not in splits:
-            raise ValueError(f'split={split!r} is not a split of the scene '
-                             f'set, which has {list(splits)}')
         super().__init__(
-            data_root=data_root,
+            data_root,
+            split,
+            scene_cfg,
             data_prefix=dict(
                 img_path=f'rgb/{split}',
                 depth_path=f'depth/{split}',
@@ -66,12 +64,3 @@ class SceneDataset(MultiModalSegDataset):
                 seg_map_path=f'label/{split}'),
             img_suffix='.png',
             **kwargs)
-
-    def load_data_list(self) -> List[dict]:
-        """Render the set unless it is there, then list the samples.
-
-        Returns:
-            list[dict]: As of :class:`MultiModalSegDataset`.
-        """
-        ensure_scenes(self.data_root, **self.scene_cfg)
-        return super().load_data_list()

@@ -1,16 +1,17 @@
 """The embedded RGB-D-thermal scene set for detection."""
-from typing import List, Optional
+from typing import Optional
 
 from mwam_mm.registry import DATASETS
 
 from .multi_modal_coco import MultiModalCocoDataset
-from .scenes import CLASSES, PALETTE, SPLITS, ensure_scenes
+from .scene_set import SceneSet
+from .scenes import CLASSES, PALETTE
 
 __all__ = ['SceneDetDataset']
 
 
 @DATASETS.register_module()
-class SceneDetDataset(MultiModalCocoDataset):
+class SceneDetDataset(SceneSet, MultiModalCocoDataset):
     """The embedded RGB-D-thermal scene set with boxes and instance masks.
 
     Its files are rendered into ``data_root`` by the first use, which takes
@@ -53,21 +54,9 @@ class SceneDetDataset(MultiModalCocoDataset):
                  split: str = 'train',
                  scene_cfg: Optional[dict] = None,
                  **kwargs) -> None:
-        self.scene_cfg = dict(scene_cfg or {})
-        splits = self.scene_cfg.get('splits', SPLITS)
-        if split not in splits:
-            raise ValueError(f'split={split!r} is not a split of the scene '
-                             f'set, which has {list(splits)}')
         super().__init__(
-            data_root=data_root,
+            data_root,
+            split,
+            scene_cfg,
             ann_file=f'annotations/{split}.json',
             **kwargs)
-
-    def load_data_list(self) -> List[dict]:
-        """Render the set unless it is there, then list the samples.
-
-        Returns:
-            list[dict]: As of :class:`MultiModalCocoDataset`.
-        """
-        ensure_scenes(self.data_root, **self.scene_cfg)
-        return super().load_data_list()

@@ -3,7 +3,6 @@ import copy
 import logging
 import os.path as osp
 from contextlib import nullcontext
-from itertools import compress
 from numbers import Real
 from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
 
@@ -192,15 +191,13 @@ class MissingModalityLoop(BaseLoop):
         over all ranks, is beyond the dataset.
         """
         rank, world_size = get_dist_info()
-        flags = torch.stack([
-            inputs[:, m.slice].flatten(1).any(1) for m in self.layout.values()
-        ], 1).tolist()
+        presence = self.layout.presence(inputs)
         groups: Dict[Combination, List[int]] = {}
         for i, sample in enumerate(samples):
             position = (self._position + i) * world_size + rank
             if position >= len(self.dataloader.dataset):
                 continue
-            present = tuple(compress(self.layout.names, flags[i]))
+            present = tuple(n for n, flags in presence.items() if flags[i])
             if not present:
                 raise ValueError(
                     f'sample {sample.metainfo.get("img_path", position)} has '

@@ -10,6 +10,7 @@ from typing import (
     Optional,
     Sequence,
     Set,
+    Tuple,
     Union,
 )
 
@@ -160,7 +161,7 @@ class MWAMHook(Hook):
         self._heads: Optional[nn.ModuleDict] = None
         self._in_forward = False
         self._entered: Dict[str, Tensor] = {}
-        self._warned: Set[str] = set()
+        self._warned: Set[Tuple[str, ...]] = set()
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         """Keep the bank until training starts.
@@ -287,22 +288,23 @@ class MWAMHook(Hook):
         since = f'by iteration {runner.iter + 1}'
         if abnormal:
             self._warn_once(
-                runner, f'MWAM met inputs of {abnormal} whose FRM is not '
+                runner, ('abnormal', *abnormal),
+                f'MWAM met inputs of {abnormal} whose FRM is not '
                 f'finite {since}: NaN, Inf or huge values. It leaves such '
                 'batches out and goes on with the values before; '
                 'mmdet.CheckInvalidLossHook stops a training whose loss is '
                 'no longer finite.')
         if unseen:
             self._warn_once(
-                runner, f'MWAM has seen no usable input of {unseen} {since}; '
+                runner, ('unseen', *unseen),
+                f'MWAM has seen no usable input of {unseen} {since}; '
                 'their weight stays 1. If the data has them, name the module '
                 'that the image enters in MWAMHook.inputs, and check that '
                 'training calls the model itself, not a method of it.')
 
-    def _warn_once(self, runner, message: str) -> None:
-        subject = message.split(']')[0]
-        if subject not in self._warned:
-            self._warned.add(subject)
+    def _warn_once(self, runner, key: Tuple[str, ...], message: str) -> None:
+        if key not in self._warned:
+            self._warned.add(key)
             runner.logger.warning(message)
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:

@@ -24,17 +24,12 @@ from mwam_mm.mwam import MWAM
 from mwam_mm.registry import DATASETS, MODELS, OPTIM_WRAPPER_CONSTRUCTORS
 
 from .. import tiny
+from .ways import BRANCHES, mwam_hook
 
-BRANCHES = dict(rgb='backbone.branches.rgb', depth='backbone.branches.depth')
 # K = 0.5 for every modality, whatever the inputs.
 HALF = dict(alpha=0.5, beta=0.)
 SGD = dict(type='SGD', lr=1e3)  # so large that rounding does not hide a step
 ADAMW = dict(type='AdamW', lr=0.1)  # weight decay 0.01 by default
-
-
-def mwam_hook(runner):
-    hook, = (h for h in runner.hooks if type(h).__name__ == 'MWAMHook')
-    return hook
 
 
 def change(work_dir, optimizer=SGD, max_iters=1, **kwargs):
@@ -42,17 +37,11 @@ def change(work_dir, optimizer=SGD, max_iters=1, **kwargs):
     kwargs.setdefault('optim_wrapper', dict(optimizer=optimizer))
     runner = Runner.from_cfg(
         tiny.config(work_dir, max_iters=max_iters, **kwargs))
-    runner.model.init_weights()  # which train() then does not repeat
-    before = copy.deepcopy(runner.model.state_dict())
     warnings = []
     runner.logger.warning = warnings.append
-    runner.train()
+    changes = tiny.change(runner)
     runner.mwam_warnings = [w for w in warnings if 'MWAM' in w]
-    after = runner.model.state_dict()
-    return {
-        name: after[name].double() - before[name].double()
-        for name, _ in runner.model.named_parameters()
-    }, runner
+    return changes, runner
 
 
 def ways(intervention, constants=None):
@@ -381,18 +370,7 @@ def test_dropout_resumes_exactly(tmp_path):
     kwargs = dict(intervention=['dropout', 'update'], max_iters=6)
     whole = Runner.from_cfg(dropout_config(tmp_path / 'whole', **kwargs))
     whole.train()
-    killed = Runner.from_cfg(dropout_config(tmp_path / 'killed', **kwargs))
-    step, calls = killed.model.train_step, []
-
-    def dying(*args, **kwargs):
-        if len(calls) == 5:
-            raise KeyboardInterrupt
-        calls.append(1)
-        return step(*args, **kwargs)
-
-    killed.model.train_step = dying
-    with pytest.raises(KeyboardInterrupt):
-        killed.train()
+    tiny.kill(dropout_config(tmp_path / 'killed', **kwargs), 5)
     resumed = Runner.from_cfg(
         dropout_config(tmp_path / 'killed', resume=True, **kwargs))
     resumed.train()

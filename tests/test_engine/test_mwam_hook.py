@@ -1,5 +1,4 @@
 """The hook on real Runners: exact weights, logs, checkpoints, errors."""
-import copy
 import glob
 import json
 
@@ -11,8 +10,8 @@ from torch import nn
 from mwam_mm.mwam import MWAM
 
 from .. import tiny
+from .ways import BRANCHES, mwam_hook
 
-BRANCHES = dict(rgb='backbone.branches.rgb', depth='backbone.branches.depth')
 HOOK = dict(type='mwam_mm.MWAMHook', branches=BRANCHES)
 WAYS = dict(
     hook=dict(hook=HOOK),
@@ -30,21 +29,14 @@ def change(work_dir, **kwargs):
             max_iters=1,
             optim_wrapper=dict(optimizer=dict(type='SGD', lr=1e3)),
             **kwargs))
-    runner.model.init_weights()  # which train() then does not repeat
-    before = copy.deepcopy(runner.model.state_dict())
-    runner.train()
-    after = runner.model.state_dict()
-    return {
-        name: after[name].double() - before[name].double()
-        for name, _ in runner.model.named_parameters()
-    }, runner
+    return tiny.change(runner), runner
 
 
 @pytest.mark.parametrize('way', WAYS)
 def test_one_sgd_step_is_scaled_by_k(tmp_path, way):
     plain, _ = change(tmp_path / 'plain')
     weighted, runner = change(tmp_path / way, **WAYS[way])
-    hook, = (h for h in runner.hooks if type(h).__name__ == 'MWAMHook')
+    hook = mwam_hook(runner)
     k = dict(zip(hook.mwam.modalities, hook.mwam.weights.tolist()))
     assert abs(k['rgb'] - k['depth']) > 0.1
     scaled = 0
@@ -78,7 +70,7 @@ def test_k_is_that_of_the_normalised_inputs(tmp_path):
     spy.inner = runner.model.data_preprocessor
     runner.model.data_preprocessor = spy
     runner.train()
-    hook, = (h for h in runner.hooks if type(h).__name__ == 'MWAMHook')
+    hook = mwam_hook(runner)
     mwam = MWAM(('rgb', 'depth'))
     for x in batches:
         mwam.update(dict(rgb=x[:, :3], depth=x[:, 3:]))
@@ -94,7 +86,7 @@ def test_k_and_frm_reach_the_vis_backend(tmp_path, way):
     with open(path) as f:
         lines = [json.loads(line) for line in f]
     assert len(lines) == 4
-    hook, = (h for h in runner.hooks if type(h).__name__ == 'MWAMHook')
+    hook = mwam_hook(runner)
     for i, name in enumerate(('rgb', 'depth')):
         assert lines[-1][f'mwam/K_{name}'] == pytest.approx(
             hook.mwam.weights[i].item())
@@ -106,26 +98,13 @@ def test_k_and_frm_reach_the_vis_backend(tmp_path, way):
 def test_resumed_training_continues_exactly(tmp_path, way):
     whole = tiny.train(tmp_path / 'whole', max_iters=6, **WAYS[way])
     # Killed in the sixth iteration; the last checkpoint is of the fourth.
-    killed = Runner.from_cfg(
-        tiny.config(tmp_path / 'killed', max_iters=6, **WAYS[way]))
-    step, calls = killed.model.train_step, []
-
-    def dying(*args, **kwargs):
-        if len(calls) == 5:
-            raise KeyboardInterrupt
-        calls.append(1)
-        return step(*args, **kwargs)
-
-    killed.model.train_step = dying
-    with pytest.raises(KeyboardInterrupt):
-        killed.train()
+    tiny.kill(tiny.config(tmp_path / 'killed', max_iters=6, **WAYS[way]), 5)
     resumed = Runner.from_cfg(
         tiny.config(
             tmp_path / 'killed', max_iters=6, resume=True, **WAYS[way]))
     resumed.train()
     assert resumed.iter == whole.iter == 6
-    a, b = ([h for h in r.hooks if type(h).__name__ == 'MWAMHook'][0].mwam
-            for r in (whole, resumed))
+    a, b = (mwam_hook(r).mwam for r in (whole, resumed))
     assert torch.equal(a.frm, b.frm)
     assert torch.equal(a.weights, b.weights)
     for p, q in zip(whole.model.parameters(), resumed.model.parameters()):
@@ -134,7 +113,7 @@ def test_resumed_training_continues_exactly(tmp_path, way):
 
 def test_the_bank_travels_in_the_checkpoint(tmp_path):
     runner = tiny.train(tmp_path, hook=HOOK)
-    hook, = (h for h in runner.hooks if type(h).__name__ == 'MWAMHook')
+    hook = mwam_hook(runner)
     state = torch.load(tmp_path / 'iter_4.pth', weights_only=False)['mwam']
     assert state['modalities'] == ['rgb', 'depth']
     assert torch.equal(state['bank']['values'], hook.mwam.bank.values)

@@ -59,23 +59,12 @@ def config(work_dir, way, loop, **kwargs):
     return cfg
 
 
-def run(cfg, dies_in=None):
+def run(cfg):
     """The Runner, K and the draws of every iteration."""
     RandomPairs.drawn = []
     runner = Runner.from_cfg(cfg)
     history = k_of_every_iteration(runner)
-    step = runner.model.train_step
-
-    def dying(*args, **kwargs):
-        if runner.iter == dies_in:
-            raise KeyboardInterrupt
-        return step(*args, **kwargs)
-
-    runner.model.train_step = dying
-    try:
-        runner.train()
-    except KeyboardInterrupt:
-        pass
+    runner.train()
     return runner, history, RandomPairs.drawn
 
 
@@ -83,7 +72,7 @@ def run(cfg, dies_in=None):
 @pytest.mark.parametrize('loop', LOOPS)
 def test_a_resumed_run_goes_on_exactly(tmp_path, way, loop):
     whole, k, drawn = run(config(tmp_path / 'whole', way, loop))
-    run(config(tmp_path / 'killed', way, loop), dies_in=5)
+    tiny.kill(config(tmp_path / 'killed', way, loop), 5)
     last = (tmp_path / 'killed/last_checkpoint').read_text()
     assert last.endswith(LOOPS[loop][2])
     random.seed(1)

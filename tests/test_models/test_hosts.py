@@ -1,5 +1,4 @@
 """Every host trains, plain and with MWAM, and K scales its branches only."""
-import copy
 import json
 from pathlib import Path
 
@@ -7,6 +6,9 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
+
+from .. import tiny
+from ..test_engine.ways import mwam_hook
 
 pytestmark = pytest.mark.usefixtures('plain_dumps')
 HOSTS = Path(__file__).resolve().parents[2] / 'configs/hosts'
@@ -42,14 +44,7 @@ def shrink(name, scenes, work_dir, val=False):
 def step(cfg):
     """Each parameter's change by the step, and the Runner."""
     runner = Runner.from_cfg(cfg)
-    runner.model.init_weights()  # which train() then does not repeat
-    before = copy.deepcopy(runner.model.state_dict())
-    runner.train()
-    after = runner.model.state_dict()
-    return {
-        name: after[name].double() - before[name].double()
-        for name, _ in runner.model.named_parameters()
-    }, runner
+    return tiny.change(runner), runner
 
 
 def test_the_hosts_are_those_promised():
@@ -74,7 +69,7 @@ def test_host_trains_and_k_scales_the_branches_only(name, scenes, tmp_path):
         shrink(f'{name}_scenes.py', scenes, tmp_path / 'plain'))
     weighted, runner = step(
         shrink(f'{name}_mwam_scenes.py', scenes, tmp_path / 'mwam', val=True))
-    hook, = (h for h in runner.hooks if type(h).__name__ == 'MWAMHook')
+    hook = mwam_hook(runner)
     k = dict(zip(hook.mwam.modalities, hook.mwam.weights.tolist()))
     assert abs(k['rgb'] - k['depth']) > 0.1
     scaled = dict(rgb=0, depth=0)

@@ -8,12 +8,14 @@ off when FRM is measured in every n-th iteration only.
 import argparse
 import os.path as osp
 from glob import glob
+from pathlib import Path
 from typing import Dict, List
 
 import cv2
 import numpy as np
 import torch
 from mmcv.transforms import Resize
+from mmengine.config import Config
 from mmseg.datasets.transforms import PhotoMetricDistortion
 from rich.console import Console
 from rich.table import Table
@@ -29,32 +31,7 @@ METRICS = ('ratio', 'robust')
 SIGMAS = (1e-8, 1e-6, 1e-4, 1e-2)
 INTERVALS = (1, 2, 5, 10, 50)
 
-# Statistics of the training splits, as in the configs.
-POTHOLES = dict(
-    rgb=dict(
-        channels=3,
-        mean=[140.7, 139.9, 140.2],
-        std=[30.1, 29.0, 27.7],
-        bgr_to_rgb=True),
-    depth=dict(
-        channels=1,
-        mean=0.849,
-        std=0.084,
-        scale=1 / 65535,
-        invalid_value=0))
-TREES = dict(
-    rgb=dict(
-        channels=3,
-        file_channels=[0, 1, 2],
-        mean=[115.3, 116.1, 107.3],
-        std=[43.5, 38.1, 38.0],
-        bgr_to_rgb=True),
-    nir=dict(
-        channels=1,
-        file_channels=[3],
-        path_key='img_path',
-        mean=122.1,
-        std=38.7))
+CONFIGS = Path(__file__).resolve().parents[2] / 'configs/_base_/datasets'
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -73,15 +50,16 @@ def load(root: str, name: str, distort: bool) -> List[Dict[str, Tensor]]:
     Raises:
         FileNotFoundError: If there are none.
     """
+    cfg = Config.fromfile(CONFIGS / f'{name}.py')
+    layout, resize = ModalityLayout(cfg.modalities), None
     if name == 'potholes':
-        layout, resize = ModalityLayout(POTHOLES), Resize((256, 152))
+        resize = Resize(cfg.image_size)
         files = sorted(glob(osp.join(root, name, 'dataset*', 'rgb', '*.png')))
         samples = [
             dict(img_path=f, depth_path=f.replace('rgb', 'disp_tg'))
             for f in files
         ]
     else:
-        layout, resize = ModalityLayout(TREES), None
         files = sorted(glob(osp.join(root, name, 'images', '*.tif')))
         samples = [dict(img_path=f) for f in files]
     if not files:

@@ -4,26 +4,18 @@
 _base_ = './det.py'
 data_root = 'data/my_dataset'
 dataset_type = 'mwam_mm.MultiModalCocoDataset'
-# RGB: statistics of ImageNet. The others: the range of 16 bits, and a guess
-# for depth in mm (metres after scale). Replace them by what
-# tools/analysis_tools/check_dataset.py prints.
+# Infrared: the range of 16 bits. Depth: a guess, for files in mm (metres after
+# scale). Replace all by what tools/analysis_tools/check_dataset.py prints.
 modalities = dict(
-    rgb=dict(
-        channels=3,
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
-        bgr_to_rgb=True),
+    rgb=_base_.imagenet_rgb,
     infrared=dict(channels=1, mean=32768, std=32768),
     depth=dict(channels=1, mean=3.0, std=2.0, scale=0.001, invalid_value=0))
 image_size = (640, 512)  # width, height; the ratio of the images is kept
-# No photometric distortion: it clips colours to flat patches, and those are
-# what the published FRM counts.
 train_pipeline = [
     dict(type='mwam_mm.LoadModalities', modalities=modalities),
-    dict(type='LoadAnnotations', with_bbox=True),
+    _base_.load_boxes,
     dict(type='Resize', scale=image_size, keep_ratio=True),
-    dict(type='RandomFlip', prob=0.5),
-    _base_.pack_train,
+    *_base_.flip_and_pack,
     # Each sample keeps a random non-empty subset of its modalities ("-MD").
     dict(type='mwam_mm.RandomDropModality', modalities=modalities),
 ]

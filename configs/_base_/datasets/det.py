@@ -1,6 +1,13 @@
-# What the public detection datasets share. The inheriting file adds the
-# dataset, its modalities and the pipelines.
-pack_train = dict(type='PackDetInputs')
+# What the detection datasets share. The inheriting file adds the dataset, its
+# modalities and the pipelines.
+_base_ = './modalities.py'
+load_boxes = dict(type='LoadAnnotations', with_bbox=True)
+# No photometric distortion: it clips colours to flat patches, and those are
+# what the published FRM counts.
+flip_and_pack = [
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='PackDetInputs'),
+]
 # The metric takes the boxes from the samples' "instances": it needs no file,
 # so a copy elsewhere needs only another data_root.
 pack_test = dict(

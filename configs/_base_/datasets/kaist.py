@@ -11,14 +11,11 @@ modalities = dict(
         bgr_to_rgb=True),
     thermal=dict(channels=1, mean=40.7, std=20.7, file_channels=[0]))
 image_size = (640, 512)  # width, height; the ratio of the images is kept
-# No photometric distortion: it clips colours to flat patches, and those are
-# what the published FRM counts.
 train_pipeline = [
     dict(type='mwam_mm.LoadModalities', modalities=modalities),
-    dict(type='LoadAnnotations', with_bbox=True),
+    _base_.load_boxes,
     dict(type='Resize', scale=image_size, keep_ratio=True),
-    dict(type='RandomFlip', prob=0.5),
-    _base_.pack_train,
+    *_base_.flip_and_pack,
     # Each sample keeps a random non-empty subset of its modalities ("-MD").
     dict(type='mwam_mm.RandomDropModality', modalities=modalities),
 ]

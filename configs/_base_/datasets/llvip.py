@@ -2,24 +2,13 @@
 _base_ = './det.py'
 data_root = 'data/llvip'
 dataset_type = 'mwam_mm.LLVIPDataset'
-# RGB: statistics of ImageNet, for weights from there. Infrared: the range of
-# the files; tools/analysis_tools/check_dataset.py prints those of your copy.
-modalities = dict(
-    rgb=dict(
-        channels=3,
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
-        bgr_to_rgb=True),
-    infrared=dict(channels=1, mean=127.5, std=127.5, file_channels=[0]))
+modalities = dict(rgb=_base_.imagenet_rgb, infrared=_base_.grey)
 image_size = (640, 512)  # width, height; the ratio of the images is kept
-# No photometric distortion: it clips colours to flat patches, and those are
-# what the published FRM counts.
 train_pipeline = [
     dict(type='mwam_mm.LoadModalities', modalities=modalities),
-    dict(type='LoadAnnotations', with_bbox=True),
+    _base_.load_boxes,
     dict(type='Resize', scale=image_size, keep_ratio=True),
-    dict(type='RandomFlip', prob=0.5),
-    _base_.pack_train,
+    *_base_.flip_and_pack,
     # Each sample keeps a random non-empty subset of its modalities ("-MD").
     dict(type='mwam_mm.RandomDropModality', modalities=modalities),
 ]

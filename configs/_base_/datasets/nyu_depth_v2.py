@@ -1,28 +1,21 @@
 # NYU-Depth V2, 40 classes, as tools/dataset_converters/nyu_depth_v2.py
 # writes it.
+_base_ = './seg.py'
 data_root = 'data/nyu_depth_v2'
 dataset_type = 'mwam_mm.NYUDepthV2Dataset'
-# RGB: statistics of ImageNet, for weights from there. Depth, in metres: those
-# in the code of ESANet.
+# Depth, in metres: the statistics in the code of ESANet.
 modalities = dict(
-    rgb=dict(
-        channels=3,
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
-        bgr_to_rgb=True),
+    rgb=_base_.imagenet_rgb,
     depth=dict(
         channels=1, mean=2.842, std=1.417, scale=0.001, invalid_value=0))
 image_size = (640, 480)  # width, height
 crop_size = (480, 640)  # height, width
-# No photometric distortion and no padding: both make flat patches, and those
-# are what the published FRM counts.
 train_pipeline = [
     dict(type='mwam_mm.LoadModalities', modalities=modalities),
     dict(type='LoadAnnotations'),
     dict(type='RandomResize', scale=image_size, ratio_range=(1.0, 1.4)),
     dict(type='RandomCrop', crop_size=crop_size, cat_max_ratio=0.75),
-    dict(type='RandomFlip', prob=0.5),
-    dict(type='PackSegInputs'),
+    *_base_.flip_and_pack,
     # Each sample keeps a random non-empty subset of its modalities ("-MD").
     dict(type='mwam_mm.RandomDropModality', modalities=modalities),
 ]
@@ -32,25 +25,15 @@ test_pipeline = [
     dict(type='PackSegInputs'),
 ]
 train_dataloader = dict(
-    batch_size=8,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='InfiniteSampler', shuffle=True),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
         split='train',
         pipeline=train_pipeline))
 val_dataloader = dict(
-    batch_size=1,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
         split='test',
         pipeline=test_pipeline))
 test_dataloader = val_dataloader
-val_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])
-test_evaluator = val_evaluator

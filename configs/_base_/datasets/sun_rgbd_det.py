@@ -3,25 +3,17 @@
 _base_ = './det.py'
 data_root = 'data/sun_rgbd'
 dataset_type = 'mwam_mm.SUNRGBDDetDataset'
-# RGB: statistics of ImageNet, for weights from there. Depth, in metres: those
-# in the code of ESANet.
+# Depth, in metres: the statistics in the code of ESANet.
 modalities = dict(
-    rgb=dict(
-        channels=3,
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
-        bgr_to_rgb=True),
+    rgb=_base_.imagenet_rgb,
     depth=dict(
         channels=1, mean=2.378, std=1.235, scale=0.001, invalid_value=0))
 image_size = (800, 600)  # width, height; the ratio of the images is kept
-# No photometric distortion: it clips colours to flat patches, and those are
-# what the published FRM counts.
 train_pipeline = [
     dict(type='mwam_mm.LoadModalities', modalities=modalities),
-    dict(type='LoadAnnotations', with_bbox=True),
+    _base_.load_boxes,
     dict(type='Resize', scale=image_size, keep_ratio=True),
-    dict(type='RandomFlip', prob=0.5),
-    _base_.pack_train,
+    *_base_.flip_and_pack,
     # Each sample keeps a random non-empty subset of its modalities ("-MD").
     dict(type='mwam_mm.RandomDropModality', modalities=modalities),
 ]

@@ -18,17 +18,15 @@ modalities = dict(
         path_key='img_path',
         file_channels=[3]))
 image_size = (256, 256)  # width, height
-# No photometric distortion: it clips colours to flat patches, and those are
-# what the published FRM counts.
 train_pipeline = [
     dict(type='mwam_mm.LoadModalities', modalities=modalities),
-    dict(type='LoadAnnotations', with_bbox=True),
+    _base_.load_boxes,
     dict(type='Resize', scale=image_size, keep_ratio=True),
     dict(
         type='RandomFlip',
         prob=[0.25, 0.25, 0.25],
         direction=['horizontal', 'vertical', 'diagonal']),
-    _base_.pack_train,
+    dict(type='PackDetInputs'),
 ]
 test_pipeline = [
     dict(type='mwam_mm.LoadModalities', modalities=modalities),

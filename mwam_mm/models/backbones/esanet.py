@@ -5,9 +5,10 @@ import torch
 from mmengine.model import ModuleList
 from torch import Tensor, nn
 
+from mwam_mm.layout import Presence
 from mwam_mm.registry import MODELS
 
-from .multi_branch import MultiBranch, Presence, gather, scatter, zero_touching
+from .multi_branch import MultiBranch, gather, scatter, zero_touching
 
 
 @MODELS.register_module()
@@ -107,7 +108,7 @@ class ESANetBackbone(MultiBranch):
             ValueError: If the number of channels is not the layout's, or a
                 sample has no modality at all.
         """
-        present = self.presence(x)
+        present = self.layout.presence(x)
         self._check_presence(present)
         main = self.branches[self.main]
         streams = {

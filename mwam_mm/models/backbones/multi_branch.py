@@ -2,19 +2,17 @@
 import copy
 import inspect
 from contextlib import contextmanager
-from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional
+from typing import Any, Iterable, Iterator, List, Mapping, Optional
 
 import torch
 from mmengine.model import BaseModule, ModuleDict
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mwam_mm.layout import ModalityLayout
+from mwam_mm.layout import ModalityLayout, Presence
 from mwam_mm.registry import MODELS
 
 from .pretrained import checked_pretrained, replace_stems
-
-Presence = Dict[str, List[bool]]
 
 
 class MultiBranch(BaseModule):
@@ -62,28 +60,6 @@ class MultiBranch(BaseModule):
         channels = {name: m.channels for name, m in self.layout.items()}
         with checked_pretrained(self.branches, channels, self.strict):
             super().init_weights()
-
-    def presence(self, x: Tensor) -> Presence:
-        """Which modalities each sample of a stacked tensor has.
-
-        Args:
-            x (Tensor): Normalised stacked tensor of shape (B, C, H, W).
-
-        Returns:
-            dict[str, list[bool]]: Modality to one bool per sample.
-
-        Raises:
-            ValueError: If the number of channels is not the layout's.
-        """
-        if x.size(1) != self.layout.num_channels:
-            raise ValueError(
-                f'the input has {x.size(1)} channels, but the layout '
-                f'{self.layout} has {self.layout.num_channels}')
-        flags = torch.stack([
-            x[:, modality.slice].flatten(1).any(1)
-            for modality in self.layout.values()
-        ])
-        return dict(zip(self.layout.names, flags.tolist()))
 
     def _check_presence(self, present: Presence) -> None:
         for i, sample in enumerate(zip(*present.values())):

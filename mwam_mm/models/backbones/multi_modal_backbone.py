@@ -5,7 +5,7 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional
 from mmengine.utils import apply_to
 from torch import Tensor
 
-from mwam_mm.layout import ModalityLayout
+from mwam_mm.layout import ModalityLayout, Presence
 from mwam_mm.registry import MODELS
 
 from .multi_branch import (
@@ -48,7 +48,7 @@ class BranchOutputs(NamedTuple):
     """
     features: Dict[str, Optional[Features]]
     inputs: Dict[str, Tensor]
-    present: Dict[str, List[bool]]
+    present: Presence
 
 
 class EncodeOnce:
@@ -169,7 +169,7 @@ class MultiModalBackbone(MultiBranch):
             ValueError: If the number of channels is not the layout's, or a
                 sample has no modality at all.
         """
-        present = self.presence(x)
+        present = self.layout.presence(x)
         inputs = {
             name: x[:, modality.slice]
             for name, modality in self.layout.items()

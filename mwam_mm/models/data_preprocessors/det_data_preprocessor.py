@@ -3,14 +3,13 @@ from typing import List, Mapping, Optional
 
 from mmdet.models.data_preprocessors import DetDataPreprocessor
 
-from mwam_mm.layout import ModalityLayout
 from mwam_mm.registry import MODELS
 
-from .normalize import StackNormalizer
+from .normalize import StackPreprocessor
 
 
 @MODELS.register_module()
-class MultiModalDetDataPreprocessor(DetDataPreprocessor):
+class MultiModalDetDataPreprocessor(StackPreprocessor, DetDataPreprocessor):
     """Normalise per modality, blank absent modalities, pad and stack.
 
     Everything after normalisation is :class:`mmdet.DetDataPreprocessor`'s.
@@ -51,6 +50,7 @@ class MultiModalDetDataPreprocessor(DetDataPreprocessor):
                  boxtype2tensor: bool = True,
                  batch_augments: Optional[List[dict]] = None) -> None:
         super().__init__(
+            modalities,
             pad_size_divisor=pad_size_divisor,
             pad_mask=pad_mask,
             mask_pad_value=mask_pad_value,
@@ -58,30 +58,3 @@ class MultiModalDetDataPreprocessor(DetDataPreprocessor):
             seg_pad_value=seg_pad_value,
             boxtype2tensor=boxtype2tensor,
             batch_augments=batch_augments)
-        self.normalize = StackNormalizer(modalities)
-
-    @property
-    def layout(self) -> ModalityLayout:
-        """ModalityLayout: The layout of the stacked images."""
-        return self.normalize.layout
-
-    def forward(self, data: dict, training: bool = False) -> dict:
-        """Preprocess a batch.
-
-        Args:
-            data (dict): ``inputs``, the stacked images of shape (C, H, W),
-                and ``data_samples``, as a dataloader collates them.
-            training (bool): Whether the batch is for training. Defaults to
-                False.
-
-        Returns:
-            dict: ``inputs`` of shape (B, C, H, W), float, and
-            ``data_samples``.
-        """
-        data = self.cast_data(data)
-        samples = data.get('data_samples') or [None] * len(data['inputs'])
-        data['inputs'] = [
-            self.normalize(image, {} if sample is None else sample.metainfo)
-            for image, sample in zip(data['inputs'], samples)
-        ]
-        return super().forward(data, training)

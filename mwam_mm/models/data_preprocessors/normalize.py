@@ -77,3 +77,40 @@ class StackNormalizer(nn.Module):
         if len(absent) == len(self.layout):
             raise ValueError(f'{where}: all modalities are absent')
         return absent
+
+
+class StackPreprocessor:
+    """What the data preprocessors of both kinds share.
+
+    Mixed in before the stock class, which pads and stacks.
+    """
+
+    def __init__(self, modalities: Mapping, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.normalize = StackNormalizer(modalities)
+
+    @property
+    def layout(self) -> ModalityLayout:
+        """ModalityLayout: The layout of the stacked images."""
+        return self.normalize.layout
+
+    def forward(self, data: dict, training: bool = False) -> dict:
+        """Preprocess a batch.
+
+        Args:
+            data (dict): ``inputs``, the stacked images of shape (C, H, W),
+                and ``data_samples``, as a dataloader collates them.
+            training (bool): Whether the batch is for training. Defaults to
+                False.
+
+        Returns:
+            dict: ``inputs`` of shape (B, C, H, W), float, and
+            ``data_samples``.
+        """
+        data = self.cast_data(data)
+        samples = data.get('data_samples') or [None] * len(data['inputs'])
+        data['inputs'] = [
+            self.normalize(image, {} if sample is None else sample.metainfo)
+            for image, sample in zip(data['inputs'], samples)
+        ]
+        return super().forward(data, training)

@@ -1,16 +1,15 @@
 """Data preprocessor for multimodal segmentation."""
-from typing import Any, Dict, List, Mapping, Optional
+from typing import List, Mapping, Optional
 
 from mmseg.models.data_preprocessor import SegDataPreProcessor
 
-from mwam_mm.layout import ModalityLayout
 from mwam_mm.registry import MODELS
 
-from .normalize import StackNormalizer
+from .normalize import StackPreprocessor
 
 
 @MODELS.register_module()
-class MultiModalSegDataPreprocessor(SegDataPreProcessor):
+class MultiModalSegDataPreprocessor(StackPreprocessor, SegDataPreProcessor):
     """Normalise per modality, blank absent modalities, pad and stack.
 
     Everything after normalisation is :class:`mmseg.SegDataPreProcessor`'s.
@@ -48,35 +47,9 @@ class MultiModalSegDataPreprocessor(SegDataPreProcessor):
                  batch_augments: Optional[List[dict]] = None,
                  test_cfg: Optional[dict] = None) -> None:
         super().__init__(
+            modalities,
             size=size,
             size_divisor=size_divisor,
             seg_pad_val=seg_pad_val,
             batch_augments=batch_augments,
             test_cfg=test_cfg)
-        self.normalize = StackNormalizer(modalities)
-
-    @property
-    def layout(self) -> ModalityLayout:
-        """ModalityLayout: The layout of the stacked images."""
-        return self.normalize.layout
-
-    def forward(self, data: dict, training: bool = False) -> Dict[str, Any]:
-        """Preprocess a batch.
-
-        Args:
-            data (dict): ``inputs``, the stacked images of shape (C, H, W),
-                and ``data_samples``, as a dataloader collates them.
-            training (bool): Whether the batch is for training. Defaults to
-                False.
-
-        Returns:
-            dict: ``inputs`` of shape (B, C, H, W), float, and
-            ``data_samples``.
-        """
-        data = self.cast_data(data)
-        samples = data.get('data_samples') or [None] * len(data['inputs'])
-        data['inputs'] = [
-            self.normalize(image, {} if sample is None else sample.metainfo)
-            for image, sample in zip(data['inputs'], samples)
-        ]
-        return super().forward(data, training)

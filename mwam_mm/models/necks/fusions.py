@@ -1,14 +1,13 @@
 """Fusions: the features of all modalities at one level become one."""
-from typing import Dict, List, Mapping, Optional
+from typing import Dict, Mapping, Optional
 
 import torch
 from mmcv.cnn import ConvModule
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mwam_mm.layout import Presence
 from mwam_mm.registry import MODELS
-
-Presence = Dict[str, List[bool]]
 
 
 class Fusion(BaseModule):

@@ -8,14 +8,14 @@ from mmengine.model import BaseModule, ModuleList
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from mwam_mm.layout import ModalityLayout
+from mwam_mm.layout import ModalityLayout, Presence
 from mwam_mm.mwam import MWAM, scale_gradient
 from mwam_mm.registry import MODELS
 
 from ..backbones import BranchOutputs, Features, flatten_levels, map_levels
 from ..backbones.multi_branch import zero_touching
 
-Unfused = Tuple[Dict[str, Features], Dict[str, List[bool]]]
+Unfused = Tuple[Dict[str, Features], Presence]
 
 
 @MODELS.register_module()
@@ -204,7 +204,7 @@ class MWAMNeck(BaseModule):
         return resized
 
     def _fuse(self, level: int, features: Dict[str, Tensor],
-              present: Dict[str, List[bool]]) -> Tensor:
+              present: Presence) -> Tensor:
         fusion = self.fusions[level]
         if next(iter(features.values())).ndim == 4:
             return fusion(features, present)
