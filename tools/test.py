@@ -37,7 +37,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--out',
         help='save the predictions: FILE.pkl for all in one pickle, else a '
-        'directory for one label map per image (segmentation only)')
+        'directory for one label map per image (segmentation only). Several '
+        'combinations have a folder each beside it or in it')
     parser.add_argument(
         '--show', action='store_true', help='show the predictions in a window')
     parser.add_argument(

@@ -65,6 +65,7 @@ class DroneVehicleDataset(BenchmarkDetDataset):
                  (250, 170, 30)])
     SPLITS = ('train', 'val', 'test')
     BORDER = 100
+    INNER = (512, 640)  # a published image without its border
     ALIASES = {
         'feright car': 'freight_car',
         'feright_car': 'freight_car',
@@ -98,6 +99,11 @@ class DroneVehicleDataset(BenchmarkDetDataset):
     def size(self, path: str) -> Tuple[int, int]:
         """Height and width without the border."""
         height, width = (side - 2 * self.BORDER for side in image_size(path))
+        if (height + 2 * self.BORDER, width + 2 * self.BORDER) == self.INNER:
+            raise ValueError(
+                f'{path!r} is without the border of {self.BORDER} pixels that '
+                'the published images and boxes have: use the images and XML '
+                'files as published')
         if height <= 0 or width <= 0:
             raise ValueError(
                 f'{path!r} is smaller than the border of {self.BORDER} '

@@ -161,6 +161,16 @@ def test_drone_vehicle_border_is_cut_off(tmp_path):
     assert sample['data_samples'].ori_shape == mini.SIZE
 
 
+def test_drone_vehicle_without_the_border(tmp_path):
+    """Cropped copies go around, whose boxes are not the published ones."""
+    root = mini.write_drone_vehicle(tmp_path / 'drone')
+    for suffix in ('img', 'imgr'):
+        mini.write(root / f'train/train{suffix}/00001.jpg',
+                   np.zeros((512, 640, 3), np.uint8))
+    with pytest.raises(ValueError, match=r'00001\.jpg.*without the border'):
+        DroneVehicleDataset(str(root))
+
+
 @pytest.mark.parametrize('resolution, scale', [(1024, 1), (512, .5)])
 def test_vedai(tmp_path, resolution, scale):
     root = mini.write_vedai(tmp_path / 'vedai')

@@ -144,6 +144,24 @@ def test_yolo_bad_lines(exit_of_tool, tree, line, message):
     assert not (tree / 'annotations').exists()
 
 
+def test_yolo_rounded_lines(yolo, tree):
+    path = tree / 'labels/train/b.txt'
+    path.write_text('1 .5 .5 1.000001 .25\n1 1.000001 -1e-7 .25 .25\n')
+    assert 'train.json: 3 images, 1 person, 2 car' in yolo(
+        tree, '--modalities', *FOLDERS)
+
+
+def test_yolo_writes_nothing_unless_all_splits_are_right(
+        exit_of_tool, yolo, tree):
+    path = tree / 'labels/val/d.txt'
+    path.write_text('9 .5 .5 .2 .2\n')
+    code, said = exit_of_tool('dataset_converters/yolo', str(tree),
+                              '--modalities', *FOLDERS)
+    assert code == 1 and str(path) in said
+    path.write_text('')
+    yolo(tree, '--modalities', *FOLDERS)
+
+
 def test_yolo_bad_trees(exit_of_tool, yolo, tree):
 
     def said(*argv):

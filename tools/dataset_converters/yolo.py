@@ -25,6 +25,8 @@ from mwam_mm.datasets.conversion import (
 
 CLASS_FILES = ('data.yaml', 'dataset.yaml', 'classes.txt', 'classes.names',
                'obj.names', 'names.txt', 'labels/classes.txt')
+# Programs that write labels round, some of them up to 1.000001.
+ROUNDING = 1e-4
 
 
 def read_classes(root: str, path: Optional[str]) -> List[str]:
@@ -184,8 +186,8 @@ def read_labels(path: str, num_classes: int, height: int,
                 raise ValueError(f'{where} has a field that is no '
                                  'number') from None
             # Also false for NaN
-            if not (0 <= x <= 1 and 0 <= y <= 1 and 0 < w <= 1
-                    and 0 < h <= 1):
+            if not (all(-ROUNDING <= v <= 1 + ROUNDING for v in (x, y, w, h))
+                    and w > 0 and h > 0):
                 raise ValueError(f'{where}: centre and size are shares of '
                                  "the image's, between 0 and 1")
             boxes.append(
@@ -368,10 +370,15 @@ def main() -> None:
                              f'that may lack are {list(modalities)[1:]}')
         classes = read_classes(root, args.classes)
         splits = find_splits(root, args.splits, list(modalities.values()))
-        for split, list_file in splits.items():
-            content = convert_split(root, split, list_file, modalities,
-                                    args.labels, classes, args.optional)
-            path = osp.join(out, f'{split}.json')
+        # All before the first is written, which would be in the way of the
+        # next try if the second has a mistake.
+        contents = {
+            osp.join(out, f'{split}.json'):
+            convert_split(root, split, list_file, modalities, args.labels,
+                          classes, args.optional)
+            for split, list_file in splits.items()
+        }
+        for path, content in contents.items():
             write_json(path, content)
             counts = Counter(
                 a['category_id'] for a in content['annotations'])

@@ -1,4 +1,4 @@
-"""Refusal of stock transforms that spoil a stacked multimodal image."""
+"""Refusal of pipelines that spoil a stacked multimodal image."""
 from typing import Callable, Iterable, Iterator
 
 from .geometric import FILLING, FillWithMean
@@ -52,6 +52,9 @@ def check_pipeline(transforms: Iterable[Callable]) -> None:
     refused before the first sample rather than tolerated. A pipeline without
     :class:`LoadModalities` has no stack and is left alone.
 
+    Refused as well is a packing that forgets which optional modalities a
+    sample lacks: they would be trained and tested on as images of 0.
+
     Args:
         transforms (Compose | Sequence[Callable]): Built transforms.
             Containers such as ``RandomApply``, ``RandomChoice``,
@@ -66,6 +69,9 @@ def check_pipeline(transforms: Iterable[Callable]) -> None:
     if not loading:
         return
     num_channels = max(t.layout.num_channels for t in loading)
+    optional = [
+        m.name for t in loading for m in t.layout.values() if m.optional
+    ]
     for transform in flat:
         name = type(transform).__name__
         if name in PHOTOMETRIC:
@@ -75,6 +81,12 @@ def check_pipeline(transforms: Iterable[Callable]) -> None:
                 'drop or repaint the other channels. Wrap it as dict('
                 "type='mwam_mm.PhotometricTransforms', modalities=..., "
                 f"transforms=[dict(type='{name}', ...)])")
+        if optional and 'absent_modalities' not in getattr(
+                transform, 'meta_keys', ('absent_modalities', )):
+            raise ValueError(
+                f'modalities {optional} are optional, but {name} does not '
+                "keep which of them a sample lacks: add 'absent_modalities' "
+                'to its meta_keys')
         if name == 'Normalize':
             raise ValueError(
                 'Normalize does not know the modalities. Give mean and std '

@@ -193,3 +193,16 @@ def test_invalid_depth_does_not_bleed_when_resized(tmp_path):
         dict(type='Resize', scale=(23, 23))
     ])(dict(depth_path=path))
     np.testing.assert_allclose(results['img'], 3., rtol=1e-6)
+
+
+def test_packing_that_forgets_what_is_absent():
+    modalities = dict(CHANNELS[4], depth=dict(channels=1, optional=True))
+    load = dict(type='mwam_mm.LoadModalities', modalities=modalities)
+    # RandomDropModality would fill in that nothing is absent.
+    drop = dict(type='mwam_mm.RandomDropModality', modalities=modalities)
+    with pytest.raises(
+            ValueError, match=r"'depth'.*PackSegInputs.*'absent_modalities'"):
+        _check(load, dict(type='PackSegInputs'), drop)
+    keys = ('img_path', 'absent_modalities')
+    _check(load, dict(type='PackSegInputs', meta_keys=keys), drop)
+    _check(_load(), dict(type='PackSegInputs'), drop)
