@@ -24,6 +24,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument('configs', nargs='+', help='paths of the configs')
     parser.add_argument('--seeds', nargs='+', type=int, default=[0, 1, 2])
     parser.add_argument(
+        '--metric',
+        help='what to tabulate, such as coco/bbox_mAP_50; the first of which '
+        'the evaluation gives the PCR if left out')
+    parser.add_argument(
         '--work-dir',
         default='work_dirs/compare_seeds',
         help='each run gets the folder <config name>/seed<seed> in it')
@@ -86,12 +90,27 @@ def rows_of(report: dict, metric: str) -> Dict[str, Optional[float]]:
     return rows
 
 
-def summary(values: List[Optional[float]]) -> str:
+def summary(values: List[Optional[float]], digits: int) -> str:
     """Mean and sample standard deviation."""
     if any(v is None for v in values):
         return 'undefined'
-    spread = f' ± {stdev(values):.1f}' if len(values) > 1 else ''
-    return f'{mean(values):.1f}{spread}'
+    spread = f' ± {stdev(values):.{digits}f}' if len(values) > 1 else ''
+    return f'{mean(values):.{digits}f}{spread}'
+
+
+def choose_metric(metric: Optional[str], report: dict) -> str:
+    """The metric to tabulate.
+
+    Raises:
+        ValueError: If the runs have no PCR of it.
+    """
+    known = list(report['avg']['PCR'])
+    if metric is None:
+        return known[0]
+    if metric not in known:
+        raise ValueError(f'--metric {metric}: the runs have the PCR of '
+                         f'{known}; val_cfg.metric of the configs says which')
+    return metric
 
 
 def main() -> None:
@@ -108,17 +127,24 @@ def main() -> None:
             for config, runs in futures.items()
         }
     first = reports[args.configs[0]][0]
-    metric = next(iter(first['avg']['PCR']))
+    metric = choose_metric(args.metric, first)
+    rows = {
+        config: [rows_of(report, metric) for report in runs]
+        for config, runs in reports.items()
+    }
+    # Shares of 1, such as mAP, get more digits than percentages.
+    shares = all((row['avg'] or 0) <= 1 for r in rows.values() for row in r)
     seeds = ', '.join(map(str, args.seeds))
     table = Table(title=f'{metric}, mean ± standard deviation, seeds {seeds}')
     table.add_column('config', overflow='fold')
     for column in rows_of(first, metric):
         table.add_column(column, justify='right')
-    for config, runs in reports.items():
-        rows = [rows_of(report, metric) for report in runs]
+    for config, runs in rows.items():
         table.add_row(
-            config_name(config),
-            *(summary([row[column] for row in rows]) for column in rows[0]))
+            config_name(config), *(summary(
+                [run[column] for run in runs],
+                3 if shares and '%' not in column else 1)
+                for column in runs[0]))
     Console(width=max(100, Console().width)).print(table)
 
 

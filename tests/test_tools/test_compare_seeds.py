@@ -1,0 +1,74 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TOOL = Path(__file__).parents[2] / 'tools/analysis_tools/compare_seeds.py'
+
+
+@pytest.fixture
+def compare(tmp_path):
+    """Runs the tool in an empty folder."""
+
+    def run(*args):
+        return subprocess.run(
+            [sys.executable, str(TOOL), *args],
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            universal_newlines=True)
+
+    return run
+
+
+def write(folder, config, seed, scores, metrics):
+    """The report of a finished run, whose PCR is a tenth of the score."""
+    path = folder / f'work_dirs/compare_seeds/{config}/seed{seed}'
+    path.mkdir(parents=True)
+    (path / 'missing_modality.json').write_text(json.dumps(dict(
+        combinations={
+            name: dict(metrics=dict.fromkeys(metrics, score))
+            for name, score in scores.items()},
+        avg=dict(
+            metrics=dict.fromkeys(metrics, sum(scores.values()) / 2),
+            PCR=dict.fromkeys(metrics, scores['rgb'] / 10)))))
+
+
+def cells(output, config):
+    line, = (x for x in output.splitlines() if config in x)
+    return [cell.strip() for cell in line.replace('┃', '│').split('│')[1:-1]]
+
+
+def test_mean_and_deviation_of_finished_runs(compare, tmp_path):
+    for seed, (both, rgb) in enumerate([(80., 60.), (82., 70.)]):
+        write(tmp_path, 'a', seed, {'rgb+depth': both, 'rgb': rgb}, ['mIoU'])
+    result = compare('configs/a.py', '--seeds', '0', '1')
+    assert result.returncode == 0, result.stdout
+    assert 'mIoU' in result.stdout
+    # Deviations of two values are their difference over sqrt(2).
+    assert cells(result.stdout, 'a ') == [
+        'a', '81.0 ± 1.4', '65.0 ± 7.1', '73.0 ± 4.2', '6.5 ± 0.7']
+
+
+def test_metric_in_shares_of_one(compare, tmp_path):
+    metrics = ['coco/bbox_mAP', 'coco/bbox_mAP_50']
+    write(tmp_path, 'a', 0, {'rgb+depth': 0.5218, 'rgb': 0.25}, metrics)
+    command = ['a.py', '--seeds', '0', '--metric']
+    result = compare(*command, 'coco/bbox_mAP_50')
+    assert 'coco/bbox_mAP_50' in result.stdout
+    assert cells(result.stdout, 'a ') == ['a', '0.522', '0.250', '0.386',
+                                          '0.0']
+    result = compare(*command, 'mIoU')
+    assert result.returncode
+    assert '--metric mIoU: the runs have the PCR of' in result.stdout
+
+
+def test_a_run_that_fails_names_its_log(compare, tmp_path):
+    (tmp_path / 'broken.py').write_text('model = dict(\n')
+    result = compare('broken.py', '--seeds', '3')
+    assert result.returncode
+    log = 'work_dirs/compare_seeds/broken/seed3/train.log'
+    assert f'broken.py with seed 3 left no report: see {log}' in result.stdout
+    assert (tmp_path / log).read_text()
