@@ -187,6 +187,45 @@ def test_one_file_for_several_modalities(tmp_path):
     assert reads == [path]
 
 
+@pytest.mark.parametrize('name,dtype', [
+    ('d.png', np.uint8),
+    ('d.png', np.uint16),
+    ('d.npy', np.float64),
+])
+@pytest.mark.parametrize('fields', [
+    {},
+    dict(scale=.001),
+    dict(invalid_value=[0, 7], mean=2.7, scale=.1),
+])
+def test_the_usual_pair_is_stacked_as_any_other(tmp_path, rgb, name, dtype,
+                                                fields):
+    depth = _array(None, dtype, seed=1)
+    depth[:2] = 0, 7, 7, 0, 1, 2, 3, 0
+    paths = dict(img_path=rgb[0], depth_path=_write(tmp_path / name, depth))
+    pair = dict(rgb=RGB, depth=dict(channels=1, **fields))
+    image = _load(paths, pair)['img']
+    reverse = _load(paths, dict(reversed(list(pair.items()))))['img']
+    assert image.dtype == reverse.dtype
+    assert image.flags.c_contiguous
+    np.testing.assert_array_equal(image, reverse[..., [1, 2, 3, 0]])
+
+
+def test_one_of_three_files_missing(tmp_path, rgb):
+    thermal = _array(None, seed=1)
+    image = _load(
+        dict(
+            img_path=rgb[0],
+            depth_path=str(tmp_path / 'none.png'),
+            thermal_path=_write(tmp_path / 't.png', thermal)),
+        dict(
+            rgb=RGB,
+            depth=dict(channels=1, optional=True),
+            thermal=dict(channels=1)))['img']
+    np.testing.assert_array_equal(image[..., :3], rgb[1])
+    assert (image[..., 3] == 0).all()
+    np.testing.assert_array_equal(image[..., 4], thermal)
+
+
 def test_missing_optional_file(tmp_path, rgb):
     modalities = dict(
         rgb=RGB, depth=dict(channels=2, optional=True, mean=3., std=2.))
