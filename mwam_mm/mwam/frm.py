@@ -7,9 +7,13 @@ from typing import Callable, List, Optional, Tuple
 
 import torch
 from torch import Tensor
-from torch.compiler import is_compiling
 
 from .dct import band_rows
+
+try:
+    from torch.compiler import is_compiling
+except ImportError:  # PyTorch before 2.3
+    from torch._dynamo import is_compiling
 
 METRICS = ('ratio', 'robust', 'low', 'sum', 'weighted_sum')
 FLIPS = ('block', 'map')

@@ -56,7 +56,7 @@ def frm_parts(x: Tensor, patch_size: int, block_size: int, sigma: float,
         np.arange(h // patch_size) * patch_size * w).ravel()
     pixels = x.detach().as_strided((starts[-1] + patch_size * w, ), (1, ))
     if x.dtype == torch.bfloat16:
-        pixels = pixels.view(torch.uint16)
+        pixels = pixels.view(torch.int16)
     sums = np.empty((2, len(starts)))
     kernel = _kernel(patch_size, block_size, metric, x.dtype)
 
@@ -135,7 +135,7 @@ def _read_float32(pixel):
 
 @_jit
 def _read_bfloat16(pixel):
-    """It is the upper half of a float32."""
+    """It is the upper half of a float32; the sign is shifted out."""
     return np.uint32(np.uint32(pixel) << np.uint32(16)).view(np.float32)
 
 

@@ -12,7 +12,8 @@ import torch
 
 from mwam_mm.mwam.frm import METRICS, frm_parts
 
-pytest.importorskip('triton')
+# The interpreters of older versions are incomplete.
+pytest.importorskip('triton', minversion='3.4')
 INTERPRETED = os.environ.get('TRITON_INTERPRET') == '1'
 DEVICE = 'cpu' if INTERPRETED else 'cuda'
 on_cuda = pytest.mark.skipif(
