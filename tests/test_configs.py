@@ -87,6 +87,10 @@ def test_pipelines_build(job):
         Compose([
             TRANSFORMS.build(t) for t in cfg[key].dataset.pipeline
         ])
+    # A metric such as VOCMetric or IoUMetric looks at what was loaded.
+    types = [t.type for t in dicts(cfg.test_dataloader.dataset.pipeline)
+             if 'type' in t]
+    assert any('Annotations' in t for t in types), types
 
 
 @pytest.mark.parametrize('job', [j for j in JOBS if 'mwam' in j])

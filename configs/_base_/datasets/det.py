@@ -8,12 +8,16 @@ flip_and_pack = [
     dict(type='RandomFlip', prob=0.5),
     dict(type='PackDetInputs'),
 ]
-# The metric takes the boxes from the samples' "instances": it needs no file,
-# so a copy elsewhere needs only another data_root.
-pack_test = dict(
-    type='PackDetInputs',
-    meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor',
-               'instances'))
+# CocoMetric takes the boxes from the samples' "instances": it needs no file,
+# so a copy elsewhere needs only another data_root. VOCMetric takes those that
+# are loaded, which is after Resize: they are the original image's.
+pack_test = [
+    load_boxes,
+    dict(
+        type='PackDetInputs',
+        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape',
+                   'scale_factor', 'instances')),
+]
 train_dataloader = dict(
     batch_size=4,
     num_workers=4,

@@ -147,8 +147,8 @@ class LoadModalities(BaseTransform):
             elif not modality.optional:
                 raise FileNotFoundError(
                     f'{self._where(modality, path)} does not exist. Correct '
-                    f'the path, or set modalities[{name!r}].optional=True if '
-                    'samples may lack it')
+                    f'the path, or set modalities[{name!r}].optional=True of '
+                    'LoadModalities if samples may lack it')
         if not images:
             raise FileNotFoundError(
                 'the sample has no file at all: ' + ', '.join(
@@ -307,7 +307,7 @@ class LoadModalities(BaseTransform):
                     'NaN or Inf. Repair the file or, if they mean "no '
                     'measurement", set '
                     f'modalities[{modality.name!r}].invalid_value='
-                    "float('nan')")
+                    "float('nan'), float('inf') or a list of both")
         return values
 
     def __repr__(self) -> str:
