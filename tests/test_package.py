@@ -295,7 +295,7 @@ class TestMakefile:
     def test_train_compiles_nothing(self, tmp_path):
         plan = self.dry_run(tmp_path, 'train')
         assert 'onedl-mmcv' not in plan and '.[det' not in plan
-        assert plan.index('-m venv') < plan.index("-e '.[seg]'")
+        assert plan.index('-m venv') < plan.index("-e '.[fast,seg]'")
         assert plan.rstrip().endswith(
             'tools/train.py configs/rgbd_seg_mwam.py')
 
@@ -320,8 +320,8 @@ class TestMakefile:
         train = self.dry_run(tmp_path, 'train')
         assert len(train.splitlines()) == 1
         test = self.dry_run(tmp_path, 'test')
-        assert "'.[seg]'" not in test
-        assert test.index('onedl-mmcv') < test.index("'.[det,tests]'")
+        assert "'.[fast,seg]'" not in test
+        assert test.index('onedl-mmcv') < test.index("'.[det,fast,tests]'")
         self.finish(tmp_path, 'venv', 'seg', 'ops', 'det')
         assert len(self.dry_run(tmp_path, 'test').splitlines()) == 1
 
@@ -329,7 +329,7 @@ class TestMakefile:
         self.finish(tmp_path, 'venv', 'seg', 'ops', 'det')
         for step in ('venv', 'seg', 'ops', 'det'):
             os.utime(tmp_path / 'stamps' / step, (1, 1))
-        assert "'.[seg]'" in self.dry_run(tmp_path, 'train')
+        assert "'.[fast,seg]'" in self.dry_run(tmp_path, 'train')
 
     def test_wrong_python_is_named(self, tmp_path):
         run = run_make(tmp_path, 'PYTHON=no-such-python', 'train')
