@@ -22,7 +22,8 @@ their import names are the same:
               mim install mmengine mmcv mmsegmentation
               (for detection also mmdet)"""
 _OPS = """
-mmdet needs the compiled ops of mmcv, which is installed without them:
+mmdet, and mmseg of the official stack, needs the compiled ops of mmcv, which
+is installed without them:
   In a checkout of mwam_mm, build them by: make test
   elsewhere, with torch, setuptools and ninja installed, by:
               pip install --no-build-isolation --no-cache-dir \\
@@ -74,8 +75,20 @@ def has_segmentation() -> bool:
 
     The parts of mwam_mm for segmentation are left out where it is not, so
     that detection does without.
+
+    Raises:
+        ImportError: If it lacks the compiled ops of mmcv, which the official
+            one imports. Detection lacks them then as well.
     """
-    return importlib.util.find_spec('mmseg') is not None
+    if importlib.util.find_spec('mmseg') is None:
+        return False
+    try:
+        importlib.import_module('mmseg.utils')
+    except ModuleNotFoundError as error:
+        if error.name != 'mmcv._ext':
+            raise
+        raise ImportError(_OPS) from error
+    return True
 
 
 def has_detection() -> bool:

@@ -55,7 +55,10 @@ def peak_memory(x: Tensor) -> float:
         e for e in prof.profiler.kineto_results.events()
         if e.name() == '[memory]'
     ]
-    sizes = [e.nbytes() for e in sorted(events, key=lambda e: e.start_ns())]
+    # In microseconds before PyTorch 2.3; the sort is stable.
+    events.sort(key=lambda e: e.start_ns()
+                if hasattr(e, 'start_ns') else e.start_us())
+    sizes = [e.nbytes() for e in events]
     return max(np.cumsum(sizes), default=0) / x.nbytes
 
 
