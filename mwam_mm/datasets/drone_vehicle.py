@@ -98,12 +98,13 @@ class DroneVehicleDataset(BenchmarkDetDataset):
 
     def size(self, path: str) -> Tuple[int, int]:
         """Height and width without the border."""
-        height, width = (side - 2 * self.BORDER for side in image_size(path))
-        if (height + 2 * self.BORDER, width + 2 * self.BORDER) == self.INNER:
+        size = image_size(path)
+        if size == self.INNER:
             raise ValueError(
                 f'{path!r} is without the border of {self.BORDER} pixels that '
                 'the published images and boxes have: use the images and XML '
                 'files as published')
+        height, width = (side - 2 * self.BORDER for side in size)
         if height <= 0 or width <= 0:
             raise ValueError(
                 f'{path!r} is smaller than the border of {self.BORDER} '

@@ -11,7 +11,7 @@ flip_and_pack = [
 # CocoMetric takes the boxes from the samples' "instances": it needs no file,
 # so a copy elsewhere needs only another data_root. VOCMetric takes those that
 # are loaded, which is after Resize: they are the original image's.
-pack_test = [
+load_boxes_and_pack = [
     load_boxes,
     dict(
         type='PackDetInputs',

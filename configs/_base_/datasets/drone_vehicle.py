@@ -16,7 +16,7 @@ train_pipeline = [
 test_pipeline = [
     dict(type='mwam_mm.LoadModalities', modalities=modalities, border=100),
     dict(type='Resize', scale=image_size, keep_ratio=True),
-    *_base_.pack_test,
+    *_base_.load_boxes_and_pack,
 ]
 train_dataloader = dict(
     dataset=dict(

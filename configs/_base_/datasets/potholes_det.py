@@ -12,7 +12,7 @@ train_pipeline = [
 test_pipeline = [
     dict(type='mwam_mm.LoadModalities', modalities=_base_.modalities),
     dict(type='Resize', scale=_base_.image_size),
-    *_base_.pack_test,
+    *_base_.load_boxes_and_pack,
 ]
 train_dataloader = dict(
     batch_size=8,
