@@ -11,8 +11,8 @@ model = dict(
     backbone=dict(modalities=modalities),
     neck=dict(modalities=modalities),
     bbox_head=dict(num_classes=1))
-# 11 epochs of 220 tiles: small batches get further in the same time.
-max_iters = 600
+# 9 epochs of 220 tiles: small batches get further in the same time.
+max_iters = 500
 train_dataloader = dict(batch_size=4)
 train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
 param_scheduler = [
