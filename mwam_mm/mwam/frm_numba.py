@@ -3,9 +3,9 @@
 A row of patches stays in the first cache from the image to its sum, which is
 what the operators of PyTorch cannot do.
 """
-from concurrent.futures import ThreadPoolExecutor
+import ctypes
 from functools import lru_cache
-from typing import Callable
+from typing import Callable, List, Optional, Sequence
 
 import numba
 import numpy as np
@@ -64,16 +64,51 @@ def frm_parts(x: Tensor, patch_size: int, block_size: int, sigma: float,
         kernel(pixels.numpy(), starts[part], w, np.float32(sigma),
                sums[:, part])
 
-    num_threads = torch.get_num_threads()
-    size = -(-len(starts) // num_threads)
-    parts = [slice(i, i + size) for i in range(0, len(starts), size)]
-    list(_pool(num_threads).map(run, parts))
+    size = -(-len(starts) // torch.get_num_threads())
+    _in_parallel(
+        run, [slice(i, i + size) for i in range(0, len(starts), size)])
     return torch.from_numpy(sums).view(2, b, -1).sum(2)
 
 
+def _in_parallel(run: Callable, parts: Sequence) -> None:
+    """Call ``run`` with every part, on as many of PyTorch's threads.
+
+    For a while after an operator these wait actively for the next one, each
+    on its core, which threads of our own would have to share with them.
+    """
+    todo = iter(parts)  # of all threads
+    errors: List[BaseException] = []
+
+    def work(_=None) -> None:
+        try:
+            for part in todo:
+                run(part)
+        except BaseException as error:  # ctypes would drop it
+            errors.append(error)
+
+    region = _parallel_region()
+    if region is None or len(parts) == 1:
+        work()
+    else:
+        region(_Work(work), None, len(parts), 0)
+    if errors:
+        raise errors[0]
+
+
+_Work = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+
+
 @lru_cache(maxsize=None)
-def _pool(num_threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(num_threads, 'frm')
+def _parallel_region() -> Optional[Callable]:
+    """The C function behind ``#pragma omp parallel`` in the OpenMP library
+    that PyTorch is linked with; None if it is linked with none."""
+    try:
+        region = ctypes.CDLL(torch._C.__file__).GOMP_parallel
+    except (AttributeError, OSError):
+        return None
+    region.argtypes = [_Work, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
+    region.restype = None
+    return region
 
 
 @lru_cache(maxsize=None)

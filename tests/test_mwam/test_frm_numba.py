@@ -1,6 +1,7 @@
 """The compiled loop against the plain path in float64."""
 import subprocess
 import sys
+import threading
 
 import pytest
 import torch
@@ -64,6 +65,34 @@ def test_threads_make_no_difference():
         values.append(parts(x))
     torch.set_num_threads(num_threads)
     assert all(torch.equal(value, values[0]) for value in values)
+
+
+def test_parts_run_at_the_same_time_or_one_after_the_other(monkeypatch):
+    parties = 1 if frm_numba._parallel_region() is None else 3
+    meet = threading.Barrier(parties)
+    threads = []
+
+    def run(part):
+        meet.wait(60)  # for ever, if fewer threads than parts
+        threads.append(threading.get_ident())
+
+    frm_numba._in_parallel(run, range(parties))
+    assert len(set(threads)) == parties
+    # A PyTorch without such a library has but the one thread.
+    monkeypatch.setattr(frm_numba, '_parallel_region', lambda: None)
+    seen = []
+    frm_numba._in_parallel(seen.append, range(5))
+    assert seen == [0, 1, 2, 3, 4]
+
+
+def test_error_of_a_part_is_raised():
+
+    def run(part):
+        if part == 1:
+            raise KeyboardInterrupt('pressed Ctrl-C')
+
+    with pytest.raises(KeyboardInterrupt, match='pressed'):
+        frm_numba._in_parallel(run, range(3))
 
 
 def test_frm_uses_it_where_it_pays():
