@@ -123,6 +123,12 @@ def sun(load_tool):
     return load_tool('dataset_converters/sun_rgbd')
 
 
+def test_boxes_without_mmdet_are_refused(sun, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'mmdet', None)
+    with pytest.raises(ImportError, match='needs mmdet.*not installed'):
+        sun.convert('SUNRGBD', 'toolbox', 'out', boxes='boxes.mat')
+
+
 @pytest.fixture
 def sun_files(tmp_path):
     pytest.importorskip('h5py', reason="the publishers' labels are HDF5")

@@ -19,6 +19,7 @@ from mwam_mm.datasets.conversion import (
     write_image,
     write_json,
 )
+from mwam_mm.stack import check_stack
 
 NUM_CLASSES = 37
 MAX_DEPTH = 8000  # mm; the publishers' code cuts off there as well
@@ -142,8 +143,11 @@ def convert(sunrgbd: str,
     Raises:
         FileExistsError: If there is something at ``out``.
         FileNotFoundError: If a file is missing.
+        ImportError: If boxes are asked for and mmdet is not installed.
         ValueError: If a file does not hold what it should.
     """
+    if boxes is not None:
+        check_stack('mmdet')
     pairs = list(read_pairs(toolbox))
     split_of = read_splits(toolbox)
     counts = dict(train=0, test=0)
