@@ -10,6 +10,7 @@ from typing import Callable, List, Optional, Sequence
 import numba
 import numpy as np
 import torch
+from numba.cpython.unsafe.tuple import tuple_setitem
 from torch import Tensor
 
 from .dct import band_rows
@@ -120,34 +121,42 @@ def _kernel(p: int, q: int, metric: str, dtype: torch.dtype) -> Callable:
     read = _read_bfloat16 if dtype == torch.bfloat16 else _read_float32
     reduce = _reduction(metric)
 
+    # A tuple stays in registers. The elements of an array would be read anew
+    # after each store to another array, as it might be the same.
+    patch_line = (np.float32(0), ) * p
+
+    @_jit
+    def product(k, line):
+        total = np.float32(0)
+        # Rows of the DCT are symmetric or antisymmetric. Besides half of the
+        # products this spares a flat patch rounding errors, which are not
+        # small beside sigma.
+        for m in range(p // 2):
+            first, last = line[m], line[p - 1 - m]
+            total += rows[k, m] * (
+                first + last if is_even[k] else first - last)
+        if p % 2 and is_even[k]:
+            total += rows[k, p // 2] * line[p // 2]
+        return total
+
     @_jit
     def along_columns(strip, out):
         for i in range(out.shape[1]):
+            line = patch_line
+            for m in range(p):
+                line = tuple_setitem(line, m, read(strip[m, i]))
             for k in range(2 * q):
-                value = np.float32(0)
-                # Rows of the DCT are symmetric or antisymmetric. Besides
-                # half of the products this spares a flat patch rounding
-                # errors, which are not small beside sigma.
-                for m in range(p // 2):
-                    top = read(strip[m, i])
-                    bottom = read(strip[p - 1 - m, i])
-                    value += rows[k, m] * (
-                        top + bottom if is_even[k] else top - bottom)
-                if p % 2 and is_even[k]:
-                    value += rows[k, p // 2] * read(strip[p // 2, i])
-                out[k, i] = value
+                out[k, i] = product(k, line)
 
     @_jit
     def along_rows(strips, out):
         for k in range(2 * q):
-            band = k // q * q
-            patches = strips[k].reshape(-1, p)
-            for v in range(q):
-                for i in range(len(patches)):
-                    value = np.float32(0)
-                    for m in range(p):
-                        value += rows[band + v, m] * patches[i, m]
-                    out[k, v, i] = value
+            for i in range(out.shape[2]):
+                line = patch_line
+                for m in range(p):
+                    line = tuple_setitem(line, m, strips[k, i * p + m])
+                for v in range(q):
+                    out[k, v, i] = product(k // q * q + v, line)
 
     @_jit
     def run(pixels, starts, width, sigma, sums):
