@@ -38,9 +38,14 @@ def _bases(patch_size: int, block_size: int, num_patches: int,
             for band in bands]
 
 
-def check_arguments(patch_size: int, block_size: int, metric: str,
-                    flip: str) -> None:
+def check_arguments(patch_size: int, block_size: int, sigma: float,
+                    metric: str, flip: str) -> None:
     """Raise ValueError if the arguments of :func:`frm` do not fit."""
+    for key, value in (('patch_size', patch_size), ('block_size', block_size)):
+        if not isinstance(value, int):
+            raise ValueError(f'{key} must be an integer, but got {value!r}')
+    if not 0 < sigma < math.inf:
+        raise ValueError(f'sigma must be positive, but got {sigma}')
     if not 1 <= block_size <= patch_size:
         raise ValueError('block_size must lie in 1..patch_size, but got '
                          f'block_size={block_size}, patch_size={patch_size}')
@@ -199,7 +204,8 @@ def _parts(low: Tensor, high: Tensor, sigma: float, metric: str) -> Tensor:
     """Numerator and denominator per sample, shape (2, B), float64."""
     if metric != 'robust':
         total = _sum(_metric(low, high, sigma, metric))
-        return torch.stack([total, torch.full_like(total, low[0].numel())])
+        count = low.shape[1:].numel()
+        return torch.stack([total, torch.full_like(total, count)])
     q = low.size(3)
     # Without DC, and without its counterpart so that white noise gives 1.
     low, high = (
@@ -228,7 +234,7 @@ def frm_parts(x: Tensor,
         Tensor: Shape (2, B), float64. Both are 0 of a sample without
         information; the numerator of an image of zeros is exactly 0.
     """
-    check_arguments(patch_size, block_size, metric, flip)
+    check_arguments(patch_size, block_size, sigma, metric, flip)
     _check_input(x, patch_size)
     loop = _compiled_loop(x, patch_size, block_size, flip)
     if loop is not None:
@@ -257,7 +263,7 @@ def frm_map(x: Tensor,
         ValueError: As :func:`frm`, and for ``'robust'``, which has no value
             at a single position.
     """
-    check_arguments(patch_size, block_size, metric, flip)
+    check_arguments(patch_size, block_size, sigma, metric, flip)
     _check_input(x, patch_size)
     return _reduce(lambda low, high: _metric(low, high, sigma, metric), x,
                    torch.cat, patch_size, block_size, flip)

@@ -1,4 +1,5 @@
 """FRM -> bank -> K: the core shared by the hook and the neck."""
+import math
 from typing import Any, Dict, Mapping, Optional, Sequence, Union
 
 import torch
@@ -86,11 +87,15 @@ class MWAM:
         if preset == 'reference' and metric == 'robust':
             raise ValueError("preset='reference' sums the metric over the "
                              "batch, but metric='robust' is a ratio of sums")
-        if interval < 1:
-            raise ValueError(f'interval must be 1 or more, but got {interval}')
-        check_arguments(patch_size, block_size, metric, flip)
+        if not isinstance(interval, int) or interval < 1:
+            raise ValueError('interval must be an integer, 1 or more, but got '
+                             f'{interval!r}')
+        check_arguments(patch_size, block_size, sigma, metric, flip)
         check_range(alpha, beta)
         constants = _PRESETS[preset]
+        for key, value in (('lam', lam), ('gamma', gamma)):
+            if value is not None and not math.isfinite(value):
+                raise ValueError(f'{key} must be finite, but got {value}')
         self.preset = preset
         self.sigma = sigma
         self._frm = dict(
@@ -123,6 +128,11 @@ class MWAM:
             device=self.weights.device)
 
     @property
+    def _measure(self) -> Dict[str, Any]:
+        """What the numbers in the bank depend on."""
+        return dict(self._frm, preset=self.preset)
+
+    @property
     def _due(self) -> bool:
         return self._batches % self.interval == 0
 
@@ -145,11 +155,15 @@ class MWAM:
                 when its metric is exactly 0, as that of zeros is.
 
         Raises:
-            ValueError: If the modality is unknown or smaller than one patch.
+            ValueError: If the modality is unknown or smaller than one patch,
+                or ``present`` is not of B samples.
         """
         if modality not in self.modalities:
             raise ValueError(f'unknown modality "{modality}": MWAM has '
                              f'{list(self.modalities)}')
+        if present is not None and len(present) != len(x):
+            raise ValueError(f'modality "{modality}": present is of '
+                             f'{len(present)} samples, the batch of {len(x)}')
         if not self._due:
             return
         if x.device != self._observed.device:
@@ -237,6 +251,7 @@ class MWAM:
         """What :meth:`load_state_dict` needs to go on exactly."""
         return dict(
             modalities=list(self.modalities),
+            metric=self._measure,
             bank=self.bank.state_dict(),
             weights=self.weights,
             batches=self._batches)
@@ -245,12 +260,17 @@ class MWAM:
         """Restore :meth:`state_dict`, by the modalities' names.
 
         Raises:
-            ValueError: If it is for other modalities.
+            ValueError: If it is for other modalities, or of another metric.
         """
         saved = list(state_dict['modalities'])
         if set(saved) != set(self.modalities):
             raise ValueError(f'the saved MWAM state is for {saved}, but the '
                              f'modalities are {list(self.modalities)}')
+        if state_dict['metric'] != self._measure:
+            raise ValueError(
+                f'the saved MWAM state is of {state_dict["metric"]}, but MWAM '
+                f'has {self._measure}: resume with the same, or start with an '
+                'empty bank by load_from instead of resume')
         order = [saved.index(name) for name in self.modalities]
         self.bank.load_state_dict({
             key: None if value is None else value[order]

@@ -179,10 +179,26 @@ def test_state_of_other_modalities_is_refused():
         MWAM(NAMES).load_state_dict(state)
 
 
+def test_state_of_another_metric_is_refused():
+    state = MWAM(NAMES).state_dict()
+    for kwargs in (dict(metric='robust'), dict(preset='reference')):
+        with pytest.raises(ValueError, match='load_from instead of resume'):
+            MWAM(NAMES, **kwargs).load_state_dict(state)
+    MWAM(NAMES, lam=3., momentum=0.9).load_state_dict(state)
+
+
+def test_an_empty_batch_is_of_no_modality():
+    mwam = MWAM(NAMES)
+    k = mwam.update(dict(batch(0), depth=torch.zeros(0, 1, 24, 32)))
+    assert k[NAMES.index('depth')] == 1 and k[NAMES.index('rgb')] != 1
+
+
 def test_wrong_arguments():
     for kwargs in (dict(preset='other'), dict(metric='other'),
                    dict(flip='other'), dict(momentum=1.), dict(beta=2.),
-                   dict(patch_size=1), dict(interval=0),
+                   dict(patch_size=1), dict(patch_size=8.), dict(interval=0),
+                   dict(interval=1.5), dict(sigma=0.), dict(sigma=-1.),
+                   dict(lam=math.nan), dict(gamma=math.inf),
                    dict(metric='robust', preset='reference')):
         with pytest.raises(ValueError):
             MWAM(NAMES, **kwargs)
@@ -190,6 +206,9 @@ def test_wrong_arguments():
         MWAM(('rgb', 'rgb'))
     with pytest.raises(ValueError, match='thermal'):
         MWAM(NAMES).observe('thermal', torch.zeros(1, 1, 8, 8))
+    for present in ([True], torch.ones(3, dtype=torch.bool)):
+        with pytest.raises(ValueError, match='"rgb".*of [13] samples.*of 2'):
+            MWAM(NAMES).observe('rgb', torch.zeros(2, 3, 8, 8), present)
 
 
 def _rank(rank, world_size, init_file, out):
