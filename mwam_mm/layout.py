@@ -5,9 +5,12 @@ from numbers import Real
 from typing import Dict, Iterator, List, Optional, Sequence, Tuple, Union
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-__all__ = ['Modality', 'ModalityLayout', 'Presence', 'combination_name']
+__all__ = [
+    'Modality', 'ModalityLayout', 'Presence', 'check_layouts',
+    'combination_name'
+]
 
 # Modality to whether each sample of a batch has it.
 Presence = Dict[str, List[bool]]
@@ -52,6 +55,28 @@ class Modality:
     def slice(self) -> slice:
         """slice: The channels of this modality in the stacked image."""
         return slice(self.start, self.start + self.channels)
+
+    @property
+    def stack_mean(self) -> Tuple[float, ...]:
+        """tuple[float]: Mean per channel in the stacked image's order."""
+        return self.mean[::-1] if self.bgr_to_rgb else self.mean
+
+    def is_blank(self, image: Tensor) -> bool:
+        """Whether a stacked image holds nothing of this modality.
+
+        Args:
+            image (Tensor): Before normalisation, of shape (C, H, W).
+
+        Returns:
+            bool: Whether all its channels are their mean everywhere, so 0
+            after normalisation.
+        """
+        image = image[self.slice]
+        mean = image.new_tensor(
+            self.stack_mean, dtype=torch.float32).view(-1, 1, 1)
+        # A few pixels tell most images.
+        return not any((part.float() != mean).any()
+                       for part in (image[:, ::16, ::16], image))
 
 
 def _as_tuple(value: Union[None, Real, Sequence[Real]]) -> Tuple[float, ...]:
@@ -248,6 +273,27 @@ class ModalityLayout(Mapping):
         inner = ', '.join(f'{m.name}:{m.channels}'
                           for m in self._modalities.values())
         return f'{self.__class__.__name__}({inner})'
+
+
+def check_layouts(model: nn.Module) -> None:
+    """Check that all parts of a model have one layout.
+
+    Args:
+        model (nn.Module): Its modules are looked at.
+
+    Raises:
+        ValueError: If two have other modalities, or in another order, so that
+            one would take the channels of another's modality.
+    """
+    owners: Dict[str, List[str]] = {}
+    for module in model.modules():
+        layout = getattr(module, 'layout', None)
+        if isinstance(layout, ModalityLayout):
+            owners.setdefault(str(layout), []).append(type(module).__name__)
+    if len(owners) > 1:
+        raise ValueError('the parts of the model have different modalities, '
+                         f'or in another order: {owners}. Give all of them '
+                         'the same modalities')
 
 
 def combination_name(names: Sequence[str]) -> str:

@@ -2,7 +2,7 @@
 import pytest
 import torch
 
-from mwam_mm.layout import ModalityLayout, combination_name
+from mwam_mm.layout import ModalityLayout, check_layouts, combination_name
 
 
 def test_fields_and_defaults():
@@ -75,3 +75,30 @@ def test_absent_is_where_all_channels_are_0():
         a=[True, False, True], b=[False, False, True])
     with pytest.raises(ValueError, match='2 channels'):
         layout.presence(x[:, :2])
+
+
+def test_blank_is_where_all_channels_are_their_mean():
+    layout = ModalityLayout(
+        dict(
+            rgb=dict(channels=3, mean=[1.5, 2.5, 3.5], bgr_to_rgb=True),
+            depth=dict(channels=1, mean=3.3)))
+    mean = torch.tensor([3.5, 2.5, 1.5, 3.3]).view(4, 1, 1)
+    image = mean.expand(4, 20, 20).clone()
+    assert layout['rgb'].is_blank(image) and layout['depth'].is_blank(image)
+    image[1, 19, 3] += 1
+    assert not layout['rgb'].is_blank(image)
+    assert layout['depth'].is_blank(image)
+    assert not layout['depth'].is_blank(image.byte())
+
+
+def test_parts_of_a_model_have_one_layout():
+
+    def part(*names):
+        module = torch.nn.Identity()
+        module.layout = ModalityLayout({n: dict(channels=1) for n in names})
+        return module
+
+    check_layouts(torch.nn.Sequential(part('a', 'b'), part('a', 'b')))
+    for other in (part('b', 'a'), part('a', 'c')):
+        with pytest.raises(ValueError, match='different modalities'):
+            check_layouts(torch.nn.Sequential(part('a', 'b'), other))

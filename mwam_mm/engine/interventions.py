@@ -15,6 +15,8 @@ from torch.optim import Optimizer
 from mwam_mm.layout import ModalityLayout
 from mwam_mm.mwam import MWAM, dropout_probabilities
 
+Combination = Tuple[str, ...]
+
 INTERVENTIONS = ('gradient', 'update', 'loss', 'dropout')
 
 # They divide a constant factor of the gradient out again. By name, because
@@ -53,6 +55,8 @@ def check_interventions(
 
 def is_adaptive(optimizer: Optimizer) -> bool:
     """Whether a constant factor of the gradients hardly changes its steps."""
+    # ZeroRedundancyOptimizer holds the one that it runs.
+    optimizer = getattr(optimizer, 'optim', optimizer)
     return any(cls.__name__ in _ADAPTIVE for cls in type(optimizer).__mro__)
 
 
@@ -82,8 +86,9 @@ def scale_updates(mwam: MWAM, branches: Mapping[str,
     held = [{p for group in optimizer.param_groups for p in group['params']}
             for optimizer in optimizers]
     for name, parameters in branches.items():
-        if parameters and not any(p in params for params in held
-                                  for p in parameters):
+        trainable = [p for p in parameters if p.requires_grad]
+        if trainable and not any(p in params for params in held
+                                 for p in trainable):
             raise ValueError(
                 'MWAMHook.intervention "update": no optimizer has a parameter '
                 f'of the branch of modality "{name}". If the model is in a '
@@ -100,17 +105,20 @@ def scale_updates(mwam: MWAM, branches: Mapping[str,
 
 def _scale_updates_of(optimizer: Optimizer, mwam: MWAM,
                       branch: Dict[nn.Parameter, int]) -> List[Any]:
-    before: List[Tensor] = []
+    before: Dict[nn.Parameter, Tensor] = {}
 
     def keep(*_) -> None:
-        before[:] = [p.detach().clone() for p in branch]
+        before.update({
+            p: p.detach().clone()
+            for p in branch if p.requires_grad
+        })
 
     @torch.no_grad()
     def scale(*_) -> None:
         # Not weight * K: at K = 1 this leaves every bit as it is.
         back = (1 - mwam.weights).unbind()
-        for (p, i), old in zip(branch.items(), before):
-            p.lerp_(old, back[i].to(p))
+        for p, old in before.items():
+            p.lerp_(old, back[branch[p]].to(p))
         before.clear()
 
     return [
@@ -119,13 +127,16 @@ def _scale_updates_of(optimizer: Optimizer, mwam: MWAM,
     ]
 
 
-def check_dropout(runner, model: nn.Module, mwam: MWAM) -> None:
+def check_dropout(runner, model: nn.Module, mwam: MWAM) -> ModalityLayout:
     """Check that dropping modalities of the data samples will take effect.
 
     Args:
         runner (Runner): The runner of the training process.
         model (nn.Module): Its model, without wrapper.
         mwam (MWAM): Names the modalities.
+
+    Returns:
+        ModalityLayout: That of the stacked images.
 
     Raises:
         ValueError: If the data preprocessor does not know these modalities,
@@ -150,6 +161,7 @@ def check_dropout(runner, model: nn.Module, mwam: MWAM) -> None:
         raise ValueError(
             f'{where} and RandomDropModality in the training pipeline would '
             'drop modalities twice: take RandomDropModality out')
+    return layout
 
 
 def _parts(owner: Any) -> Iterator[Any]:
@@ -162,17 +174,21 @@ def _parts(owner: Any) -> Iterator[Any]:
                 yield from _parts(part)
 
 
-def drop_modalities(runner, data_batch: Any, mwam: MWAM) -> None:
+def drop_modalities(runner, data_batch: Any, mwam: MWAM,
+                    layout: ModalityLayout) -> None:
     """Name random modalities of the samples of a batch absent.
 
-    The draw depends on the seed, the rank and the iteration only, so that a
-    resumed run goes on with the same ones.
+    What would leave nothing but means of a sample, as a depth map without a
+    single valid pixel does, is drawn anew. The draws depend on the seed, the
+    rank and the iteration only, so that a resumed run goes on with the same
+    ones.
 
     Args:
         runner (Runner): The runner of the training process.
         data_batch (dict): What the dataloader gives, with ``data_samples``
             that are not in use elsewhere; those are replaced.
         mwam (MWAM): Gives the weights, those of the previous iteration.
+        layout (ModalityLayout): That of the stacked images.
 
     Raises:
         TypeError: If the batch has no data samples.
@@ -192,9 +208,32 @@ def drop_modalities(runner, data_batch: Any, mwam: MWAM) -> None:
         names = [name for name in weights if name not in absent]
         if not names:
             continue  # the data preprocessor refuses it
-        probabilities = dropout_probabilities([weights[n] for n in names])
-        kept = list(probabilities)[rng.choice(
-            len(probabilities), p=list(probabilities.values()))]
-        dropped = [n for j, n in enumerate(names) if j not in kept]
+        probabilities = {
+            tuple(names[j] for j in kept): p
+            for kept, p in dropout_probabilities([weights[n]
+                                                  for n in names]).items()
+        }
+        image = data_batch['inputs'][i]
+        kept = _draw(probabilities, rng)
+        if _is_blank(image, layout, kept):
+            probabilities = {
+                kept: p
+                for kept, p in probabilities.items()
+                if not _is_blank(image, layout, kept)
+            }
+            if probabilities:  # else the model refuses the sample
+                kept = _draw(probabilities, rng)
+        dropped = [name for name in names if name not in kept]
         samples[i] = sample.new(metainfo=dict(
             sample.metainfo, absent_modalities=(*absent, *dropped)))
+
+
+def _draw(probabilities: Mapping[Combination, float],
+          rng: np.random.Generator) -> Combination:
+    p = np.array(list(probabilities.values()))
+    return list(probabilities)[rng.choice(len(p), p=p / p.sum())]
+
+
+def _is_blank(image: Tensor, layout: ModalityLayout,
+              names: Combination) -> bool:
+    return all(layout[name].is_blank(image) for name in names)

@@ -1,8 +1,8 @@
 """MWAM on any host model, by module path."""
-import logging
 from itertools import compress
 from typing import (
     Any,
+    Callable,
     Dict,
     Iterator,
     List,
@@ -17,12 +17,12 @@ from typing import (
 import torch
 from mmengine.dist import get_world_size, is_distributed
 from mmengine.hooks import Hook, LoggerHook
-from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapperDict
 from mmengine.utils import apply_to
 from torch import Tensor, nn
 
+from mwam_mm.layout import ModalityLayout, check_layouts
 from mwam_mm.mwam import MWAM
 from mwam_mm.registry import HOOKS
 
@@ -49,6 +49,14 @@ def _is_sharded(model: nn.Module) -> bool:
     from torch.distributed.fsdp import FullyShardedDataParallel
     return any(
         isinstance(m, FullyShardedDataParallel) for m in model.modules())
+
+
+def _hook_gradient(p: nn.Parameter, function: Callable) -> Any:
+    """Register a hook, also on a parameter that is frozen for now."""
+    requires_grad = p.requires_grad
+    handle = p.requires_grad_().register_hook(function)
+    p.requires_grad_(requires_grad)
+    return handle
 
 
 def _is_image(x: Any) -> bool:
@@ -157,7 +165,9 @@ class MWAMHook(Hook):
             list(self.branches), **(mwam or {}))
         self._saved_state: Optional[Dict[str, Any]] = None
         self._random_state: Optional[Dict[str, Any]] = None
+        self._random_state_of_training: Optional[Dict[str, Any]] = None
         self._handles: list = []
+        self._layout: Optional[ModalityLayout] = None
         self._heads: Optional[nn.ModuleDict] = None
         self._in_forward = False
         self._entered: Dict[str, Tensor] = {}
@@ -193,7 +203,7 @@ class MWAMHook(Hook):
         self.mwam.to(next(model.parameters()).device)
         self._set_up_optimizers(runner, parameters)
         if 'dropout' in self.interventions:
-            check_dropout(runner, model, self.mwam)
+            self._layout = check_dropout(runner, model, self.mwam)
         if runner.iter == 0:
             return
         if self._saved_state is None:
@@ -237,6 +247,7 @@ class MWAMHook(Hook):
             runner (Runner): The runner of the validation process.
         """
         set_random_state(self._random_state_of_training)
+        self._random_state_of_training = None
 
     def before_train_iter(self,
                           runner,
@@ -251,7 +262,7 @@ class MWAMHook(Hook):
                 None.
         """
         if 'dropout' in self.interventions:
-            drop_modalities(runner, data_batch, self.mwam)
+            drop_modalities(runner, data_batch, self.mwam, self._layout)
 
     def after_train_iter(self,
                          runner,
@@ -320,7 +331,9 @@ class MWAMHook(Hook):
         if self._heads is not None:
             state['modality_heads'] = self._heads.state()
         if get_world_size() == 1:  # only the first rank saves
-            state['random_state'] = random_state()
+            # CheckpointHook with save_best saves within the validation.
+            state['random_state'] = (
+                self._random_state_of_training or random_state())
         checkpoint['mwam'] = apply_to(state, lambda x: isinstance(x, Tensor),
                                       lambda x: x.cpu())
 
@@ -355,7 +368,7 @@ class MWAMHook(Hook):
         """Modality to the parameters of its branch, with an MWAMNeck."""
         from mwam_mm.models import MultiModalBackbone
         return {
-            name: [p for p in branch.parameters() if p.requires_grad]
+            name: list(branch.parameters())
             for backbone in model.modules()
             if isinstance(backbone, MultiModalBackbone)
             for name, branch in backbone.branches.items()
@@ -379,6 +392,14 @@ class MWAMHook(Hook):
 
     def _check_set_up(self, runner, model: nn.Module,
                       parameters: Parameters) -> None:
+        check_layouts(model)
+        for name, branch in parameters.items():
+            if not {'gradient', 'update'}.intersection(self.interventions):
+                break
+            if branch and not any(p.requires_grad for p in branch):
+                runner.logger.warning(
+                    f'The branch of modality "{name}" is frozen: its weight K '
+                    f'acts on nothing by {list(self.interventions)}.')
         if _is_sharded(runner.model):
             # It runs on views of the parameters, whose hooks never fire, and
             # without use_orig_params takes them away.
@@ -460,23 +481,16 @@ class MWAMHook(Hook):
             if not everything:
                 raise ValueError(f'the branch of modality "{name}", {paths}, '
                                  'has no parameter')
-            parameters = [p for p in everything if p.requires_grad]
-            if not parameters:
-                print_log(
-                    f'The branch of modality "{name}", {paths}, is frozen: '
-                    'its weight K acts on nothing.',
-                    logger='current',
-                    level=logging.WARNING)
-            for p in parameters:
-                if p in owner:
+            for p in everything:
+                if p in owner and p.requires_grad:
                     raise ValueError(
                         f'modalities "{owner[p]}" and "{name}" share a '
                         'parameter: name disjoint modules in '
                         'MWAMHook.branches')
                 owner[p] = name
                 if 'gradient' in self.interventions:
-                    self._handles.append(p.register_hook(self._scale(i)))
-            branch_parameters[name] = parameters
+                    self._handles.append(_hook_gradient(p, self._scale(i)))
+            branch_parameters[name] = list(everything)
             path = self.inputs.get(name, paths[0])
             key = 'inputs' if name in self.inputs else 'branches'
             entrance = self._module(model, path, name, key)
@@ -519,7 +533,7 @@ class MWAMHook(Hook):
             if not self._in_forward:
                 return
             arguments = [*args, *kwargs.values()]
-            images = [x for x in arguments if _is_image(x)][:1]
+            images = [x for x in arguments if _is_image(x)]
             if not images:  # or the only one within dicts and lists
                 apply_to(arguments, _is_image, images.append)
             if len(images) != 1:

@@ -3,6 +3,7 @@ import copy
 
 import pytest
 import torch
+from mmengine.hooks import Hook
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from torch import nn
@@ -153,6 +154,27 @@ class Tuples(Host):
         return self.rgb((rgb, depth)) + self.depth((rgb, depth))
 
 
+class Guided(Host):
+    """A branch that is given its image after another one."""
+
+    def __init__(self):
+        super().__init__()
+        self.rgb, self.depth = conv(), Guide()
+
+    def encode(self, rgb, depth):
+        return self.rgb(rgb) + self.depth(rgb * 2, depth)
+
+
+class Guide(nn.Module):
+
+    def __init__(self):
+        super().__init__()
+        self.net = conv(4)
+
+    def forward(self, guide, depth):
+        return self.net(torch.cat([guide, depth], 1))
+
+
 def views(rgb, depth):
     return (torch.cat([rgb, rgb.flip(3)]),
             torch.cat([depth, depth.flip(2) / 2]))
@@ -257,6 +279,9 @@ def test_one_step_is_scaled_by_k_of_the_images(tmp_path, host):
     # a tuple of two images
     (Tuples, dict(branches=dict(rgb='rgb', depth='depth')),
      '"rgb".*2 tensors.*MWAMHook.inputs'),
+    # the image and one that guides it
+    (Guided, dict(branches=dict(rgb='rgb', depth='depth')),
+     '"depth".*2 tensors.*MWAMHook.inputs'),
     # no image at all
     (Twice, dict(
         branches=dict(rgb='rgb', depth='depth'),
@@ -272,10 +297,36 @@ def test_where_the_image_cannot_be_found_the_error_says_what_to_do(
         runner.train()
 
 
-def test_a_frozen_branch_is_said(tmp_path, monkeypatch):
-    from mwam_mm.engine import mwam_hook as module
+@pytest.mark.parametrize('intervention', ['gradient', 'update'])
+def test_a_frozen_branch_is_said(tmp_path, monkeypatch, intervention):
+    runner = build(tmp_path, Frozen,
+                   dict(HOSTS[Frozen][0], intervention=intervention))
     messages = []
-    monkeypatch.setattr(module, 'print_log',
-                        lambda message, **_: messages.append(message))
-    build(tmp_path, Frozen, HOSTS[Frozen][0]).train()
-    assert len(messages) == 1 and '"rgb"' in messages[0]
+    monkeypatch.setattr(runner.logger, 'warning', messages.append)
+    runner.train()
+    assert len(messages) == 1 and '"rgb" is frozen' in messages[0]
+
+
+@pytest.mark.parametrize('intervention', ['gradient', 'update'])
+def test_what_is_unfrozen_in_training_is_scaled(tmp_path, intervention):
+
+    class Unfreeze(Hook):
+
+        def before_train_iter(self, runner, *args, **kwargs):
+            runner.model.rgb.requires_grad_()
+
+    changes = []
+    for arguments in (None, dict(
+            HOSTS[Frozen][0], intervention=intervention)):
+        runner = build(tmp_path / str(len(changes)), Frozen, arguments)
+        runner.register_hook(Unfreeze())
+        changes.append(change(runner))
+    k = dict(zip(('rgb', 'depth'), mwam_hook(runner).mwam.weights))
+    plain, weighted = changes
+    assert plain['rgb.0.weight'].any()
+    for name, delta in plain.items():
+        torch.testing.assert_close(
+            weighted[name],
+            k.get(name.split('.')[0], 1.) * delta,
+            rtol=1e-4,
+            atol=1e-6)

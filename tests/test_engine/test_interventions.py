@@ -20,6 +20,7 @@ from mwam_mm.engine.interventions import (
     is_adaptive,
     scale_updates,
 )
+from mwam_mm.layout import ModalityLayout
 from mwam_mm.mwam import MWAM
 from mwam_mm.registry import DATASETS, MODELS, OPTIM_WRAPPER_CONSTRUCTORS
 
@@ -236,6 +237,8 @@ def test_adaptive_optimizers(name, adaptive):
     for one in (cls, mine):
         optimizer = one(nn.Linear(1, 1).parameters(), lr=0.1)
         assert is_adaptive(optimizer) == adaptive
+        # as MMEngine's ZeroRedundancyOptimizer holds it
+        assert is_adaptive(SimpleNamespace(optim=optimizer)) == adaptive
 
 
 @pytest.mark.parametrize('intervention,message', [
@@ -332,13 +335,15 @@ def test_dropout_frequencies():
     """In detection, with three modalities: 7 subsets, 4,000 samples."""
     mwam = MWAM(['rgb', 'depth', 'thermal'])
     mwam.weights = torch.tensor([1.4, 0.6, 1.0])
+    layout = ModalityLayout({n: dict(channels=1) for n in mwam.modalities})
     boxes = InstanceData(bboxes=torch.rand(1, 4))
     count = Counter()
     for i in range(40):
         batch = dict(
+            inputs=[torch.ones(3, 4, 4)] * 100,
             data_samples=[DetDataSample(gt_instances=boxes)
                           for _ in range(100)])
-        drop_modalities(SimpleNamespace(seed=7, iter=i), batch, mwam)
+        drop_modalities(SimpleNamespace(seed=7, iter=i), batch, mwam, layout)
         for sample in batch['data_samples']:
             assert torch.equal(sample.gt_instances.bboxes, boxes.bboxes)
             count[sample.absent_modalities] += 1
@@ -351,6 +356,22 @@ def test_dropout_frequencies():
     for absent, n in count.items():
         p = means[absent] / 7 if absent else 1 / 7
         assert abs(n / 4000 - p) < 4 * (p * (1 - p) / 4000)**0.5, absent
+
+
+def test_dropout_keeps_nothing_blank_alone():
+    """A depth map of one hole is its mean everywhere."""
+    layout = ModalityLayout(tiny.MODALITIES)
+    image = torch.rand(4, 20, 20)
+    image[3] = layout['depth'].mean[0]
+    for depth, kept in ((image[3], {(), ('depth', )}),
+                        (image[0], {(), ('depth', ), ('rgb', )})):
+        batch = dict(
+            inputs=[torch.cat([image[:3], depth[None]])] * 100,
+            data_samples=[DetDataSample() for _ in range(100)])
+        drop_modalities(
+            SimpleNamespace(seed=0, iter=0), batch, MWAM(['rgb', 'depth']),
+            layout)
+        assert {s.absent_modalities for s in batch['data_samples']} == kept
 
 
 def test_dropout_alone_scales_no_gradient(tmp_path):
@@ -399,7 +420,7 @@ def test_dropout_that_cannot_work_is_refused(tmp_path):
         Runner.from_cfg(cfg).train()
     for batch in ([], dict(inputs=[]), dict(data_samples=[dict()])):
         with pytest.raises(TypeError, match='data samples'):
-            drop_modalities(None, batch, MWAM(['rgb']))
+            drop_modalities(None, batch, MWAM(['rgb']), None)
 
 
 def test_the_measured_example_of_the_docs(capsys):

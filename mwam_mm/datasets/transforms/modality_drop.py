@@ -1,13 +1,22 @@
 """Dropping of modalities in training and at test time."""
 from itertools import combinations
-from typing import Dict, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import (
+    AbstractSet,
+    Dict,
+    List,
+    Mapping,
+    Optional,
+    Sequence,
+    Tuple,
+    Union,
+)
 
 import numpy as np
 from mmcv.transforms import BaseTransform
 from mmcv.transforms.utils import cache_randomness
 from mmengine.structures import BaseDataElement
 
-from mwam_mm.layout import combination_name
+from mwam_mm.layout import ModalityLayout, combination_name
 from mwam_mm.registry import TRANSFORMS
 
 __all__ = ['DropModality', 'RandomDropModality']
@@ -100,12 +109,15 @@ class RandomDropModality(_AfterPacking):
     """Keep a random combination of the sample's modalities ("-MD" training).
 
     The combination is drawn among all non-empty ones that the modalities
-    present in the sample allow, by default with equal probability. Stands
+    present in the sample allow, by default with equal probability. Given the
+    layout, one that holds nothing but means, as a depth map without a single
+    valid pixel does, is drawn anew: such a sample would be empty. Stands
     after ``PackSegInputs`` or ``PackDetInputs``.
 
     Required Keys:
 
     - data_samples
+    - inputs (if the layout is given)
 
     Modified Keys:
 
@@ -114,10 +126,10 @@ class RandomDropModality(_AfterPacking):
     Args:
         modalities (Mapping | Sequence[str]): The layout or its names.
         weights (dict[str, float], optional): Combination, its names joined
-            by '+' in the order of ``modalities``, to its non-negative
-            weight; combinations not named are never drawn. The weights of
-            the combinations that a sample allows are normalised to 1.
-            Defaults to None, equal weights.
+            by '+' in any order, to its non-negative weight; combinations not
+            named are never drawn. The weights of the combinations that a
+            sample allows are normalised to 1. Defaults to None, equal
+            weights.
 
     Raises:
         ValueError: If ``weights`` names an unknown combination, holds a
@@ -136,17 +148,27 @@ class RandomDropModality(_AfterPacking):
                  modalities: Union[Mapping, Sequence[str]],
                  weights: Optional[Dict[str, float]] = None) -> None:
         self.modalities = _names(modalities)
+        self._layout = (
+            ModalityLayout(modalities)
+            if isinstance(modalities, Mapping) else None)
         known = {
-            combination_name(names): names
+            frozenset(names): combination_name(names)
             for size in range(len(self.modalities), 0, -1)
             for names in combinations(self.modalities, size)
         }
         if weights is None:
-            weights = {name: 1. for name in known}
-        unknown = [name for name in weights if name not in known]
+            weights = {name: 1. for name in known.values()}
+        names_of = {name: frozenset(name.split('+')) for name in weights}
+        unknown = [
+            name for name, names in names_of.items()
+            if names not in known or name.count('+') >= len(names)
+        ]
         if unknown:
             raise ValueError(f'weights names the combinations {unknown}; '
-                             f'known are {list(known)}')
+                             f'known are {list(known.values())}')
+        if len(set(names_of.values())) < len(weights):
+            raise ValueError('weights names a combination twice: '
+                             f'{list(weights)}')
         wrong = {
             name: weight
             for name, weight in weights.items()
@@ -159,7 +181,7 @@ class RandomDropModality(_AfterPacking):
         if not self.weights:
             raise ValueError('weights has no positive entry: one combination '
                              'at least must be drawn')
-        self._combinations = {name: known[name] for name in self.weights}
+        self._combinations = {name: names_of[name] for name in self.weights}
 
     @cache_randomness
     def _random_combination(self, names: Sequence[str]) -> str:
@@ -180,7 +202,7 @@ class RandomDropModality(_AfterPacking):
         absent = self._absent(samples[0])
         possible = [
             name for name, names in self._combinations.items()
-            if not set(names) & set(absent)
+            if not names & set(absent)
         ]
         if not possible:
             raise ValueError(
@@ -188,9 +210,22 @@ class RandomDropModality(_AfterPacking):
                 f'{list(absent)}, and weights={self.weights} has no '
                 'combination of the other modalities')
         keep = self._combinations[self._random_combination(possible)]
+        if self._is_blank(results, keep):
+            possible = [
+                name for name in possible
+                if not self._is_blank(results, self._combinations[name])
+            ]
+            if possible:  # else the model refuses the sample
+                keep = self._combinations[self._random_combination(possible)]
         for sample in samples:
             self._drop(sample, [n for n in self.modalities if n not in keep])
         return results
+
+    def _is_blank(self, results: dict, names: AbstractSet[str]) -> bool:
+        """Whether the modalities hold nothing but their mean."""
+        if self._layout is None:
+            return False
+        return all(self._layout[n].is_blank(results['inputs']) for n in names)
 
     def __repr__(self) -> str:
         return (f'{self.__class__.__name__}('

@@ -77,6 +77,45 @@ def test_uniform_over_combinations():
     assert all(400 < count < 600 for count in draws.values()), draws
 
 
+def test_weights_in_any_order():
+    """MMEngine sorts the keys of the configs that it dumps."""
+    transform = RandomDropModality(NAMES, {'thermal+depth+rgb': 1, 'rgb': 1})
+    assert set(_draws(transform, 50)) == {NAMES, ('rgb', )}
+
+
+def test_nothing_blank_is_kept_alone():
+    """Whose channels are their mean, as those of a depth map of one hole."""
+    layout = dict(
+        rgb=dict(channels=3, mean=[30, 20, 10], bgr_to_rgb=True),
+        depth=dict(channels=1, mean=3.3),
+        thermal=dict(channels=1, mean=7))
+    image = np.zeros((40, 40, 5), np.float32)
+    image[:, :, :4] = 10, 20, 30, np.float32(3.3)
+    np.random.seed(0)
+
+    def kept(modalities):
+        draws = Counter()
+        for _ in range(400):
+            results = PackSegInputs(meta_keys=('absent_modalities', ))(
+                dict(img=image, absent_modalities=()))
+            absent = _absent(RandomDropModality(modalities)(results))
+            draws[tuple(n for n in NAMES if n not in absent)] += 1
+        return draws
+
+    counts = kept(layout)
+    assert set(counts) == {
+        c for c in ModalityLayout(layout).combinations() if 'thermal' in c
+    }
+    # 4/7 are drawn at once, 3/7 anew.
+    assert all(70 < count < 130 for count in counts.values()), counts
+    assert len(kept(NAMES)) == 7  # nothing is known of the means
+    image[39, 39, 3] = 0
+    assert set(kept(layout)) == set(counts) | {('depth', ), ('rgb', 'depth')}
+    image[39, 39, 3] = np.float32(3.3)
+    image[:, :, 4] = 7  # the whole sample is blank, which the model refuses
+    assert len(kept(layout)) == 7
+
+
 def test_weights():
     np.random.seed(0)
     draws = _draws(
@@ -113,7 +152,8 @@ def test_nothing_left():
     {'rgb': float('nan')},
     {'rgb': float('inf')},
     {'infrared': 1},
-    {'depth+rgb': 1},
+    {'depth+rgb': 1, 'rgb+depth': 1},
+    {'rgb+rgb': 1, 'thermal': 0},
 ])
 def test_bad_weights(weights):
     with pytest.raises(ValueError, match='weights'):
