@@ -25,7 +25,7 @@ from mwam_mm.evaluation import (
     format_report,
     save_report,
 )
-from mwam_mm.layout import ModalityLayout, combination_name
+from mwam_mm.layout import ModalityLayout, check_layouts, combination_name
 from mwam_mm.models.backbones.multi_modal_backbone import (
     EncodeOnce,
     MultiModalBackbone,
@@ -105,6 +105,7 @@ class MissingModalityLoop(BaseLoop):
                 'the modalities, such as mwam_mm.MultiModalSegDataPreprocessor'
                 f', but {type(self._model).__name__} has '
                 f'{type(preprocessor).__name__}')
+        check_layouts(self._model)
         self.layout = layout
         self.combinations = parse_combinations(
             combinations, layout, f'{self.stage}_cfg.combinations')
@@ -198,11 +199,6 @@ class MissingModalityLoop(BaseLoop):
             if position >= len(self.dataloader.dataset):
                 continue
             present = tuple(n for n, flags in presence.items() if flags[i])
-            if not present:
-                raise ValueError(
-                    f'sample {sample.metainfo.get("img_path", position)} has '
-                    f'none of the modalities {list(self.layout.names)}: all '
-                    'its channels are 0 after normalisation')
             groups.setdefault(present, []).append(i)
         return groups
 
@@ -367,7 +363,8 @@ class MissingModalityValLoop(MissingModalityLoop, ValLoop):
 
     Raises:
         TypeError: If the model's data preprocessor has no layout.
-        ValueError: If ``combinations`` is empty, names a combination or a
+        ValueError: If the parts of the model have different layouts,
+            ``combinations`` is empty, names a combination or a
             modality twice or an unknown one, or a probability is not in
             [0, 1); when running, if a sample has no modality at all or
             ``metric`` is not among the results.

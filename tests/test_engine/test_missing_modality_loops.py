@@ -26,7 +26,7 @@ from mwam_mm.registry import MODELS, TRANSFORMS
 
 MODALITIES = dict(
     rgb=dict(channels=3, mean=120, std=60, bgr_to_rgb=True),
-    depth=dict(channels=1, mean=3, std=1.5, scale=0.001))
+    depth=dict(channels=1, mean=3, std=1.5, scale=0.001, invalid_value=0))
 COMBINATIONS = ('rgb+depth', 'rgb', 'depth')
 SIZE = 5
 
@@ -396,6 +396,27 @@ def test_combination_that_no_sample_has(data):
     report = json.loads(
         (data.parent / 'work' / 'missing_modality.json').read_text())
     assert report['combinations']['depth']['samples'] == 0
+
+
+def test_window_in_a_hole_of_the_depth(data):
+    path = str(data / 'depth/1.png')
+    depth = cv2.imread(path, cv2.IMREAD_UNCHANGED)
+    depth[:20, :20] = 0
+    cv2.imwrite(path, depth)
+    slide = dict(mode='slide', crop_size=(16, 16), stride=(12, 12))
+    runner = build(config(data, test_cfg=slide))
+    metrics = runner.test()
+    expected = separate_runs(data, runner.model.state_dict(), test_cfg=slide)
+    for name, values in expected.items():
+        assert metrics[f'{name}/mIoU'] == values['mIoU'] > 0
+
+
+def test_parts_with_other_layouts(data):
+    cfg = config(data)
+    cfg.model.neck.modalities = dict(reversed(MODALITIES.items()))
+    runner = build(cfg)
+    with pytest.raises(ValueError, match='depth:1, rgb:3.*MWAMNeck'):
+        runner.test()
 
 
 def test_blank_sample_is_an_error(data):

@@ -4,7 +4,7 @@ import torch
 from mmengine.registry import DefaultScope
 from torch import nn
 
-from mwam_mm.models import ESANetBackbone, MultiModalBackbone
+from mwam_mm.models import ESANetBackbone, MultiModalBackbone, MWAMNeck
 from mwam_mm.registry import MODELS
 
 MODALITIES = dict(rgb=dict(channels=3), depth=dict(channels=1))
@@ -118,6 +118,28 @@ def test_encode_once_shares_the_branches():
     for branch in backbone.branches.values():
         assert branch.batches == [3, 3]
     assert backbone(x).features['depth'] is not None
+
+
+@pytest.mark.parametrize('cls', [MultiModalBackbone, ESANetBackbone])
+def test_a_blank_window_in_evaluation(cls):
+    """It is a part of an image, such as a hole of the depth map."""
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        backbone = cls(MODALITIES, RESNET).eval()
+    x = torch.randn(3, 4, 32, 32, generator=torch.manual_seed(0))
+    x[1:, :3] = 0
+    x[2, 3] = 0
+    outputs, alone = backbone(x), backbone(x[2:])
+    if cls is MultiModalBackbone:
+        assert outputs.present == dict(
+            rgb=[True, False, False], depth=[True, True, False])
+        features, = (f for f in alone.features.values() if f is not None)
+        assert not any(f.any() for f in features)
+        neck = MWAMNeck(
+            MODALITIES, [4, 8, 16, 32],
+            fusion=dict(type='mwam_mm.MeanVarFusion')).eval()
+        outputs, alone = neck(outputs), neck(alone)
+    for a, b in zip(outputs, alone):
+        torch.testing.assert_close(a[2:], b)
 
 
 def test_errors():

@@ -106,7 +106,7 @@ class ESANetBackbone(MultiBranch):
 
         Raises:
             ValueError: If the number of channels is not the layout's, or a
-                sample has no modality at all.
+                training sample has no modality at all.
         """
         present = self.layout.presence(x)
         self._check_presence(present)
@@ -116,6 +116,10 @@ class ESANetBackbone(MultiBranch):
                         gather(x[:, modality.slice], present[name]))
             for name, modality in self.layout.items() if any(present[name])
         }
+        if not streams:  # a blank window, in evaluation
+            present = dict(present, **{self.main: [True] * len(x)})
+            streams[self.main] = torch.zeros_like(
+                _stem(main, x[:, self.layout[self.main].slice]))
         fused = self._fuse(0, streams, present)
         if self.training:
             fused = self._touch_idle_streams(fused, streams)

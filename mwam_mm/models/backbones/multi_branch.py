@@ -62,11 +62,18 @@ class MultiBranch(BaseModule):
             super().init_weights()
 
     def _check_presence(self, present: Presence) -> None:
+        """Refuse a training sample without any modality.
+
+        In evaluation it is a window of slide inference that lies in a hole of
+        the depth, say: the data preprocessor refuses whole samples.
+        """
         for i, sample in enumerate(zip(*present.values())):
-            if not any(sample):
+            if self.training and not any(sample):
                 raise ValueError(
                     f'sample {i} of the batch has none of the modalities '
-                    f'{list(self.layout.names)}: all their channels are 0')
+                    f'{list(self.layout.names)}: all their channels are 0 '
+                    'after normalisation, so its files, or the crop of them, '
+                    'hold no measurement. Leave it out of the training set')
 
 
 def scatter(x: Tensor, present: List[bool]) -> Tensor:

@@ -2,6 +2,7 @@
 from contextlib import contextmanager, nullcontext
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional
 
+import torch
 from mmengine.utils import apply_to
 from torch import Tensor
 
@@ -59,7 +60,7 @@ class EncodeOnce:
 
     def __init__(self, layout: ModalityLayout) -> None:
         self._layout = layout
-        self._cache: List[Dict[str, Optional[Features]]] = []
+        self._cache: List[Dict[str, Features]] = []
         self._call = 0
         self.names = layout.names
 
@@ -68,7 +69,7 @@ class EncodeOnce:
         self.names = self._layout.check_names(names, 'combination')
         self._call = 0
 
-    def next_call(self) -> Dict[str, Optional[Features]]:
+    def next_call(self) -> Dict[str, Features]:
         """Features known for this call of the backbone.
 
         One prediction may call the backbone several times (slide inference);
@@ -86,7 +87,8 @@ class MultiModalBackbone(MultiBranch):
 
     A modality is absent from a sample exactly when all its channels are 0.
     Its branch does not run for that sample, so that normalisation statistics
-    never see blank images, and its features are exactly 0.
+    never see blank images, and its features are exactly 0. So are all those
+    of a window of slide inference that lies in a hole of the only modality.
 
     A branch is any registered backbone, and the modalities may have different
     ones. ``in_channels`` is set from the layout, also in the ``backbone_cfg``
@@ -167,14 +169,14 @@ class MultiModalBackbone(MultiBranch):
 
         Raises:
             ValueError: If the number of channels is not the layout's, or a
-                sample has no modality at all.
+                training sample has no modality at all.
         """
         present = self.layout.presence(x)
         inputs = {
             name: x[:, modality.slice]
             for name, modality in self.layout.items()
         }
-        known: Dict[str, Optional[Features]] = {}
+        known: Dict[str, Features] = {}
         if self._session is not None:
             known = self._session.next_call()
             for name in self.layout.names:
@@ -189,6 +191,9 @@ class MultiModalBackbone(MultiBranch):
             if name not in known:
                 known[name] = self._encode(name, inputs[name], present[name])
             features[name] = known[name]
+        if all(f is None for f in features.values()):  # a blank window, in evaluation
+            features[name] = map_levels(
+                torch.zeros_like, self.branches[name](inputs[name]))
         if self.training:
             self._touch_idle_branches(features)
         return BranchOutputs(features, inputs, present)

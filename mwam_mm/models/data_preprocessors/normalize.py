@@ -106,11 +106,23 @@ class StackPreprocessor:
         Returns:
             dict: ``inputs`` of shape (B, C, H, W), float, and
             ``data_samples``.
+
+        Raises:
+            ValueError: As :class:`StackNormalizer`, and in evaluation if a
+                sample has none of the modalities.
         """
         data = self.cast_data(data)
-        samples = data.get('data_samples') or [None] * len(data['inputs'])
-        data['inputs'] = [
-            self.normalize(image, {} if sample is None else sample.metainfo)
-            for image, sample in zip(data['inputs'], samples)
-        ]
+        metainfos = [
+            sample.metainfo for sample in data.get('data_samples') or []
+        ] or [{}] * len(data['inputs'])
+        data['inputs'] = list(
+            map(self.normalize, data['inputs'], metainfos))
+        if not training:
+            # The backbone may get parts of them, which may well be blank.
+            for image, metainfo in zip(data['inputs'], metainfos):
+                if not image.any():
+                    raise ValueError(
+                        f'sample {metainfo.get("img_path", "(no img_path)")} '
+                        f'has none of the modalities {list(self.layout)}: all '
+                        'its channels are 0 after normalisation')
         return super().forward(data, training)

@@ -191,7 +191,7 @@ class MeanVarFusion(Fusion):
         else:
             mask = x.new_tensor([present[name] for name in features])
             mask = mask[:, :, None, None, None]
-        count = mask.sum(0)
+        count = mask.sum(0).clamp(min=1)  # none is present in a blank window
         mean = (x * mask).sum(0) / count
         var = ((x - mean).square() * mask).sum(0) / count
         return self.conv(torch.cat([mean, var], dim=1))
