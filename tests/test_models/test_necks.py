@@ -196,6 +196,28 @@ def test_weights_scale_the_branches_only():
         assert torch.equal(p.grad, q.grad)
 
 
+def test_k_goes_by_name():
+    order = dict(reversed(MODALITIES.items()))
+    gradients = []
+    for modalities in (MODALITIES, order):
+        backbone = test_backbones.build()
+        fuse = MWAMNeck(modalities, in_channels=[4, 8], mwam=dict()).train()
+        sum(f.sum() for f in fuse(backbone(test_backbones.stack()))).backward()
+        assert fuse.mwam.weights[0] != fuse.mwam.weights[1]
+        gradients.append([p.grad for p in backbone.parameters()])
+    for a, b in zip(*gradients):
+        assert torch.equal(a, b)
+
+
+def test_a_pass_without_gradient_does_not_count():
+    """As the ones that measure the statistics of BatchNorm anew."""
+    backbone = test_backbones.build()
+    fuse = MWAMNeck(MODALITIES, in_channels=[4, 8], mwam=dict()).train()
+    with torch.no_grad():
+        fuse(backbone(test_backbones.stack()))
+    assert fuse.mwam.frm.isnan().all()
+
+
 def test_nothing_at_inference():
     plain, weighted = neck(), neck(mwam=dict())
     assert plain.state_dict().keys() == weighted.state_dict().keys()
@@ -209,6 +231,9 @@ def test_errors():
     outputs = test_backbones.build()(test_backbones.stack())
     with pytest.raises(TypeError, match='MultiModalBackbone'):
         neck()(outputs.features['rgb'])
+    others = dict(rgb=MODALITIES['rgb'], thermal=MODALITIES['depth'])
+    with pytest.raises(ValueError, match="'thermal'.*'depth'"):
+        MWAMNeck(others, in_channels=[4, 8])(outputs)
     with pytest.raises(ValueError, match=r'"rgb".*\[4, 8\].*\[4, 16\]'):
         MWAMNeck(MODALITIES, in_channels=[4, 16])(outputs)
     with pytest.raises(ValueError, match='in_channels is for'):

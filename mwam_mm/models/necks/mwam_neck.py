@@ -2,6 +2,7 @@
 import logging
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
+import torch
 from mmengine.dist import is_distributed
 from mmengine.logging import print_log
 from mmengine.model import BaseModule, ModuleList
@@ -124,13 +125,17 @@ class MWAMNeck(BaseModule):
 
         Raises:
             TypeError: If the input is not from :class:`MultiModalBackbone`.
-            ValueError: If the features do not fit ``in_channels`` or the
-                modalities' sizes differ.
+            ValueError: If the backbone has other modalities, the features do
+                not fit ``in_channels`` or the modalities' sizes differ.
         """
         if not isinstance(outputs, BranchOutputs):
             raise TypeError('MWAMNeck takes the outputs of '
                             'mwam_mm.MultiModalBackbone, but got '
                             f'{type(outputs).__name__}')
+        if set(outputs.features) != set(self.layout.names):
+            raise ValueError(
+                f'MWAMNeck.modalities are {list(self.layout.names)}, but the '
+                f'backbone has {list(outputs.features)}: give both the same')
         levels = range(len(self.fusions))
         if self.eval_levels is not None and not self.training:
             levels = self.eval_levels
@@ -144,19 +149,23 @@ class MWAMNeck(BaseModule):
                 for name, f in features.items()
             }
         self._check_features(features, levels)
-        if self.mwam is not None and self.training:
+        # Not in passes that only gather the statistics of BatchNorm.
+        trains = self.training and torch.is_grad_enabled()
+        if self.mwam is not None and trains:
             self._check_hook()
-            weights = self.mwam.update(outputs.inputs, outputs.present)
+            weights = dict(
+                zip(self.mwam.modalities,
+                    self.mwam.update(outputs.inputs, outputs.present)))
             if 'gradient' in self.interventions:
                 features = {
-                    name: f and [scale_gradient(x, weight) for x in f]
-                    for (name, f), weight in zip(features.items(), weights)
+                    name: f and [scale_gradient(x, weights[name]) for x in f]
+                    for name, f in features.items()
                 }
         by_level = [
             self._level(features, i, level) for i, level in enumerate(levels)
         ]
         like = next(f for f in outputs.features.values() if f is not None)
-        if self.training and 'loss' in self.interventions:
+        if trains and 'loss' in self.interventions:
             self._unfused = {
                 name: _nest([f[name] for f in by_level], like)
                 for name in features
