@@ -86,7 +86,8 @@ def load_safely() -> None:
     environment says that the files are trusted.
     """
     if (digit_version(torch.__version__) < digit_version('2.6.0')
-            or 'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD' in os.environ):
+            or os.environ.get('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', '').lower()
+            in ('1', 'y', 'yes', 'true')):  # what PyTorch takes for true
         return
     array = np.zeros(1).__reduce__()[0]
     scalar = np.float64(0).__reduce__()[0]

@@ -83,6 +83,12 @@ def datasets_with_pipeline(dataset: ConfigDict) -> Iterator[ConfigDict]:
                          'no pipeline')
 
 
+def use_stock_loop(cfg: Config) -> None:
+    """Test once; a missing-modality loop would go on to its combinations."""
+    cfg.test_cfg = dict(
+        type='TestLoop', fp16=cfg.test_cfg.get('fp16', False))
+
+
 def use_tta(cfg: Config) -> None:
     """Wrap the model, and load, for test-time augmentation."""
     for key in ('tta_model', 'tta_pipeline'):
@@ -91,6 +97,7 @@ def use_tta(cfg: Config) -> None:
     for dataset in datasets_with_pipeline(cfg.test_dataloader.dataset):
         dataset['pipeline'] = cfg.tta_pipeline
     cfg.model = dict(**cfg.tta_model, module=cfg.model)
+    use_stock_loop(cfg)
 
 
 def set_missing(cfg: Config, names: Sequence[str],
@@ -112,9 +119,7 @@ def set_missing(cfg: Config, names: Sequence[str],
     drop = dict(type='mwam_mm.DropModality', modalities=absent)
     for dataset in datasets_with_pipeline(cfg.test_dataloader.dataset):
         dataset['pipeline'] = [*dataset['pipeline'], drop]
-    # a missing-modality loop would go on to test combinations
-    cfg.test_cfg = dict(
-        type='TestLoop', fp16=cfg.test_cfg.get('fp16', False))
+    use_stock_loop(cfg)
 
 
 def set_combinations(cfg: Config, text: str, layout: ModalityLayout) -> None:

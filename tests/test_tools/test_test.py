@@ -185,6 +185,12 @@ def test_tta(test):
         *tta_pipeline, drop('depth')
     ]
     assert cfg.tta_pipeline == tta_pipeline
+    cfg = config(
+        tta_model=dict(type='SegTTAModel'),
+        tta_pipeline=tta_pipeline,
+        test_cfg=dict(type='mwam_mm.MissingModalityTestLoop', fp16=True))
+    test.apply_args(cfg, parse(test, '--tta'))
+    assert cfg.test_cfg == dict(type='TestLoop', fp16=True)
 
 
 def test_out_directory(test):

@@ -178,7 +178,11 @@ class Payload:
     reason='before PyTorch 2.6 checkpoints are read the unsafe way')
 class TestLoadSafely:
 
-    def test_a_checkpoint_cannot_run_code(self, tmp_path):
+    @pytest.mark.parametrize('trusted', [None, '0', ''])
+    def test_a_checkpoint_cannot_run_code(self, tmp_path, monkeypatch,
+                                          trusted):
+        if trusted is not None:
+            monkeypatch.setenv('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', trusted)
         path = tmp_path / 'evil.pth'
         torch.save(dict(state_dict={}, meta=Payload(tmp_path / 'ran')), path)
         load_safely()
