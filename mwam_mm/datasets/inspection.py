@@ -10,7 +10,11 @@ from mmcv.transforms import LoadAnnotations
 from mwam_mm.layout import Modality, ModalityLayout
 from mwam_mm.registry import DATASETS, TRANSFORMS
 
-from .transforms import LoadModalities
+from .transforms import (
+    LoadModalities,
+    multimodal_pipeline,
+    multimodal_transforms,
+)
 
 __all__ = ['DatasetInspection', 'ModalityStatistics', 'inspect_dataset']
 
@@ -184,7 +188,12 @@ def _find(transforms: Iterable[Mapping], base: type) -> Iterator[Mapping]:
         cls = transform['type']
         if isinstance(cls, str):
             cls = TRANSFORMS.get(cls)
-        if isinstance(cls, type) and issubclass(cls, base):
+        if cls is multimodal_pipeline:
+            converted = multimodal_transforms(transform['transforms'],
+                                              transform['modalities'],
+                                              transform.get('annotations'))
+            yield from _find(converted, base)
+        elif isinstance(cls, type) and issubclass(cls, base):
             yield transform
         elif isinstance(transform.get('transforms'), (list, tuple)):
             yield from _find(transform['transforms'], base)
