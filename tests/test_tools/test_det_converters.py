@@ -123,6 +123,18 @@ def test_yolo_class_files(yolo, tree):
     assert one == two
 
 
+@pytest.mark.parametrize('order', [[1, 0, 2], [1, 2]])
+def test_yolo_image_is_rgb_wherever_it_is_named(yolo, tree, order):
+    yolo(tree, '--modalities', *(FOLDERS[i] for i in order))
+    info = MultiModalCocoDataset(
+        data_root=str(tree),
+        ann_file='annotations/train.json').get_data_info(0)
+    image = 'images/train/a.jpg' if 0 in order else 'infrared/train/a.png'
+    assert info['img_path'] == str(tree / image)
+    assert info['infrared_path'] == str(tree / 'infrared/train/a.png')
+    assert info['depth_path'] == str(tree / 'depth/train/a.tiff')
+
+
 @pytest.mark.parametrize('line, message', [
     ('0 .5 .5 .2', 'has 4 fields'),
     ('0 .5 .5 .2 .2 .9', 'has 6 fields'),
