@@ -303,6 +303,27 @@ def test_to_coco(load_tool, exit_of_tool, tmp_path, monkeypatch, capsys):
     assert not (tmp_path / 'out').exists()
 
 
+def test_to_coco_leaves_out_what_the_dataset_leaves_out(
+        load_tool, tmp_path, monkeypatch):
+    root = det_benchmarks.write_llvip(tmp_path / 'llvip')
+    det_benchmarks.voc(root / 'Annotations/010001.xml', [
+        ('person', 10, 10, 10, 40),
+        ('person', 70, 10, 90, 40),
+        ('person', 50, 10, 90, 40),
+    ], det_benchmarks.SIZE)
+    monkeypatch.setattr(sys, 'argv', ['to_coco.py', 'llvip', str(root)])
+    said = []
+    monkeypatch.setattr('mwam_mm.datasets.multi_modal_coco.print_log',
+                        lambda message, **kwargs: said.append(message))
+    load_tool('dataset_converters/to_coco').main()
+    assert any(line.startswith('2 box(es) cannot be used and are left out')
+               for line in said)
+    copy = MultiModalCocoDataset(
+        data_root=str(root), ann_file='annotations/train.json')
+    instance, = copy.get_data_info(0)['instances']
+    assert instance['bbox'] == [50, 10, 64, 40]
+
+
 def test_sun_rgbd_boxes(load_tool, tmp_path, monkeypatch):
     pytest.importorskip('h5py', reason="the publishers' labels are HDF5")
     benchmarks.write_sun_rgbd(tmp_path)
