@@ -13,6 +13,8 @@ import mmcv
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from .transforms.loading import check_upright
+
 __all__ = [
     'IMAGE_SUFFIXES', 'image_size', 'new_tree', 'open_matlab73', 'require',
     'write_image', 'write_json'
@@ -30,10 +32,12 @@ def image_size(path: str) -> Tuple[int, int]:
 
     Raises:
         FileNotFoundError: If there is no file.
-        ValueError: If it is no image.
+        ValueError: If it is no image, or a JPEG that its EXIF tag turns.
     """
     if not osp.isfile(path):
         raise FileNotFoundError(f'{path!r} is missing')
+    with open(path, 'rb') as file:
+        check_upright(file.read(2**16), repr(path))
     try:
         if path.lower().endswith('.npy'):
             height, width = np.load(path, mmap_mode='r').shape[:2]
