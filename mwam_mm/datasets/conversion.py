@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Iterator, Tuple
 
+import cv2
 import mmcv
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -41,12 +42,21 @@ def image_size(path: str) -> Tuple[int, int]:
     try:
         if path.lower().endswith('.npy'):
             height, width = np.load(path, mmap_mode='r').shape[:2]
-        else:
-            with Image.open(path) as image:
-                width, height = image.size
-    except (UnidentifiedImageError, ValueError) as error:
-        raise ValueError(f'{path!r} is no image, or is damaged') from error
-    return height, width
+            return height, width
+        with Image.open(path) as image:
+            return image.size[::-1]
+    except UnidentifiedImageError as error:
+        # Such as TIFF of four float channels, which OpenCV has to read whole.
+        array = cv2.imread(path, cv2.IMREAD_UNCHANGED)
+        if array is None:
+            raise _no_image(path) from error
+        return array.shape[:2]
+    except (EOFError, OSError, ValueError) as error:
+        raise _no_image(path) from error
+
+
+def _no_image(path: str) -> ValueError:
+    return ValueError(f'{path!r} is no image, or is damaged')
 
 
 @contextmanager
