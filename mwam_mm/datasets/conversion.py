@@ -9,9 +9,12 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Iterator, Tuple
 
+import cv2
 import mmcv
 import numpy as np
 from PIL import Image, UnidentifiedImageError
+
+from .transforms.loading import check_upright
 
 __all__ = [
     'IMAGE_SUFFIXES', 'image_size', 'new_tree', 'open_matlab73', 'require',
@@ -30,19 +33,30 @@ def image_size(path: str) -> Tuple[int, int]:
 
     Raises:
         FileNotFoundError: If there is no file.
-        ValueError: If it is no image.
+        ValueError: If it is no image, or a JPEG that its EXIF tag turns.
     """
     if not osp.isfile(path):
         raise FileNotFoundError(f'{path!r} is missing')
+    with open(path, 'rb') as file:
+        check_upright(file.read(2**16), repr(path))
     try:
         if path.lower().endswith('.npy'):
             height, width = np.load(path, mmap_mode='r').shape[:2]
-        else:
-            with Image.open(path) as image:
-                width, height = image.size
-    except (UnidentifiedImageError, ValueError) as error:
-        raise ValueError(f'{path!r} is no image, or is damaged') from error
-    return height, width
+            return height, width
+        with Image.open(path) as image:
+            return image.size[::-1]
+    except UnidentifiedImageError as error:
+        # Such as TIFF of four float channels, which OpenCV has to read whole.
+        array = cv2.imread(path, cv2.IMREAD_UNCHANGED)
+        if array is None:
+            raise _no_image(path) from error
+        return array.shape[:2]
+    except (EOFError, OSError, ValueError) as error:
+        raise _no_image(path) from error
+
+
+def _no_image(path: str) -> ValueError:
+    return ValueError(f'{path!r} is no image, or is damaged')
 
 
 @contextmanager

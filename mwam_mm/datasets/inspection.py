@@ -2,15 +2,18 @@
 from collections import Counter
 from typing import Dict, Iterable, Iterator, List, Mapping, Optional, Tuple
 
-import mmcv
-import mmengine.fileio as fileio
 import numpy as np
 from mmcv.transforms import LoadAnnotations
 
 from mwam_mm.layout import Modality, ModalityLayout
 from mwam_mm.registry import DATASETS, TRANSFORMS
 
-from .transforms import LoadModalities
+from .label_maps import load_label_map
+from .transforms import (
+    LoadModalities,
+    multimodal_pipeline,
+    multimodal_transforms,
+)
 
 __all__ = ['DatasetInspection', 'ModalityStatistics', 'inspect_dataset']
 
@@ -184,7 +187,12 @@ def _find(transforms: Iterable[Mapping], base: type) -> Iterator[Mapping]:
         cls = transform['type']
         if isinstance(cls, str):
             cls = TRANSFORMS.get(cls)
-        if isinstance(cls, type) and issubclass(cls, base):
+        if cls is multimodal_pipeline:
+            converted = multimodal_transforms(transform['transforms'],
+                                              transform['modalities'],
+                                              transform.get('annotations'))
+            yield from _find(converted, base)
+        elif isinstance(cls, type) and issubclass(cls, base):
             yield transform
         elif isinstance(transform.get('transforms'), (list, tuple)):
             yield from _find(transform['transforms'], base)
@@ -198,45 +206,6 @@ def _leaves(dataset: Mapping) -> Iterator[Mapping]:
     else:
         for item in inner if isinstance(inner, (list, tuple)) else [inner]:
             yield from _leaves(item)
-
-
-def _load_label(loader: LoadAnnotations, info: dict, classes, ignore_index):
-    """Read a label map and check its values."""
-    path = info['seg_map_path']
-    where = f"results['seg_map_path'] = {path!r}"
-    try:
-        content = fileio.get(path, backend_args=loader.backend_args)
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f'{where} does not exist') from error
-    try:
-        raw = mmcv.imfrombytes(
-            content, flag='unchanged', backend=loader.imdecode_backend)
-        label = loader(dict(info))['gt_seg_map']
-    except Exception as error:
-        reason = str(error)
-        raise ValueError(reason if path in reason else
-                         f'{where} cannot be read: {reason}') from error
-    if label.ndim != 2:
-        raise ValueError(
-            f'{where} has shape {label.shape}: it is a colour image, not '
-            'class ids. Convert it, or load it with '
-            'mwam_mm.LoadPaletteAnnotations')
-    # The stock transform casts to uint8, where 256 becomes 0.
-    if raw.ndim == 2 and raw.max() > 255:
-        raise ValueError(f'{where} has data type {raw.dtype} and label '
-                         f'{raw.max()}: labels are up to 255')
-    if classes is not None:
-        values, counts = np.unique(label, return_counts=True)
-        wrong = (values >= len(classes)) & (values != ignore_index)
-        if wrong.any():
-            value, count = values[wrong][0], counts[wrong][0]
-            raised = ' after reduce_zero_label' if info.get(
-                'reduce_zero_label') else ''
-            raise ValueError(
-                f'{where} has label {value}{raised} ({count} pixels), which '
-                f'is none of the {len(classes)} classes and not '
-                f'ignore_index={ignore_index}')
-    return label
 
 
 def inspect_dataset(cfg: Mapping) -> Iterator[DatasetInspection]:
@@ -281,14 +250,9 @@ def inspect_dataset(cfg: Mapping) -> Iterator[DatasetInspection]:
                 image = loader(dict(info))
                 label = None
                 if label_loaders and info.get('seg_map_path'):
-                    label = _load_label(label_loaders[0], info, classes,
-                                        getattr(dataset, 'ignore_index', 255))
-                    if label.shape != image['img_shape']:
-                        raise ValueError(
-                            f"results['seg_map_path'] = "
-                            f'{info["seg_map_path"]!r} has (height, width) '
-                            f'{label.shape}, but {info["img_path"]!r} has '
-                            f'{image["img_shape"]}')
+                    label = load_label_map(
+                        label_loaders[0], info, image['img_shape'], classes,
+                        getattr(dataset, 'ignore_index', 255))
                 if 'instances' in info:
                     size = info['height'], info['width']
                     if size != image['img_shape']:

@@ -149,36 +149,50 @@ class MultiModalCocoDataset(CocoDataset):
         except (TypeError, ValueError) as error:
             raise ValueError(f'{where} is not a json file: {error}') from error
 
-    def load_data_list(self) -> List[dict]:
+    def read_checked(self) -> dict:
         """Read and check the annotations.
 
         Returns:
-            list[dict]: One dict per image with ``img_path``, one path per
-            modality, and the other keys of :class:`CocoDataset`.
+            dict: Content of a COCO json. Boxes are clipped to their images,
+            and those that cannot be used are left out; the log says how many.
         """
         content, where = self.read()
         images, annotations = self._index(content, where)
         self._match_classes(content, where)
         repaired: Dict[str, List[str]] = defaultdict(list)
-        data_list = []
+        kept = []
         for img_id, image in images.items():
-            boxes = []
             for annotation in annotations.get(img_id, ()):
                 at = (f'{where}: annotation {annotation.get("id")!r} of image '
                       f'{img_id!r} ({image["file_name"]!r})')
                 annotation = self._check_box(annotation, image, at, repaired)
                 if annotation is not None:
-                    boxes.append(annotation)
-            data_list.append(
-                self.parse_data_info(
-                    dict(
-                        raw_img_info=dict(image, img_id=img_id),
-                        raw_ann_info=boxes)))
+                    kept.append(annotation)
         for what, which in repaired.items():
             print_log(
                 f'{len(which)} box(es) {what}; the first: {which[0]}',
                 logger='current',
                 level=30)
+        return dict(content, annotations=kept)
+
+    def load_data_list(self) -> List[dict]:
+        """List the images with their boxes.
+
+        Returns:
+            list[dict]: One dict per image with ``img_path``, one path per
+            modality, and the other keys of :class:`CocoDataset`.
+        """
+        content = self.read_checked()
+        boxes: Dict[int, List[dict]] = defaultdict(list)
+        for annotation in content['annotations']:
+            boxes[annotation['image_id']].append(annotation)
+        data_list = [
+            self.parse_data_info(
+                dict(
+                    raw_img_info=dict(image, img_id=image['id']),
+                    raw_ann_info=boxes[image['id']]))
+            for image in content['images']
+        ]
         # What the base class filters by
         self.cat_img_map = defaultdict(set)
         for data_info in data_list:

@@ -153,6 +153,27 @@ def test_wrappers(root):
     assert sum(last.sizes.values()) == 5
 
 
+def test_a_stock_pipeline_made_multimodal(root):
+    stock = [
+        dict(type='LoadImageFromFile'),
+        dict(type='LoadAnnotations'),
+        dict(type='PackSegInputs')
+    ]
+    found = inspect(
+        root,
+        pipeline=[
+            dict(
+                type='mwam_mm.multimodal',
+                modalities=MODALITIES,
+                transforms=stock)
+        ])
+    expected = inspect(root)
+    assert found.sizes == {SIZE: 3} and not found.problems
+    assert found.modalities['thermal'].mean == \
+        expected.modalities['thermal'].mean
+    assert found.labels.tolist() == expected.labels.tolist()
+
+
 def test_pipeline_without_modalities(root):
     with pytest.raises(ValueError, match='PST900Dataset.*LoadModalities'):
         inspect(root, pipeline=[dict(type='LoadAnnotations')])

@@ -1,4 +1,5 @@
 """MultiModalSegDataset."""
+import os
 import os.path as osp
 
 import cv2
@@ -114,6 +115,45 @@ def test_plain_use_is_the_base_class(root):
 def test_errors(root, kwargs, kind, match):
     with pytest.raises(kind, match=match):
         _build(root, **kwargs)
+
+
+@pytest.mark.parametrize('test_mode', [False, True])
+@pytest.mark.parametrize('label, message', [
+    (np.full((4, 5), 2, np.uint8), r'label 2 .20 pixels., .* 2 classes'),
+    (np.zeros((4, 5, 3), np.uint8), 'colour image.*LoadPaletteAnnotations'),
+    (np.zeros((7, 5), np.uint8), r'\(7, 5\), but .*/image/b.png'),
+    (b'no image', 'cannot be read'),
+    (None, 'does not exist'),
+])
+def test_bad_label_maps(root, label, message, test_mode):
+    path = osp.join(root, 'label', 'b_gt.png')
+    os.remove(path)
+    if isinstance(label, bytes):
+        with open(path, 'wb') as file:
+            file.write(label)
+    elif label is not None:
+        cv2.imwrite(path, label)
+    load, annotations = _pipeline()
+    resize = dict(type='Resize', scale=(10, 8), keep_ratio=True)
+    order = [resize, annotations] if test_mode else [annotations, resize]
+    dataset = _build(
+        root,
+        test_mode=test_mode,
+        pipeline=[load, *order, dict(type='PackSegInputs')])
+    with pytest.raises((FileNotFoundError, ValueError), match=message) as e:
+        dataset[0]
+    assert path in str(e.value)
+    assert dataset[1]['inputs'].shape == (5, 8, 10)
+
+
+def test_ignored_labels_are_fine(root):
+    path = osp.join(root, 'label', 'b_gt.png')
+    cv2.imwrite(path, np.full((4, 5), 255, np.uint8))
+    pipeline = _pipeline(dict(type='PackSegInputs'))
+    label = _build(root, pipeline=pipeline)[0]['data_samples'].gt_sem_seg
+    assert (label.data == 255).all()
+    with pytest.raises(ValueError, match='label 255 .*ignore_index=254'):
+        _build(root, pipeline=pipeline, ignore_index=254)[0]
 
 
 def test_pipeline_is_checked(root):

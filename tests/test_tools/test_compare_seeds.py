@@ -1,11 +1,14 @@
 import json
+import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-TOOL = Path(__file__).parents[2] / 'tools/analysis_tools/compare_seeds.py'
+from tests import tiny
+from tests.benchmarks import REPO
+
+TOOL = REPO / 'tools/analysis_tools/compare_seeds.py'
 
 
 @pytest.fixture
@@ -18,7 +21,8 @@ def compare(tmp_path):
             cwd=tmp_path,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            universal_newlines=True)
+            universal_newlines=True,
+            env=dict(os.environ, PYTHONPATH=str(REPO)))
 
     return run
 
@@ -34,6 +38,7 @@ def write(folder, config, seed, scores, metrics):
         avg=dict(
             metrics=dict.fromkeys(metrics, sum(scores.values()) / 2),
             PCR=dict.fromkeys(metrics, scores['rgb'] / 10)))))
+    (path / 'finished').touch()
 
 
 def cells(output, config):
@@ -70,5 +75,40 @@ def test_a_run_that_fails_names_its_log(compare, tmp_path):
     result = compare('broken.py', '--seeds', '3')
     assert result.returncode
     log = 'work_dirs/compare_seeds/broken/seed3/train.log'
-    assert f'broken.py with seed 3 left no report: see {log}' in result.stdout
+    assert 'broken.py with seed 3 failed with exit status 1: see ' + log in \
+        result.stdout
     assert (tmp_path / log).read_text()
+
+
+def test_a_run_that_was_cut_off_is_repeated(compare, tmp_path):
+    """Its validations so far have written the report."""
+    write(tmp_path, 'broken', 0, {'rgb+depth': 80., 'rgb': 60.}, ['mIoU'])
+    folder = tmp_path / 'work_dirs/compare_seeds/broken/seed0'
+    (folder / 'finished').unlink()
+    (tmp_path / 'broken.py').write_text('model = dict(\n')
+    for _ in range(2):
+        result = compare('broken.py', '--seeds', '0')
+        assert result.returncode
+        assert 'training broken.py with seed 0' in result.stdout
+    assert not (folder / 'missing_modality.json').exists()
+
+
+def test_a_run_that_ends_well_is_not_repeated(compare, tmp_path):
+    cfg = tiny.config(
+        tmp_path,
+        custom_imports=dict(imports='tests.tiny'),
+        train_cfg=dict(
+            type='IterBasedTrainLoop', max_iters=2, val_interval=2),
+        val_dataloader=dict(
+            num_workers=0,
+            sampler=dict(type='DefaultSampler', shuffle=False),
+            dataset=dict(type='mwam_mm.TinyPairs')),
+        val_evaluator=dict(type='IoUMetric'),
+        val_cfg=dict(type='mwam_mm.MissingModalityValLoop'))
+    cfg.dump(tmp_path / 'tiny.py')
+    first = compare('tiny.py', '--seeds', '0')
+    assert first.returncode == 0, first.stdout
+    assert 'training' in first.stdout
+    second = compare('tiny.py', '--seeds', '0')
+    assert 'training' not in second.stdout
+    assert cells(first.stdout, 'tiny ') == cells(second.stdout, 'tiny ')

@@ -123,6 +123,18 @@ def test_yolo_class_files(yolo, tree):
     assert one == two
 
 
+@pytest.mark.parametrize('order', [[1, 0, 2], [1, 2]])
+def test_yolo_image_is_rgb_wherever_it_is_named(yolo, tree, order):
+    yolo(tree, '--modalities', *(FOLDERS[i] for i in order))
+    info = MultiModalCocoDataset(
+        data_root=str(tree),
+        ann_file='annotations/train.json').get_data_info(0)
+    image = 'images/train/a.jpg' if 0 in order else 'infrared/train/a.png'
+    assert info['img_path'] == str(tree / image)
+    assert info['infrared_path'] == str(tree / 'infrared/train/a.png')
+    assert info['depth_path'] == str(tree / 'depth/train/a.tiff')
+
+
 @pytest.mark.parametrize('line, message', [
     ('0 .5 .5 .2', 'has 4 fields'),
     ('0 .5 .5 .2 .2 .9', 'has 6 fields'),
@@ -289,6 +301,27 @@ def test_to_coco(load_tool, exit_of_tool, tmp_path, monkeypatch, capsys):
                               str(root), '-o', str(tmp_path / 'out'))
     assert code == 1 and '010002.xml' in said
     assert not (tmp_path / 'out').exists()
+
+
+def test_to_coco_leaves_out_what_the_dataset_leaves_out(
+        load_tool, tmp_path, monkeypatch):
+    root = det_benchmarks.write_llvip(tmp_path / 'llvip')
+    det_benchmarks.voc(root / 'Annotations/010001.xml', [
+        ('person', 10, 10, 10, 40),
+        ('person', 70, 10, 90, 40),
+        ('person', 50, 10, 90, 40),
+    ], det_benchmarks.SIZE)
+    monkeypatch.setattr(sys, 'argv', ['to_coco.py', 'llvip', str(root)])
+    said = []
+    monkeypatch.setattr('mwam_mm.datasets.multi_modal_coco.print_log',
+                        lambda message, **kwargs: said.append(message))
+    load_tool('dataset_converters/to_coco').main()
+    assert any(line.startswith('2 box(es) cannot be used and are left out')
+               for line in said)
+    copy = MultiModalCocoDataset(
+        data_root=str(root), ann_file='annotations/train.json')
+    instance, = copy.get_data_info(0)['instances']
+    assert instance['bbox'] == [50, 10, 64, 40]
 
 
 def test_sun_rgbd_boxes(load_tool, tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 """Tests of tools/misc/to_multimodal.py."""
 import importlib.util
+import json
 import os
 import re
 import subprocess
@@ -286,6 +287,56 @@ def test_a_detector(mmdet, compose):
     assert cfg.train_dataloader.dataset.type == 'mwam_mm.SceneDetDataset'
     assert cfg.val_evaluator.ann_file == 'data/scenes/annotations/val.json'
     assert cfg.model.num_classes == 7
+
+
+def test_a_benchmark_for_a_detector(mmdet, tool, tmp_path, monkeypatch):
+    """Its boxes are in XML files, and its folder stays what it is."""
+    from tests.det_benchmarks import run, write_llvip
+    monkeypatch.chdir(tmp_path)
+    write_llvip(tmp_path / 'data/llvip')
+    dataset = str(REPO / 'configs/_base_/datasets/llvip.py')
+    tool.convert(tool.build_parser().parse_args([
+        RETINA, '--modalities', 'rgb:3', 'infrared:1', '--dataset', dataset,
+        '--smoke', '-o', 'job.py'
+    ]))
+    cfg = Config.fromfile('job.py')
+    assert cfg.val_dataloader.dataset.data_root == 'data/llvip'
+    cfg.update(work_dir=str(tmp_path / 'work'), log_level='WARNING')
+    # An untrained model has to detect something.
+    cfg.model.override = {'test_cfg.score_thr': 0.}
+    assert 0 <= run(cfg)['coco/bbox_mAP'] <= 1
+
+
+def test_classes_of_the_json(mmdet, compose, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    flags = '--dataset', str(
+        REPO / 'configs/_base_/datasets/coco_rgb_infrared_depth.py')
+    modalities = 'rgb:3', 'infrared:1', 'depth:1'
+    with pytest.raises(FileNotFoundError, match='annotations/train.json'):
+        compose(RETINA, *flags, modalities=modalities)
+    folder = tmp_path / 'data/my_dataset/annotations'
+    folder.mkdir(parents=True)
+    (folder / 'train.json').write_text(
+        json.dumps(
+            dict(
+                images=[dict(id=1, file_name='a.png', height=8, width=8)],
+                annotations=[],
+                categories=[dict(id=i, name=f'c{i}') for i in range(5)])))
+    _, cfg = compose(RETINA, *flags, modalities=modalities)
+    assert cfg.model.num_classes == 5
+
+
+def test_nothing_names_the_classes(exit_of_tool, tmp_path, write_config):
+    (tmp_path / 'a.png').touch()
+    dataset = write_config(f"""
+_base_ = '{REPO}/configs/_base_/datasets/scenes_rgbdt_seg.py'
+train_dataloader = dict(dataset=dict(
+    _delete_=True, type='mwam_mm.MultiModalSegDataset',
+    data_root='{tmp_path}', img_suffix='.png', data_prefix=dict(img_path='')))
+""")
+    _, said = exit_of_tool(TOOL, FCN, '--modalities', 'rgb:3', '--dataset',
+                           dataset, '-o', str(tmp_path / 'out.py'))
+    assert 'MultiModalSegDataset' in said and 'metainfo=dict(classes' in said
 
 
 def test_images_are_mixed_as_in_the_base(mmdet, compose):

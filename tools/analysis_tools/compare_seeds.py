@@ -1,7 +1,8 @@
 """Train configs with several seeds and tabulate mean and spread.
 
 Every run is one of ``tools/train.py`` whose validation loop writes
-``missing_modality.json``; runs that have theirs are not repeated.
+``missing_modality.json``. A run that ends well leaves a file ``finished``
+beside it and is not repeated; one that was cut off starts anew.
 """
 import argparse
 import json
@@ -53,12 +54,17 @@ def run(config: str, seed: int, args: argparse.Namespace) -> dict:
     """Train once, unless it is done, and return the report.
 
     Raises:
-        RuntimeError: If training fails; the message names the log.
+        RuntimeError: If training fails or writes no report; the message names
+            the log.
     """
     folder = osp.join(args.work_dir, config_name(config), f'seed{seed}')
     report = osp.join(folder, 'missing_modality.json')
-    if not osp.exists(report):
+    # Not the report, which every validation writes.
+    finished = osp.join(folder, 'finished')
+    if not osp.exists(finished):
         os.makedirs(folder, exist_ok=True)
+        if osp.exists(report):
+            os.remove(report)
         threads = max((os.cpu_count() or 1) // args.jobs, 1)
         log = osp.join(folder, 'train.log')
         print(f'training {config} with seed {seed}: {log}', flush=True)
@@ -74,7 +80,11 @@ def run(config: str, seed: int, args: argparse.Namespace) -> dict:
                 env=dict(os.environ, OMP_NUM_THREADS=str(threads)))
         if code or not osp.exists(report):
             raise RuntimeError(
-                f'{config} with seed {seed} left no report: see {log}')
+                f'{config} with seed {seed} '
+                + (f'failed with exit status {code}'
+                   if code else 'left no missing_modality.json')
+                + f': see {log}')
+        open(finished, 'w').close()
     with open(report) as f:
         return json.load(f)
 

@@ -3,6 +3,7 @@
 The datasets themselves read the published trees. The json files are for
 mwam_mm.MultiModalCocoDataset, and for tools that know COCO: every image has
 `file_name` and one path per further modality, all relative to the data_root.
+Boxes that the datasets leave out are left out, and counted in the log.
 """
 import argparse
 import os.path as osp
@@ -48,7 +49,8 @@ def main() -> None:
     for split in cls.SPLITS:
         path = osp.join(out, f'{split}.json')
         try:
-            content, _ = cls(args.data_root, split, lazy_init=True).read()
+            content = cls(
+                args.data_root, split, lazy_init=True).read_checked()
             write_json(path, content)
         except (OSError, ValueError) as error:
             parser.exit(1, f'{split}: {error}\n')

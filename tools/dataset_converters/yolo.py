@@ -259,7 +259,7 @@ def convert_split(root: str, split: str, list_file: Optional[str],
         images.append(
             dict(
                 id=i,
-                file_name=paths[first],
+                file_name=paths.get('rgb', paths[first]),
                 height=size[0],
                 width=size[1],
                 **{f'{m}_path': p

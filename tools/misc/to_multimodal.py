@@ -275,9 +275,27 @@ def annotations_of(dataset: dict) -> Optional[dict]:
 
 
 def num_classes_of(dataset: dict) -> int:
-    """Number of classes of a dataset."""
-    cfg = dict(leaf_dataset(dataset), pipeline=[], lazy_init=True)
-    return len(DATASETS.build(cfg).metainfo['classes'])
+    """Number of classes of a dataset.
+
+    Raises:
+        FileNotFoundError: If only its annotations name the classes, and they
+            are missing.
+        ValueError: If nothing names them.
+    """
+    leaf = leaf_dataset(dataset)
+    built = DATASETS.build(dict(leaf, pipeline=[], lazy_init=True))
+    if not built.metainfo.get('classes'):
+        built.full_init()  # those of the annotations
+    classes = built.metainfo.get('classes')
+    if not classes:
+        raise ValueError(f'{type_name(leaf)} of train_dataloader has no '
+                         'classes: set its metainfo=dict(classes=...)')
+    return len(classes)
+
+
+def is_scenes(dataset: dict) -> bool:
+    """Whether it is the embedded scene set."""
+    return type_name(dataset) in ('SceneDataset', 'SceneDetDataset')
 
 
 def smoke_root(size: int) -> str:
@@ -298,7 +316,8 @@ def evaluator_code(base: Any, evaluator: Any, dataset: Config,
         metric = [m.replace('proposal_fast', 'proposal') for m in metric]
         if metric and set(metric) <= {'bbox', 'segm', 'proposal'}:
             evaluator['metric'] = metric
-        if smoke_size and dataset.get('data_root'):
+        if smoke_size and is_scenes(
+                leaf_dataset(dataset.val_dataloader.dataset)):
             evaluator['ann_file'] = evaluator['ann_file'].replace(
                 dataset.data_root, smoke_root(smoke_size))
     return evaluator
@@ -307,7 +326,7 @@ def evaluator_code(base: Any, evaluator: Any, dataset: Config,
 def smoke_dataset(cfg: dict, size: int) -> dict:
     """A dataset's config for a handful of samples."""
     cfg = dict(cfg)
-    if type_name(cfg) in ('SceneDataset', 'SceneDetDataset'):
+    if is_scenes(cfg):
         cfg.update(
             data_root=smoke_root(size),
             scene_cfg=dict(
@@ -420,6 +439,8 @@ def compose(base_path: str,
         str: The text.
 
     Raises:
+        FileNotFoundError: If the annotations that name the dataset's classes
+            are missing.
         ValueError: If something cannot be carried over.
     """
     for key in ('model', 'optim_wrapper', 'train_dataloader',
@@ -653,6 +674,7 @@ def convert(args: argparse.Namespace) -> None:
     """Do what the flags say.
 
     Raises:
+        OSError: If a file cannot be read or written.
         ValueError: If something cannot be carried over.
     """
     base_path = find_base(args.base)
@@ -684,7 +706,7 @@ def main() -> None:
     args = parser.parse_args()
     try:
         convert(args)
-    except (ImportError, ValueError) as error:
+    except (ImportError, OSError, ValueError) as error:
         parser.exit(2, f'{parser.prog}: error: {args.base}: {error}\n')
     print(f'wrote {args.out}: python tools/train.py {args.out}')
 

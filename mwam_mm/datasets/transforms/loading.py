@@ -1,6 +1,7 @@
 """Loading of all modalities of a sample into one stacked image."""
 import io
 import os
+import struct
 from typing import Dict, Mapping, Optional, Tuple
 
 import cv2
@@ -12,7 +13,7 @@ from mmcv.transforms import BaseTransform
 from mwam_mm.layout import Modality, ModalityLayout
 from mwam_mm.registry import TRANSFORMS
 
-__all__ = ['LoadModalities', 'decode', 'stack_mean']
+__all__ = ['LoadModalities', 'check_upright', 'decode', 'stack_mean']
 
 _NPY_MAGIC = b'\x93NUMPY'
 
@@ -20,6 +21,43 @@ _NPY_MAGIC = b'\x93NUMPY'
 def stack_mean(modality: Modality) -> Tuple[float, ...]:
     """Mean per channel in the channel order of the stacked image."""
     return modality.mean[::-1] if modality.bgr_to_rgb else modality.mean
+
+
+def check_upright(content: bytes, where: str) -> None:
+    """Refuse a JPEG that is stored turned, as cameras do.
+
+    Its pixels lie otherwise than viewers, annotation programs and stock
+    loading show them, so neither boxes nor other modalities would fit.
+
+    Args:
+        content (bytes): The file, or its beginning.
+        where (str): How the message calls it.
+
+    Raises:
+        ValueError: If its EXIF tag turns or mirrors it.
+    """
+    if not content.startswith(b'\xff\xd8'):
+        return
+    start = content.find(b'Exif\0\0', 0, 1024) + 6
+    order = {b'II': '<', b'MM': '>'}.get(content[start:start + 2])
+    if start < 6 or order is None:
+        return
+    orientation = 1
+    try:
+        first = start + struct.unpack_from(f'{order}I', content, start + 4)[0]
+        count, = struct.unpack_from(f'{order}H', content, first)
+        for i in range(count):
+            tag, _, _, value = struct.unpack_from(f'{order}HHIH', content,
+                                                  first + 2 + 12 * i)
+            if tag == 0x0112:
+                orientation = value
+    except struct.error:
+        return  # no viewer reads it either
+    if 2 <= orientation <= 8:
+        raise ValueError(
+            f'{where} is turned by its EXIF tag (orientation {orientation}): '
+            'viewers show it otherwise than it is stored. Write it upright, '
+            'e.g. with PIL.ImageOps.exif_transpose, and check its labels')
 
 
 def decode(content: bytes, flag: str, backend: str, where: str) -> np.ndarray:
@@ -86,9 +124,10 @@ class LoadModalities(BaseTransform):
         KeyError: If the sample has no path for a modality.
         FileNotFoundError: If the file of a modality that is not optional is
             missing, or those of all modalities are.
-        ValueError: If a file cannot be read, has another number of channels
-            than declared, another height or width than the first modality, a
-            data type that holds no real numbers, or a NaN or Inf pixel.
+        ValueError: If a file cannot be read, is a JPEG that its EXIF tag
+            turns, has another number of channels than declared, another
+            height or width than the first modality, a data type that holds
+            no real numbers, or a NaN or Inf pixel.
 
     Examples:
         >>> modalities = dict(
@@ -178,6 +217,7 @@ class LoadModalities(BaseTransform):
             content = fileio.get(path, backend_args=self.backend_args)
         except FileNotFoundError:
             return None
+        check_upright(content, where)
         image = decode(content, 'unchanged', self.imdecode_backend, where)
         if image.dtype.kind not in 'uif':
             raise ValueError(

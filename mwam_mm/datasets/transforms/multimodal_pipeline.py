@@ -80,7 +80,9 @@ def multimodal_transforms(transforms: Sequence[dict],
       :class:`PhotometricTransforms`.
     - Those that fill or mix images (``Pad``, ``RandomAffine``, ``Mosaic``,
       ...) fill with each channel's mean, through :class:`FillWithMean`.
-    - Packing keeps ``absent_modalities`` if a modality is optional.
+    - Packing keeps ``absent_modalities`` if a modality is optional, and for
+      a detector ``instances``, from which ``CocoMetric`` takes the boxes
+      where it has no ``ann_file``.
     - The others stay. Containers (``TestTimeAug``, ``RandomChoice``,
       ``AutoAugment``, ``MultiBranch``, ...) are looked into.
 
@@ -138,10 +140,14 @@ def multimodal_transforms(transforms: Sequence[dict],
                 type='mwam_mm.FillWithMean',
                 modalities=modalities,
                 transform=cfg)
-        if name.startswith('Pack') and any(
-                m.optional for m in layout.values()):
+        if name.startswith('Pack'):
+            kept = [key for key, keep in (
+                ('absent_modalities',
+                 any(m.optional for m in layout.values())),
+                ('instances', name == 'PackDetInputs')) if keep]
             meta_keys = cfg.get('meta_keys', _default(type_, 'meta_keys'))
-            cfg['meta_keys'] = (*meta_keys, 'absent_modalities')
+            if kept:
+                cfg['meta_keys'] = tuple(dict.fromkeys([*meta_keys, *kept]))
         if cfg.get('backend') == 'pillow':
             cfg.pop('backend')  # it knows uint8 images only
         for key in _NESTED:

@@ -5,7 +5,7 @@ from .geometric import FILLING, FillWithMean
 from .loading import LoadModalities
 from .photometric import PhotometricTransforms
 
-__all__ = ['check_pipeline']
+__all__ = ['check_pipeline', 'flatten_pipeline']
 
 PHOTOMETRIC = frozenset([
     # mmcv and mmseg
@@ -25,14 +25,21 @@ _ANY = frozenset([
 _FOUR = frozenset(['FixShapeResize', 'Pad'])
 
 
-def _flatten(transforms: Iterable[Callable]) -> Iterator[Callable]:
-    """Walk through nested containers (``Compose``, ``RandomApply``, ...)."""
+def flatten_pipeline(transforms: Iterable[Callable]) -> Iterator[Callable]:
+    """Walk through nested containers (``Compose``, ``RandomApply``, ...).
+
+    Args:
+        transforms (Iterable[Callable]): Built transforms.
+
+    Yields:
+        Callable: The containers and what they hold, apart from what never
+        sees the stack.
+    """
     for transform in transforms:
         if isinstance(transform, (list, tuple)):
-            yield from _flatten(transform)
+            yield from flatten_pipeline(transform)
             continue
         yield transform
-        # What is wrapped never sees the stack.
         if isinstance(transform, (FillWithMean, PhotometricTransforms)):
             continue
         for attr in ('transforms', 'subroutines', 'branch_pipelines'):
@@ -40,7 +47,7 @@ def _flatten(transforms: Iterable[Callable]) -> Iterator[Callable]:
             if isinstance(inner, dict):
                 inner = list(inner.values())
             if inner is not None:
-                yield from _flatten(
+                yield from flatten_pipeline(
                     inner if isinstance(inner, (list, tuple)) else [inner])
 
 
@@ -64,7 +71,7 @@ def check_pipeline(transforms: Iterable[Callable]) -> None:
         ValueError: If a transform does not fit. The message names it and
             what to use instead.
     """
-    flat = list(_flatten([transforms]))
+    flat = list(flatten_pipeline([transforms]))
     loading = [t for t in flat if isinstance(t, LoadModalities)]
     if not loading:
         return

@@ -1,8 +1,10 @@
 """LoadModalities and LoadPaletteAnnotations on files of every format."""
 import cv2
+import mmcv
 import numpy as np
 import pytest
 from mmseg.datasets.transforms import PackSegInputs
+from PIL import Image
 
 from mwam_mm.datasets.transforms import LoadModalities, LoadPaletteAnnotations
 from mwam_mm.models import MultiModalSegDataPreprocessor
@@ -81,6 +83,41 @@ def test_jpeg_equals_opencv(tmp_path):
     path = _write(tmp_path / 'a.jpg', _array(3, size=(32, 40)))
     image = _load(dict(img_path=path), dict(rgb=RGB))['img']
     np.testing.assert_array_equal(image, cv2.imread(path))
+
+
+@pytest.mark.parametrize('order', ['<', '>'])
+def test_turned_jpegs_are_refused(tmp_path, order):
+    """Stock loading turns them; the other modalities would not fit."""
+    array = _array(3, size=(32, 40))
+    for orientation in range(1, 9):
+        path = str(tmp_path / f'{orientation}.jpg')
+        exif = Image.Exif()
+        exif.endian = order
+        exif[0x010f] = 'a camera'
+        exif[0x0112] = orientation
+        Image.fromarray(array).save(path, exif=exif)
+        if orientation == 1:
+            assert _load(
+                dict(img_path=path), dict(rgb=RGB))['img_shape'] == (32, 40)
+            continue
+        assert mmcv.imread(path).shape[:2] == (
+            (40, 32) if orientation > 4 else (32, 40))
+        with pytest.raises(ValueError, match='turned by its EXIF tag') as e:
+            _load(dict(img_path=path), dict(rgb=RGB))
+        assert path in str(e.value) and f'n {orientation})' in str(e.value)
+
+
+def test_damaged_exif_turns_nothing(tmp_path):
+    path = tmp_path / 'a.jpg'
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(_array(3)).save(path, exif=exif)
+    content = path.read_bytes()
+    start = content.index(b'Exif') + 6
+    path.write_bytes(content[:start + 4] + b'\xff' * 4 + content[start + 8:])
+    assert mmcv.imread(str(path)).shape[:2] == SIZE
+    assert _load(dict(img_path=str(path)),
+                 dict(rgb=RGB))['img_shape'] == SIZE
 
 
 def test_pillow_backend_gives_the_same_order(rgb):

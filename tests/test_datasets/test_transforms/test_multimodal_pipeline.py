@@ -120,6 +120,19 @@ def test_optional_modalities_are_packed(keys):
     assert multimodal_transforms([pack], MODALITIES) == [pack]
 
 
+def test_boxes_are_packed_for_the_metric():
+    pytest.importorskip('mmdet')
+    init_default_scope('mmdet')
+    keys = ('img_id', 'instances')
+    own, stock = multimodal_transforms(
+        [dict(type='PackDetInputs', meta_keys=keys[:1]),
+         dict(type='mmdet.PackDetInputs')], MODALITIES)
+    assert own['meta_keys'] == keys
+    assert stock['meta_keys'][0] == 'img_id' and len(stock['meta_keys']) > 5
+    assert stock['meta_keys'][-1] == 'instances'
+    assert multimodal_transforms([own], MODALITIES) == [own]
+
+
 @pytest.mark.parametrize('transform, modalities, message', [
     (dict(type='ConcatCDInput'), MODALITIES, 'ConcatCDInput.*change det'),
     (dict(type='CLAHE'), dict(depth=dict(channels=1)), 'CLAHE.*"rgb"'),
