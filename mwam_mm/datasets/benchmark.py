@@ -85,7 +85,7 @@ class BenchmarkSegDataset(MultiModalSegDataset):
         return data_list
 
     def _list(self, key: str, suffix: str) -> Set[str]:
-        """Paths of the files in the folder of a path key."""
+        """Paths of the files under the folder of a path key."""
         folder = self.data_prefix[key]
         if not fileio.isdir(folder, backend_args=self.backend_args):
             raise FileNotFoundError(
@@ -98,5 +98,6 @@ class BenchmarkSegDataset(MultiModalSegDataset):
                 folder,
                 list_dir=False,
                 suffix=suffix,
+                recursive=True,
                 backend_args=self.backend_args)
         }

@@ -253,13 +253,6 @@ def inspect_dataset(cfg: Mapping) -> Iterator[DatasetInspection]:
                     label = load_label_map(
                         label_loaders[0], info, image['img_shape'], classes,
                         getattr(dataset, 'ignore_index', 255))
-                if 'instances' in info:
-                    size = info['height'], info['width']
-                    if size != image['img_shape']:
-                        raise ValueError(
-                            f'{info["img_path"]!r} has (height, width) '
-                            f'{image["img_shape"]}, but its annotations say '
-                            f'{size}: their boxes are of another image')
             except (KeyError, OSError, ValueError) as error:
                 # str() of a KeyError puts its message in quotes.
                 result.problems.append(error.args[0] if isinstance(

@@ -27,6 +27,21 @@ def test_missing_partner(root, folder):
     assert len(FMBDataset(str(root), 'test')) == 2
 
 
+def test_nested_folders(root):
+    for folder in ('Visible', 'Infrared', 'Label'):
+        for path in sorted((root / 'train' / folder).iterdir()):
+            nested = path.parent / 'a' / path.name
+            nested.parent.mkdir(exist_ok=True)
+            path.rename(nested)
+    info = FMBDataset(str(root)).get_data_info(1)
+    assert info['thermal_path'] == str(root / 'train/Infrared/a/00003.png')
+    label = root / 'train/Label/a/00003.png'
+    assert info['seg_map_path'] == str(label)
+    label.unlink()
+    with pytest.raises(FileNotFoundError, match='Label/a/00003.png'):
+        FMBDataset(str(root))
+
+
 def test_missing_folder(root, tmp_path):
     (root / 'test/Label').rename(root / 'test/label')
     with pytest.raises(FileNotFoundError, match='test/Label.*Infrared'):

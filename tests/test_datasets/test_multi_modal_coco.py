@@ -207,6 +207,14 @@ def test_a_category_twice(root, content):
         build(root, content)
 
 
+def test_json_of_another_image_size(root, content):
+    content['images'][0].update(height=160, width=200)
+    dataset = build(root, content, pipeline=pipeline())
+    with pytest.raises(ValueError, match=r"a.jpg' has .*\(160, 200\)"):
+        dataset[0]
+    dataset[1]
+
+
 @pytest.fixture
 def log(monkeypatch):
     from mwam_mm.datasets import multi_modal_coco

@@ -95,6 +95,8 @@ class LoadModalities(BaseTransform):
     Required Keys:
 
     - ``path_key`` of each modality, e.g. img_path and depth_path
+    - height (int, optional) and width (int, optional): Size of the image
+      according to its annotations
 
     Added Keys:
 
@@ -126,8 +128,9 @@ class LoadModalities(BaseTransform):
             missing, or those of all modalities are.
         ValueError: If a file cannot be read, is a JPEG that its EXIF tag
             turns, has another number of channels than declared, another
-            height or width than the first modality, a data type that holds
-            no real numbers, or a NaN or Inf pixel.
+            height or width than the first modality or than the annotations
+            say, a data type that holds no real numbers, or a NaN or Inf
+            pixel.
 
     Examples:
         >>> modalities = dict(
@@ -260,7 +263,8 @@ class LoadModalities(BaseTransform):
 
     def _check_sizes(self, images: Dict[str, np.ndarray],
                      results: dict) -> None:
-        """Refuse modalities of different height or width."""
+        """Refuse modalities of another height or width than the first, or
+        boxes that are of an image of another size."""
         first, *others = images
         size = images[first].shape[:2]
         for name in others:
@@ -273,6 +277,14 @@ class LoadModalities(BaseTransform):
                     f'{where} has (height, width) {images[name].shape[:2]}, '
                     f'but {first_where} has {size}. All modalities must be '
                     'registered to one pixel grid')
+        annotated = results.get('height'), results.get('width')
+        if None not in annotated and annotated != size:
+            where = self._where(self.layout[first],
+                                results[self.layout[first].path_key])
+            raise ValueError(
+                f'{where} has (height, width) {size} with '
+                f'border={self.border}, but its annotations say {annotated}: '
+                'their boxes are of another image. Correct one of the three')
 
     def _stack(self, images: Dict[str, np.ndarray],
                results: dict) -> np.ndarray:

@@ -153,6 +153,23 @@ def test_border_is_cut_off(tmp_path, rgb):
         _load(paths, modalities, border=100)
 
 
+def test_annotations_of_another_size(rgb):
+    modalities = dict(rgb=dict(channels=3))
+
+    def load(height, width, **kwargs):
+        sample = dict(img_path=rgb[0], height=height, width=width)
+        return _load(sample, modalities, **kwargs)['img_shape']
+
+    assert load(*SIZE) == SIZE
+    assert load(SIZE[0] - 2, SIZE[1] - 2, border=1) == (SIZE[0] - 2,
+                                                        SIZE[1] - 2)
+    for size, border in (((8, 6), 0), (SIZE, 1), ((SIZE[0], 9), 0)):
+        with pytest.raises(ValueError, match='of another image') as e:
+            load(*size, border=border)
+        assert rgb[0] in str(e.value) and str(size) in str(e.value)
+        assert f'border={border}' in str(e.value)
+
+
 def test_order_is_the_layouts(tmp_path, rgb):
     depth = _write(tmp_path / 'd.png', _array(None, seed=1))
     image = _load(
