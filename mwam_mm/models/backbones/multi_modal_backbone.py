@@ -191,7 +191,8 @@ class MultiModalBackbone(MultiBranch):
             if name not in known:
                 known[name] = self._encode(name, inputs[name], present[name])
             features[name] = known[name]
-        if all(f is None for f in features.values()):  # a blank window, in evaluation
+        # A blank window, in evaluation.
+        if all(f is None for f in features.values()):
             features[name] = map_levels(
                 torch.zeros_like, self.branches[name](inputs[name]))
         if self.training:
