@@ -9,8 +9,6 @@ from mmcv.transforms import BaseTransform
 from mwam_mm.layout import ModalityLayout
 from mwam_mm.registry import TRANSFORMS
 
-from .loading import stack_mean
-
 __all__ = ['FILLING', 'FillWithMean']
 
 
@@ -103,7 +101,7 @@ class FillWithMean(BaseTransform):
     def __init__(self, transform: dict, modalities: Mapping) -> None:
         self.layout = ModalityLayout(modalities)
         self._mean = np.concatenate(
-            [stack_mean(m) for m in self.layout.values()]).astype(np.float32)
+            [m.stack_mean for m in self.layout.values()]).astype(np.float32)
         transform = copy.deepcopy(dict(transform))
         type_ = transform['type']
         name = type_.split('.')[-1] if isinstance(type_,

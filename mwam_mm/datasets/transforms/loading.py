@@ -2,7 +2,7 @@
 import io
 import os
 import struct
-from typing import Dict, Mapping, Optional, Tuple
+from typing import Dict, Mapping, Optional
 
 import cv2
 import mmcv
@@ -13,14 +13,9 @@ from mmcv.transforms import BaseTransform
 from mwam_mm.layout import Modality, ModalityLayout
 from mwam_mm.registry import TRANSFORMS
 
-__all__ = ['LoadModalities', 'check_upright', 'decode', 'stack_mean']
+__all__ = ['LoadModalities', 'check_upright', 'decode']
 
 _NPY_MAGIC = b'\x93NUMPY'
-
-
-def stack_mean(modality: Modality) -> Tuple[float, ...]:
-    """Mean per channel in the channel order of the stacked image."""
-    return modality.mean[::-1] if modality.bgr_to_rgb else modality.mean
 
 
 def check_upright(content: bytes, where: str) -> None:
@@ -350,7 +345,7 @@ class LoadModalities(BaseTransform):
                 # An int is compared in the file's own type, without a copy.
                 mask = image == (
                     int(invalid) if invalid.is_integer() else invalid)
-            np.copyto(values, np.float32(stack_mean(modality)), where=mask)
+            np.copyto(values, np.float32(modality.stack_mean), where=mask)
         if image.dtype.kind == 'f':
             bad = values.size - np.count_nonzero(np.isfinite(values))
             if bad:
