@@ -2,7 +2,16 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Real
-from typing import Dict, Iterator, List, Optional, Sequence, Tuple, Union
+from typing import (
+    Dict,
+    Iterable,
+    Iterator,
+    List,
+    Optional,
+    Sequence,
+    Tuple,
+    Union,
+)
 
 import torch
 from torch import Tensor, nn
@@ -249,6 +258,18 @@ class ModalityLayout(Mapping):
         flags = torch.stack(
             [x[:, m.slice].flatten(1).any(1) for m in self.values()])
         return dict(zip(self.names, flags.tolist()))
+
+    def is_blank(self, image: Tensor, names: Iterable[str]) -> bool:
+        """Whether a stacked image holds nothing of any of the modalities.
+
+        Args:
+            image (Tensor): Before normalisation, of shape (C, H, W).
+            names (Iterable[str]): The modalities' names.
+
+        Returns:
+            bool: Whether all of them are :meth:`Modality.is_blank`.
+        """
+        return all(self[name].is_blank(image) for name in names)
 
     def combinations(self) -> List[Tuple[str, ...]]:
         """All non-empty subsets, the complete one first, single ones last."""

@@ -215,11 +215,11 @@ def drop_modalities(runner, data_batch: Any, mwam: MWAM,
         }
         image = data_batch['inputs'][i]
         kept = _draw(probabilities, rng)
-        if _is_blank(image, layout, kept):
+        if layout.is_blank(image, kept):
             probabilities = {
                 kept: p
                 for kept, p in probabilities.items()
-                if not _is_blank(image, layout, kept)
+                if not layout.is_blank(image, kept)
             }
             if probabilities:  # else the model refuses the sample
                 kept = _draw(probabilities, rng)
@@ -232,8 +232,3 @@ def _draw(probabilities: Mapping[Combination, float],
           rng: np.random.Generator) -> Combination:
     p = np.array(list(probabilities.values()))
     return list(probabilities)[rng.choice(len(p), p=p / p.sum())]
-
-
-def _is_blank(image: Tensor, layout: ModalityLayout,
-              names: Combination) -> bool:
-    return all(layout[name].is_blank(image) for name in names)

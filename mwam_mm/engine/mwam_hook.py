@@ -393,10 +393,9 @@ class MWAMHook(Hook):
     def _check_set_up(self, runner, model: nn.Module,
                       parameters: Parameters) -> None:
         check_layouts(model)
+        scales = {'gradient', 'update'}.intersection(self.interventions)
         for name, branch in parameters.items():
-            if not {'gradient', 'update'}.intersection(self.interventions):
-                break
-            if branch and not any(p.requires_grad for p in branch):
+            if scales and branch and not any(p.requires_grad for p in branch):
                 runner.logger.warning(
                     f'The branch of modality "{name}" is frozen: its weight K '
                     f'acts on nothing by {list(self.interventions)}.')

@@ -222,10 +222,9 @@ class RandomDropModality(_AfterPacking):
         return results
 
     def _is_blank(self, results: dict, names: AbstractSet[str]) -> bool:
-        """Whether the modalities hold nothing but their mean."""
-        if self._layout is None:
-            return False
-        return all(self._layout[n].is_blank(results['inputs']) for n in names)
+        """Whether the modalities hold nothing but their mean, if known."""
+        return (self._layout is not None
+                and self._layout.is_blank(results['inputs'], names))
 
     def __repr__(self) -> str:
         return (f'{self.__class__.__name__}('
