@@ -1,7 +1,6 @@
 """Loading of all modalities of a sample into one stacked image."""
 import io
 import os
-import struct
 from typing import Dict, Mapping, Optional
 
 import cv2
@@ -9,6 +8,7 @@ import mmcv
 import mmengine.fileio as fileio
 import numpy as np
 from mmcv.transforms import BaseTransform
+from PIL import Image
 
 from mwam_mm.layout import Modality, ModalityLayout
 from mwam_mm.registry import TRANSFORMS
@@ -33,22 +33,16 @@ def check_upright(content: bytes, where: str) -> None:
     """
     if not content.startswith(b'\xff\xd8'):
         return
-    start = content.find(b'Exif\0\0', 0, 1024) + 6
-    order = {b'II': '<', b'MM': '>'}.get(content[start:start + 2])
-    if start < 6 or order is None:
+    start = content.find(b'Exif\0\0', 0, 1024)
+    if start < 0:
         return
-    orientation = 1
+    exif = Image.Exif()
     try:
-        first = start + struct.unpack_from(f'{order}I', content, start + 4)[0]
-        count, = struct.unpack_from(f'{order}H', content, first)
-        for i in range(count):
-            tag, _, _, value = struct.unpack_from(f'{order}HHIH', content,
-                                                  first + 2 + 12 * i)
-            if tag == 0x0112:
-                orientation = value
-    except struct.error:
+        exif.load(content[start:start + 2**16])  # longer it cannot be
+    except SyntaxError:
         return  # no viewer reads it either
-    if 2 <= orientation <= 8:
+    orientation = exif.get(0x0112, 1)
+    if orientation in range(2, 9):
         raise ValueError(
             f'{where} is turned by its EXIF tag (orientation {orientation}): '
             'viewers show it otherwise than it is stored. Write it upright, '
