@@ -1,12 +1,14 @@
 """Reading of label maps with all checks."""
-from typing import Mapping, Optional, Sequence, Tuple
+from typing import Iterable, Mapping, Optional, Sequence, Tuple
 
 import mmcv
 import mmengine.fileio as fileio
 import numpy as np
 from mmcv.transforms import LoadAnnotations
 
-__all__ = ['load_label_map']
+from .transforms.pipeline import flatten_pipeline
+
+__all__ = ['check_label_maps', 'load_label_map']
 
 
 def load_label_map(loader: LoadAnnotations, info: Mapping,
@@ -71,3 +73,67 @@ def load_label_map(loader: LoadAnnotations, info: Mapping,
             f'{where} has (height, width) {label.shape}, but '
             f'{info["img_path"]!r} has {img_shape}')
     return label
+
+
+class _CheckedLoading:
+    """Load a label map and, if it looks bad, again with all checks.
+
+    Sizes are compared here, before a resize of image and labels stretches
+    what does not fit together.
+    """
+
+    def __init__(self, loader: LoadAnnotations,
+                 classes: Optional[Sequence[str]], ignore_index: int) -> None:
+        self.loader = loader
+        self.classes = classes
+        self.ignore_index = ignore_index
+
+    def __call__(self, results: dict) -> dict:
+        try:
+            results = self.loader(results)
+        except Exception:
+            self._explain(results)
+            raise
+        label = results.get('gt_seg_map')
+        if label is not None and not self._is_plausible(
+                label, results.get('ori_shape')):
+            self._explain(results)
+        return results
+
+    def _is_plausible(self, label: np.ndarray,
+                      img_shape: Optional[Tuple[int, int]]) -> bool:
+        """Look for what is wrong, which takes no time."""
+        if label.ndim != 2 or img_shape not in (None, label.shape):
+            return False
+        return self.classes is None or not (
+            (label >= len(self.classes)) & (label != self.ignore_index)).any()
+
+    def _explain(self, results: dict) -> None:
+        """Raise the error that says what is wrong."""
+        if 'seg_map_path' in results and 'ori_shape' in results:
+            load_label_map(self.loader, results, results['ori_shape'],
+                           self.classes, self.ignore_index)
+
+    def __repr__(self) -> str:
+        return repr(self.loader)
+
+
+def check_label_maps(pipeline: Iterable,
+                     classes: Optional[Sequence[str]],
+                     ignore_index: int) -> None:
+    """Have a pipeline check the label maps that it loads.
+
+    Args:
+        pipeline (Compose): Built transforms, in containers or not. Those
+            that load annotations are replaced in place; then a bad file is
+            the error of :func:`load_label_map`.
+        classes (Sequence[str], optional): The classes, None if unknown.
+        ignore_index (int): The label that is no class.
+    """
+    for container in list(flatten_pipeline([pipeline])):
+        transforms = getattr(container, 'transforms', None)
+        if isinstance(transforms, list):
+            transforms[:] = [
+                _CheckedLoading(t, classes, ignore_index) if isinstance(
+                    t, LoadAnnotations) else t for t in transforms
+            ]

@@ -1,16 +1,13 @@
 """Segmentation dataset whose samples have one file per modality."""
 import os.path as osp
-from typing import Any, List
+from typing import List
 
-import numpy as np
-from mmcv.transforms import LoadAnnotations
 from mmseg.datasets import BaseSegDataset
 
 from mwam_mm.registry import DATASETS
 
-from .label_maps import load_label_map
-from .transforms import LoadModalities, check_pipeline
-from .transforms.pipeline import flatten_pipeline
+from .label_maps import check_label_maps
+from .transforms import check_pipeline
 
 __all__ = ['MultiModalSegDataset']
 
@@ -80,6 +77,8 @@ class MultiModalSegDataset(BaseSegDataset):
         self.modality_suffix = dict(modality_suffix)
         super().__init__(*args, **kwargs)
         check_pipeline(self.pipeline)
+        check_label_maps(self.pipeline, self.metainfo.get('classes'),
+                         self.ignore_index)
 
     def load_data_list(self) -> List[dict]:
         """List the samples and add the paths of the further modalities.
@@ -120,62 +119,3 @@ class MultiModalSegDataset(BaseSegDataset):
                 suffix = self.modality_suffix.get(key, self.img_suffix)
                 data_info[key] = osp.join(folder, stem + suffix)
         return data_list
-
-    def prepare_data(self, idx: int) -> Any:
-        """Run the pipeline on a sample.
-
-        Args:
-            idx (int): Index of the sample.
-
-        Returns:
-            Any: What the pipeline gives.
-
-        Raises:
-            FileNotFoundError: If the label map is missing.
-            ValueError: If it is not what it should be.
-        """
-        try:
-            results = super().prepare_data(idx)
-        except Exception:
-            self._check_label(idx)
-            raise
-        if not self._is_plausible(results):
-            self._check_label(idx)
-        return results
-
-    def _is_plausible(self, results: Any) -> bool:
-        """Look for bad labels in a packed sample, which takes no time."""
-        if not isinstance(results, dict) or 'data_samples' not in results:
-            return True  # nothing packed
-        samples, inputs = results['data_samples'], results['inputs']
-        if not isinstance(samples, list):
-            samples, inputs = [samples], [inputs]
-        classes = self.metainfo.get('classes')
-        for sample, image in zip(samples, inputs):
-            label = getattr(sample, 'gt_sem_seg', None)
-            if label is None:
-                continue
-            label = label.data
-            # When testing the labels are not resized.
-            if label.shape[0] != 1 or label.shape[1:] not in (
-                    image.shape[-2:], sample.get('ori_shape')):
-                return False
-            if classes is not None:
-                # Labels are read as bytes, which are compared fastest.
-                label = label.numpy().astype(np.uint8)
-                if ((label >= len(classes)) &
-                        (label != self.ignore_index)).any():
-                    return False
-        return True
-
-    def _check_label(self, idx: int) -> None:
-        """Read a sample's label map again, with all checks."""
-        transforms = list(flatten_pipeline([self.pipeline]))
-        info = self.get_data_info(idx)
-        loaders, image_loaders = ([
-            t for t in transforms if isinstance(t, cls)
-        ] for cls in (LoadAnnotations, LoadModalities))
-        if loaders and image_loaders and info.get('seg_map_path'):
-            image = image_loaders[0](dict(info))
-            load_label_map(loaders[0], info, image['img_shape'],
-                           self.metainfo.get('classes'), self.ignore_index)

@@ -122,6 +122,7 @@ def test_errors(root, kwargs, kind, match):
     (np.full((4, 5), 2, np.uint8), r'label 2 .20 pixels., .* 2 classes'),
     (np.zeros((4, 5, 3), np.uint8), 'colour image.*LoadPaletteAnnotations'),
     (np.zeros((7, 5), np.uint8), r'\(7, 5\), but .*/image/b.png'),
+    (np.zeros((8, 10), np.uint8), r'\(8, 10\), but .* \(4, 5\)'),
     (b'no image', 'cannot be read'),
     (None, 'does not exist'),
 ])
