@@ -94,7 +94,9 @@ setup(
         # the compiled loop of FRM for CPUs; without it PyTorch's own
         # operators do
         'fast': ['numba'],
-        'tests': ['h5py', 'hypothesis', 'pytest', 'pytest-xdist'],
+        # scikit-learn is for mmdet's PAA, which does not require it
+        'tests':
+        ['h5py', 'hypothesis', 'pytest', 'pytest-xdist', 'scikit-learn'],
     },
     cmdclass={'build_py': BuildPyWithMIM},
     zip_safe=False)

@@ -39,6 +39,7 @@ ZOO = {
     'gfl/gfl_r50_fpn_1x_coco.py': FPN18,
     'mask2former/mask2former_r50_8xb2-lsj-50e_coco-panoptic.py': {},
     'mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py': FPN18,
+    'paa/paa_r50_fpn_1x_coco.py': FPN18,
     'pvt/retinanet_pvt-t_fpn_1x_coco.py': {},
     'reppoints/reppoints-moment_r50_fpn_1x_coco.py': FPN18,
     'retinanet/retinanet_r18_fpn_1x_coco.py': {},
