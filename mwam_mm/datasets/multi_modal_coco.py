@@ -11,6 +11,7 @@ from mmengine.logging import print_log
 from mwam_mm.registry import DATASETS
 
 from .transforms import check_pipeline
+from .transforms.pipeline import flatten_pipeline
 
 __all__ = ['MultiModalCocoDataset']
 
@@ -68,7 +69,8 @@ class MultiModalCocoDataset(CocoDataset):
         FileNotFoundError: If there is no ``ann_file``.
         ValueError: If ``ann_file`` is no COCO json; if a category is no
             class, a class no category, or their orders differ; if a box has
-            no area or lies outside its image; if a key of ``data_prefix`` or
+            no area or lies outside its image; if the pipeline loads masks
+            and a box has none; if a key of ``data_prefix`` or
             ``modality_suffix`` does not fit; or if the pipeline holds a stock
             transform that does not work on a stacked image (see
             :func:`check_pipeline`). The message names the file, image and
@@ -193,6 +195,7 @@ class MultiModalCocoDataset(CocoDataset):
                     raw_ann_info=boxes[image['id']]))
             for image in content['images']
         ]
+        self._check_masks(data_list)
         # What the base class filters by
         self.cat_img_map = defaultdict(set)
         for data_info in data_list:
@@ -200,6 +203,22 @@ class MultiModalCocoDataset(CocoDataset):
                 self.cat_img_map[self.cat_ids[instance['bbox_label']]].add(
                     data_info['img_id'])
         return data_list
+
+    def _check_masks(self, data_list: List[dict]) -> None:
+        """Refuse a pipeline that loads masks where there are none."""
+        if not any(
+                getattr(transform, 'with_mask', False)
+                for transform in flatten_pipeline([self.pipeline])):
+            return
+        for data_info in data_list:
+            for instance in data_info['instances']:
+                if 'mask' not in instance:
+                    raise ValueError(
+                        'the pipeline loads masks (with_mask=True), but in '
+                        f'the annotations of {data_info["img_path"]!r} the '
+                        f'box {instance["bbox"]} (x1, y1, x2, y2) has no '
+                        'segmentation. Add it, or train a detector that '
+                        'needs boxes only')
 
     def filter_data(self) -> List[dict]:
         """Filter by ``filter_cfg``.

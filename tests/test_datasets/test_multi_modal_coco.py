@@ -215,6 +215,24 @@ def test_json_of_another_image_size(root, content):
     dataset[1]
 
 
+def test_masks(root, content):
+    """Masks are loaded of boxes that all have one, or are an error."""
+    transforms = pipeline(dict(type='PackDetInputs', meta_keys=()))
+    transforms[1]['with_mask'] = True
+    for annotation in content['annotations']:
+        x, y, w, h = annotation['bbox']
+        annotation['segmentation'] = [[x, y, x + w, y, x + w, y + h, x, y + h]]
+    sample = build(root, content, pipeline=transforms)[1]
+    masks = sample['data_samples'].gt_instances.masks.to_ndarray()
+    assert masks.shape == (1, *SIZE) and masks.mean() > 0.8
+    del content['annotations'][2]['segmentation']
+    with pytest.raises(
+            ValueError,
+            match=r'with_mask=True.*sub/b\.jpg.*32.* has no segmentation'):
+        build(root, content, pipeline=transforms)
+    build(root, content, pipeline=pipeline())
+
+
 @pytest.fixture
 def log(monkeypatch):
     from mwam_mm.datasets import multi_modal_coco
