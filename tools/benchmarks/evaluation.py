@@ -75,7 +75,7 @@ def evaluate(part: str, name: str, model: dict, size: tuple,
                 type='mwam_mm.BenchmarkPairs',
                 folder=folder,
                 size=size,
-                num_samples=2,
+                num_samples=3,
                 num_modalities=num_modalities), folder)
         # What a run prints and writes is the same for all.
         logging.disable(logging.CRITICAL)
