@@ -269,7 +269,7 @@ class TestConstraints:
 def run_make(venv, *argv):
     """Run make as if no other make, such as `make test`, was around it."""
     hidden = ('MAKEFLAGS', 'MFLAGS', 'MAKELEVEL', 'MAKEOVERRIDES', 'ARGS',
-              'CONFIG', 'PYTHON', 'WHEELS')
+              'CONFIG', 'MAX_JOBS', 'PYTHON', 'STACK', 'WHEELS')
     return subprocess.run(
         ['make', '--no-print-directory', f'VENV={venv}', *argv],
         cwd=REPO,
