@@ -61,7 +61,8 @@ def write_pairs(folder: str, size: tuple, layout: dict,
 def run_e(setting: Setting) -> List[Result]:
     """LoadModalities against the stock transform for the same files.
 
-    The stock one gives one image per file, in the same data type.
+    The stock one gives one image per file, in the same data type. The samples
+    are kept until there are four, as for a batch.
     """
     size = (64, 64) if setting.tiny else (480, 640)
     results = []
@@ -75,14 +76,14 @@ def run_e(setting: Setting) -> List[Result]:
             stock = LoadImageFromFile(
                 color_type='unchanged', to_float32=is_float)
 
-            def load_stock(samples=samples, stock=stock) -> None:
-                for sample in samples:
-                    for path in sample.values():
-                        stock(dict(img_path=path))
+            def load_stock(samples=samples, stock=stock) -> list:
+                return [
+                    stock(dict(img_path=path)) for sample in samples
+                    for path in sample.values()
+                ]
 
-            def load_ours(samples=samples, ours=ours) -> None:
-                for sample in samples:
-                    ours(dict(sample))
+            def load_ours(samples=samples, ours=ours) -> list:
+                return [ours(dict(sample)) for sample in samples]
 
             seconds = alternate(
                 dict(stock=load_stock, ours=load_ours), setting)

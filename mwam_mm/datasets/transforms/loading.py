@@ -287,13 +287,11 @@ class LoadModalities(BaseTransform):
                 # Room for a fourth channel, which is then filled: this takes
                 # a third of the time of cv2.merge.
                 stack = cv2.cvtColor(images[first.name], cv2.COLOR_BGR2BGRA)
-                if bytes_only:
-                    cv2.insertChannel(image, stack, 3)
-                else:
+                if not bytes_only:
                     stack = stack.astype(np.float32)
-                    self._convert(image, results[second.path_key], second,
-                                  stack[..., 3:])
-                return stack
+                    image = self._convert(image, results[second.path_key],
+                                          second)
+                return cv2.insertChannel(image, stack, 3)
         size = next(iter(images.values())).shape[:2]
         stack = []
         for name, modality in self.layout.items():
@@ -313,25 +311,18 @@ class LoadModalities(BaseTransform):
         """Whether other values are wanted than those of the file."""
         return modality.scale != 1 or bool(modality.invalid_value)
 
-    def _convert(self,
-                 image: np.ndarray,
-                 path: str,
-                 modality: Modality,
-                 out: Optional[np.ndarray] = None) -> np.ndarray:
-        """Scale, and put the mean where the file holds no measurement.
-
-        The float32 values are written to ``out`` where it is given.
-        """
+    def _convert(self, image: np.ndarray, path: str,
+                 modality: Modality) -> np.ndarray:
+        """Scale, and put the mean where the file holds no measurement."""
         with np.errstate(over='ignore'):
-            if out is None and not self._changes(modality):
-                values = image.astype(np.float32, copy=False)
-            else:
+            if self._changes(modality):
                 values = np.multiply(
                     image,
                     np.float32(modality.scale),
-                    out=out,
                     dtype=np.float32,
                     casting='unsafe')
+            else:
+                values = image.astype(np.float32, copy=False)
         for invalid in modality.invalid_value:
             if np.isnan(invalid):
                 mask = np.isnan(image)
