@@ -121,7 +121,7 @@ def run_c(setting: Setting) -> List[Result]:
                 on=lambda: predict(True),
                 off=lambda: predict(False),
                 plain=lambda: plain(x)), setting,
-            5 if setting.quick else None)
+            10 if setting.quick else None)
     name = 'tiny' if setting.tiny else 'ResNet-50 FCN, 480x640'
     return [
         compare('c', f'inference, trained with MWAM / without, {name}',
