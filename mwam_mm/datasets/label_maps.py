@@ -12,7 +12,7 @@ __all__ = ['check_label_maps', 'load_label_map']
 
 
 def load_label_map(loader: LoadAnnotations, info: Mapping,
-                   img_shape: Tuple[int, int],
+                   img_shape: Optional[Tuple[int, int]],
                    classes: Optional[Sequence[str]],
                    ignore_index: int) -> np.ndarray:
     """Read a label map and check it.
@@ -21,7 +21,8 @@ def load_label_map(loader: LoadAnnotations, info: Mapping,
         loader (LoadAnnotations): The transform that reads it.
         info (Mapping): The sample, with ``seg_map_path`` and what else the
             dataset gives.
-        img_shape (tuple[int]): Height and width of the image.
+        img_shape (tuple[int], optional): Height and width of the image, None
+            if it is not loaded yet.
         classes (Sequence[str], optional): The classes, None if unknown.
         ignore_index (int): The label that is no class.
 
@@ -68,7 +69,7 @@ def load_label_map(loader: LoadAnnotations, info: Mapping,
                 f'{where} has label {value}{raised} ({count} pixels), which '
                 f'is none of the {len(classes)} classes and not '
                 f'ignore_index={ignore_index}')
-    if label.shape != img_shape:
+    if img_shape not in (None, label.shape):
         raise ValueError(
             f'{where} has (height, width) {label.shape}, but '
             f'{info["img_path"]!r} has {img_shape}')
@@ -110,8 +111,8 @@ class _CheckedLoading:
 
     def _explain(self, results: dict) -> None:
         """Raise the error that says what is wrong."""
-        if 'seg_map_path' in results and 'ori_shape' in results:
-            load_label_map(self.loader, results, results['ori_shape'],
+        if 'seg_map_path' in results:
+            load_label_map(self.loader, results, results.get('ori_shape'),
                            self.classes, self.ignore_index)
 
     def __repr__(self) -> str:

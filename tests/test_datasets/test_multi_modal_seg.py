@@ -147,6 +147,17 @@ def test_bad_label_maps(root, label, message, test_mode):
     assert dataset[1]['inputs'].shape == (5, 8, 10)
 
 
+def test_bad_label_map_before_the_image(root):
+    path = osp.join(root, 'label', 'b_gt.png')
+    cv2.imwrite(path, np.full((4, 5), 2, np.uint8))
+    load, annotations = _pipeline()
+    with pytest.raises(ValueError, match='label 2 .20 pixels') as e:
+        _build(
+            root,
+            pipeline=[annotations, load, dict(type='PackSegInputs')])[0]
+    assert path in str(e.value)
+
+
 def test_ignored_labels_are_fine(root):
     path = osp.join(root, 'label', 'b_gt.png')
     cv2.imwrite(path, np.full((4, 5), 255, np.uint8))
