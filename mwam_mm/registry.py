@@ -20,8 +20,8 @@ from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
 from mmengine.registry import Registry
 
 __all__ = [
-    'DATASETS', 'HOOKS', 'LOOPS', 'MODELS', 'OPTIM_WRAPPER_CONSTRUCTORS',
-    'TRANSFORMS'
+    'DATASETS', 'HOOKS', 'INTERVENTIONS', 'LOOPS', 'MODELS',
+    'OPTIM_WRAPPER_CONSTRUCTORS', 'TRANSFORMS', 'WEIGHERS'
 ]
 
 _SCOPE = 'mwam_mm'
@@ -56,3 +56,7 @@ TRANSFORMS = Registry(
     parent=MMENGINE_TRANSFORMS,
     scope=_SCOPE,
     locations=['mwam_mm.datasets.transforms'])
+# MMEngine has no registries of these kinds, so they are roots of their own.
+WEIGHERS = Registry('weigher', scope=_SCOPE, locations=['mwam_mm.balance'])
+INTERVENTIONS = Registry(
+    'intervention', scope=_SCOPE, locations=['mwam_mm.balance'])

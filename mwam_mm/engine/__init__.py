@@ -1,4 +1,5 @@
-"""Hooks and loops."""
+"""Hooks, loops and the constructor of optimizers."""
+from .hooks import BalanceHook, MWAMHook, RandomStateHook
 from .missing_modality_loops import (
                                      MissingModalityTestLoop,
                                      MissingModalityValLoop,
@@ -6,9 +7,9 @@ from .missing_modality_loops import (
 from .multimodal_optim_wrapper_constructor import (
     MultiModalOptimWrapperConstructor,
 )
-from .mwam_hook import MWAMHook
 
 __all__ = [
-    'MWAMHook', 'MissingModalityTestLoop', 'MissingModalityValLoop',
-    'MultiModalOptimWrapperConstructor'
+    'BalanceHook', 'MWAMHook', 'MissingModalityTestLoop',
+    'MissingModalityValLoop', 'MultiModalOptimWrapperConstructor',
+    'RandomStateHook'
 ]

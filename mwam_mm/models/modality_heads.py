@@ -1,17 +1,19 @@
 """The weighted loss (Eq. 7): heads of each modality's own, in training."""
 import copy
-from typing import Any, Dict, List, Mapping, Union
+from typing import Any, Dict, List, Mapping, Sequence, Union
 
+import torch
 from mmengine.runner.checkpoint import get_state_dict
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mwam_mm.registry import MODELS
 
-from .backbones import Features, map_levels
+from .backbones import BranchOutputs, Features, map_levels
+from .backbones.multi_branch import index_tensor
 from .necks import MWAMNeck
 
-__all__ = ['with_modality_heads']
+__all__ = ['ModalityHeads', 'with_modality_heads']
 
 _NOT_HEADS = ('data_preprocessor', 'backbone', 'neck', 'auxiliary_head')
 
@@ -42,7 +44,7 @@ def with_modality_heads(host: Union[str, type], **kwargs) -> nn.Module:
         **kwargs: The config of the model.
 
     Returns:
-        nn.Module: The model, of a subclass of its own class.
+        nn.Module: The model, of its own class.
 
     Raises:
         ValueError: If the model has no :class:`MWAMNeck` with ``mwam`` or no
@@ -62,12 +64,10 @@ def with_modality_heads(host: Union[str, type], **kwargs) -> nn.Module:
     model = MODELS.build(dict(kwargs, type=host))
     _check(model)
     own = _after_fusion(model)
-    heads = ModalityHeads(
+    model.modality_heads = ModalityHeads(
         {name: copy.deepcopy(own)
          for name in model.neck.layout.names})
-    cls = type(model)
-    model.__class__ = type(cls.__name__, (_LossPerModality, cls), {})
-    model.modality_heads = heads
+    model.register_forward_pre_hook(_refuse_idle_heads)
     return model
 
 
@@ -117,8 +117,15 @@ class ModalityHeads(nn.ModuleDict):
 
     def __init__(self, heads: Mapping[str, nn.Module]) -> None:
         super().__init__(heads)
+        #: bool: Whether somebody adds the losses to the model's.
+        self.in_training = False
         self._register_state_dict_hook(_leave_out)
         self.register_load_state_dict_post_hook(_do_not_miss)
+
+    def start_from(self, model: nn.Module) -> None:
+        """Make all heads equal to the model's own."""
+        own = get_state_dict(_after_fusion(model))
+        self.load_state(dict.fromkeys(self, own))
 
     def state(self) -> Dict[str, Dict[str, Tensor]]:
         """Modality to the state of its heads."""
@@ -128,6 +135,53 @@ class ModalityHeads(nn.ModuleDict):
         """Restore :meth:`state`."""
         for name, head in self.items():
             head.load_state_dict(state[name])
+
+    def losses(self, model: nn.Module, outputs: BranchOutputs,
+               weights: Mapping[str, Tensor], inputs: Tensor,
+               data_samples: Sequence[Any]) -> Dict[str, Any]:
+        """The loss of each modality alone, multiplied by its weight.
+
+        Args:
+            model (nn.Module): The model that holds the heads.
+            outputs (BranchOutputs): What its branches gave.
+            weights (Mapping[str, Tensor]): Modality to K, 0-d.
+            inputs (Tensor): Normalised stacked tensor of shape (B, C, H, W).
+            data_samples (Sequence): The B data samples, with labels.
+
+        Returns:
+            dict[str, Any]: Names that begin with the modality's, to losses
+            and other values to log.
+        """
+        losses: Dict[str, Any] = {}
+        features = model.neck.unfused(outputs)
+        for name, heads in self.items():
+            weight = weights[name]
+            rows = [i for i, p in enumerate(outputs.present[name]) if p]
+            idle = not rows
+            if idle:
+                # On one blank sample, for nothing: so every parameter gets a
+                # gradient and the collective calls within heads (SyncBN,
+                # MMDetection's reduce_mean) meet on all ranks.
+                rows, weight = [0], 0.
+            if len(rows) == 1 < len(data_samples) and _normalises(heads):
+                # The same loss, but norm layers on pooled features of 1x1
+                # pixel refuse a single sample.
+                rows = rows * 2
+
+            def take(x: Tensor, rows: List[int] = rows) -> Tensor:
+                if rows == list(range(len(x))):
+                    return x
+                return x.index_select(0, index_tensor(rows, x.device))
+
+            alone = _view(model, heads, map_levels(take, features[name]))
+            for key, value in alone.loss(
+                    take(inputs), [data_samples[i] for i in rows]).items():
+                if 'loss' in key:  # as MMEngine decides what is one
+                    losses[f'{name}.{key}'] = map_levels(
+                        lambda x: weight * x, value)
+                elif not idle:
+                    losses[f'{name}.{key}'] = value
+        return losses
 
 
 def _leave_out(module: nn.Module, state_dict: dict, prefix: str, _) -> None:
@@ -142,71 +196,25 @@ def _do_not_miss(module: nn.Module, incompatible_keys: Any) -> None:
     ]
 
 
-class _LossPerModality:
-    """Mixed into the class of a model by :func:`with_modality_heads`."""
+def _refuse_idle_heads(model: nn.Module, args: tuple) -> None:
+    """Refuse a training forward whose heads would learn nothing."""
+    if (model.training and torch.is_grad_enabled()
+            and not model.modality_heads.in_training):
+        raise RuntimeError(
+            'the model has modality heads, but no MWAMHook that trains '
+            "them: add custom_hooks=[dict(type='mwam_mm.MWAMHook', "
+            "intervention='loss')], or build the model without "
+            'with_modality_heads')
 
-    def reset_modality_heads(self) -> None:
-        """Make the modalities' heads equal to the model's own."""
-        own = get_state_dict(_after_fusion(self))
-        self.modality_heads.load_state(dict.fromkeys(self.modality_heads, own))
 
-    def loss(self, inputs: Tensor, data_samples: List[Any]) -> dict:
-        """The losses of the model and, in training, of each modality.
-
-        Args:
-            inputs (Tensor): Normalised stacked tensor of shape (B, C, H, W).
-            data_samples (list): The data samples, with the labels.
-
-        Returns:
-            dict: Names to losses and other values to log.
-
-        Raises:
-            RuntimeError: If no :class:`MWAMHook` asks for the losses.
-        """
-        losses = super().loss(inputs, data_samples)
-        if not self.training:
-            return losses
-        unfused = self.neck.pop_unfused()
-        if unfused is None:
-            raise RuntimeError(
-                'the model has modality heads, but no MWAMHook that trains '
-                "them: add custom_hooks=[dict(type='mwam_mm.MWAMHook', "
-                "intervention='loss')], or build the model without "
-                'with_modality_heads')
-        features, present = unfused
-        weights = self.neck.mwam.weights
-        for (name, heads), weight in zip(self.modality_heads.items(), weights):
-            index = [i for i, p in enumerate(present[name]) if p]
-            idle = not index
-            if idle:
-                # On one blank sample, for nothing: so every parameter gets a
-                # gradient and the collective calls within heads (SyncBN,
-                # MMDetection's reduce_mean) meet on all ranks.
-                index, weight = [0], 0.
-            if len(index) == 1 < len(data_samples) and _normalises(heads):
-                # The same loss, but norm layers on pooled features of 1x1
-                # pixel refuse a single sample.
-                index = index * 2
-            one = self._view(heads, features[name], index)
-            for key, value in one.loss(
-                    inputs[index], [data_samples[i] for i in index]).items():
-                if 'loss' in key:  # as MMEngine decides what is one
-                    losses[f'{name}.{key}'] = map_levels(
-                        lambda x: weight * x, value)
-                elif not idle:
-                    losses[f'{name}.{key}'] = value
-        return losses
-
-    def _view(self, heads: nn.Module, features: Features,
-              index: List[int]) -> nn.Module:
-        """The host, whose backbone gives features that are there already."""
-        view = copy.copy(self)
-        view.__class__ = type(self).__mro__[2]
-        features = map_levels(lambda f: f[index], features)
-        view.__dict__.update(
-            _parameters=heads._parameters,
-            _modules=dict(heads._modules, backbone=lambda _: features))
-        return view
+def _view(model: nn.Module, heads: nn.Module,
+          features: Features) -> nn.Module:
+    """The model with other heads, on features that are there already."""
+    view = copy.copy(model)
+    view.__dict__.update(
+        _parameters=heads._parameters,
+        _modules=dict(heads._modules, backbone=lambda _: features))
+    return view
 
 
 def _normalises(heads: nn.Module) -> bool:

@@ -7,13 +7,13 @@ class _ScaleGradient(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x: Tensor, scale: Tensor) -> Tensor:
-        ctx.save_for_backward(scale)
+        # Not as a saved tensor, which must not change until backward.
+        ctx.scale = scale
         return x.view_as(x)
 
     @staticmethod
     def backward(ctx, grad: Tensor):
-        scale, = ctx.saved_tensors
-        return grad * scale.to(grad), None
+        return grad * ctx.scale.to(grad), None
 
 
 def scale_gradient(x: Tensor, scale: Tensor) -> Tensor:
@@ -24,7 +24,7 @@ def scale_gradient(x: Tensor, scale: Tensor) -> Tensor:
 
     Args:
         x (Tensor): Any shape.
-        scale (Tensor): 0-d.
+        scale (Tensor): 0-d. Backward takes the value that it has then.
 
     Returns:
         Tensor: ``x``, the same values.

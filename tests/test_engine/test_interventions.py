@@ -14,12 +14,10 @@ from mmengine.structures import InstanceData
 from mmseg.models import EncoderDecoder
 from torch import nn
 
-from mwam_mm.engine.interventions import (
-    check_interventions,
-    drop_modalities,
-    is_adaptive,
-    scale_updates,
-)
+from mwam_mm.balance.interventions.dropout import drop_modalities
+from mwam_mm.balance.interventions.gradient import is_adaptive
+from mwam_mm.balance.interventions.update import scale_updates
+from mwam_mm.engine.hooks.balance_hook import build_interventions
 from mwam_mm.layout import ModalityLayout
 from mwam_mm.mwam import MWAM
 from mwam_mm.registry import DATASETS, MODELS, OPTIM_WRAPPER_CONSTRUCTORS
@@ -248,7 +246,7 @@ def test_adaptive_optimizers(name, adaptive):
 ])
 def test_wrong_interventions(intervention, message):
     with pytest.raises(ValueError, match=message):
-        check_interventions(intervention)
+        build_interventions(intervention, 'MWAMHook.intervention')
 
 
 @DATASETS.register_module()
@@ -379,7 +377,7 @@ def test_dropout_alone_scales_no_gradient(tmp_path):
     _, runner = change(
         tmp_path, mwam={}, hook=dict(
             type='mwam_mm.MWAMHook', intervention='dropout'))
-    assert runner.model.neck.interventions == ('dropout', )
+    assert list(mwam_hook(runner).interventions) == ['dropout']
     alone, _ = change(tmp_path / 'alone', **ways('dropout')['neck'])
     both, runner = change(
         tmp_path / 'both', **ways(['dropout', 'gradient'])['neck'])

@@ -56,6 +56,7 @@ def config(work_dir, way, loop, **kwargs):
         **kwargs)
     cfg.default_hooks.checkpoint = checkpoint
     cfg.default_hooks.sampler_seed = dict(type='DistSamplerSeedHook')
+    cfg.default_hooks.random_state = dict(type='mwam_mm.RandomStateHook')
     cfg.train_dataloader.dataset.type = 'mwam_mm.RandomPairs'
     cfg.model.decode_head.dropout_ratio = 0.5
     if loop == 'epochs':  # of one iteration each
@@ -107,8 +108,9 @@ def test_validation_does_not_change_training(tmp_path):
 
 def test_the_state_is_readable_without_running_code(tmp_path):
     runner, _, _ = run(config(tmp_path, 'hook-gradient', 'iterations'))
-    path = tmp_path / 'mwam.pth'
-    torch.save(torch.load(tmp_path / 'iter_6.pth', weights_only=False)['mwam'],
+    checkpoint = torch.load(tmp_path / 'iter_6.pth', weights_only=False)
+    path = tmp_path / 'state.pth'
+    torch.save({key: checkpoint[key] for key in ('mwam', 'random_state')},
                path)
     state = torch.load(path, weights_only=True)
     assert set(state['random_state']) == {'python', 'numpy', 'torch', 'cuda'}

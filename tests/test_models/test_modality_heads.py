@@ -260,8 +260,8 @@ def test_a_modality_that_no_sample_has(tmp_path):
         log = json.loads(f.readline())
     assert log['depth.decode.loss_ce'] == 0
     assert 'depth.decode.acc_seg' not in log
+    runner.call_hook('before_train')
     runner.model.train()
-    runner.model.neck.interventions = ('loss', )
     batch = runner.model.data_preprocessor(
         dict(inputs=[torch.randn(4, 32, 32)] * 2,
              data_samples=[runner.train_dataloader.dataset[0]['data_samples']]

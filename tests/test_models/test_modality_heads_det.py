@@ -199,7 +199,7 @@ def test_one_sgd_step(tmp_path, name, intervention):
     runner = Runner.from_cfg(cfg)
     runner.model.init_weights()
     plain = build(multimodal(detector))
-    plain.neck.interventions = ()
+    plain.neck.mwam = None
     plain.load_state_dict(runner.model.state_dict())  # the same keys
     runner.train()
 
@@ -259,12 +259,18 @@ def test_a_modality_that_no_sample_has():
             multimodal(FASTER),
             type='mwam_mm.with_modality_heads',
             host='FasterRCNN'))
-    model.neck.interventions = ('loss', )
+    model.modality_heads.in_training = True
+    seen = []
+    model.neck.listeners.append(seen.append)
     batch = [BoxesPerModality(range(4))[i] for i in range(2)]
     batch = model.data_preprocessor(
         dict(inputs=[item['inputs'] for item in batch],
              data_samples=[item['data_samples'] for item in batch]), True)
-    losses = model.train().loss(**batch)
+    losses = model.train()(**batch, mode='loss')
+    losses.update(
+        model.modality_heads.losses(
+            model, seen[0], dict(rgb=torch.tensor(1.), depth=torch.tensor(1.)),
+            **batch))
     assert total({n: v for n, v in losses.items() if n[:6] == 'depth.'}) == 0
     assert total({n: v for n, v in losses.items() if n[:4] == 'rgb.'}) > 0
     total(losses).backward()

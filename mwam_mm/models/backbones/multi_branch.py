@@ -2,7 +2,7 @@
 import copy
 import inspect
 from contextlib import contextmanager
-from typing import Any, Iterable, Iterator, List, Mapping, Optional
+from typing import Any, Iterable, Iterator, List, Mapping, Optional, Sequence
 
 import torch
 from mmengine.model import BaseModule, ModuleDict
@@ -95,6 +95,14 @@ def scatter(x: Tensor, present: List[bool]) -> Tensor:
 def gather(x: Tensor, present: List[bool]) -> Tensor:
     """The present samples of a batch."""
     return x if all(present) else x[_where(present)]
+
+
+def index_tensor(values: Sequence[int], device: torch.device) -> Tensor:
+    """Integers or flags on a device, without waiting for it."""
+    tensor = torch.tensor(values)
+    if device.type == 'cuda':
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)
 
 
 def _where(present: List[bool]) -> List[int]:

@@ -1,6 +1,15 @@
 """The neck wrapper: fuse the modalities, weight the branches' gradients."""
 import logging
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    List,
+    Mapping,
+    Optional,
+    Sequence,
+    Union,
+)
 
 import torch
 from mmengine.dist import is_distributed
@@ -16,8 +25,6 @@ from mwam_mm.registry import MODELS
 from ..backbones import BranchOutputs, Features, flatten_levels, map_levels
 from ..backbones.multi_branch import zero_touching
 
-Unfused = Tuple[Dict[str, Features], Presence]
-
 
 @MODELS.register_module()
 class MWAMNeck(BaseModule):
@@ -25,8 +32,9 @@ class MWAMNeck(BaseModule):
 
     With ``mwam`` each branch of :class:`MultiModalBackbone` gets a weight K
     in training. By default the gradient that reaches the branch is scaled by
-    it; ``MWAMHook.intervention`` names the other ways. The neck's parameters
-    and its outputs are the same with and without. Add
+    it; the ``intervention`` of :class:`MWAMHook` or :class:`BalanceHook` names
+    the other ways. The neck's parameters and its outputs are the same with and
+    without. Add
     ``custom_hooks=[dict(type='mwam_mm.MWAMHook')]`` so that the weights are
     logged and the bank travels in the checkpoint.
 
@@ -107,10 +115,12 @@ class MWAMNeck(BaseModule):
         self.neck = None if neck is None else MODELS.build(neck)
         # A plain object: the model's state_dict is the same without it.
         self.mwam = None if mwam is None else MWAM(names, **mwam)
-        # What MWAMHook makes of K; the neck scales gradients by default.
-        self.interventions: Tuple[str, ...] = ('gradient', )
-        self.has_hook = False
-        self._unfused: Optional[Unfused] = None
+        #: list[Callable]: Called in training with what the branches gave;
+        #: what they return is fused instead, unless it is None. With any of
+        #: them, it is theirs to weight the branches.
+        self.listeners: List[Callable[[BranchOutputs],
+                                      Optional[BranchOutputs]]] = []
+        self._warned = False
 
     def forward(self, outputs: BranchOutputs) -> Any:
         """Fuse.
@@ -136,9 +146,65 @@ class MWAMNeck(BaseModule):
             raise ValueError(
                 f'MWAMNeck.modalities are {list(self.layout.names)}, but the '
                 f'backbone has {list(outputs.features)}: give both the same')
-        levels = range(len(self.fusions))
+        # Not in passes that only gather the statistics of BatchNorm.
+        if self.training and torch.is_grad_enabled():
+            outputs = self._weight(outputs)
+        levels = self._levels()
+        fused = [
+            self._fuse(level, f, outputs.present)
+            for level, f in zip(levels, self._by_level(outputs, levels))
+        ]
+        if self.training and is_distributed():
+            fused = self._touch_fusions(fused)
+        fused = _nest(fused, _some(outputs))
+        return fused if self.neck is None else self.neck(fused)
+
+    def unfused(self, outputs: BranchOutputs) -> Dict[str, Features]:
+        """What the neck would fuse.
+
+        Args:
+            outputs (BranchOutputs): What :class:`MultiModalBackbone` returns.
+
+        Returns:
+            dict[str, Features]: Modality to its features, of the sizes of
+            the fused levels and nested as the branches returned theirs; 0
+            for the samples without it.
+        """
+        by_level = self._by_level(outputs, self._levels())
+        return {
+            name: _nest([f[name] for f in by_level], _some(outputs))
+            for name in outputs.features
+        }
+
+    def _weight(self, outputs: BranchOutputs) -> BranchOutputs:
+        """Let the listeners act or, without any, scale gradients by K."""
+        for listener in self.listeners:
+            changed = listener(outputs)
+            outputs = outputs if changed is None else changed
+        if self.listeners or self.mwam is None:
+            return outputs
+        if not self._warned:
+            self._warned = True
+            print_log(
+                'MWAMNeck weights the branches, but no MWAMHook looks after '
+                'it: the bank is not saved in checkpoints and nothing is '
+                "logged. Add custom_hooks=[dict(type='mwam_mm.MWAMHook')].",
+                logger='current',
+                level=logging.WARNING)
+        weights = dict(
+            zip(self.mwam.modalities,
+                self.mwam.update(outputs.inputs, outputs.present)))
+        return outputs.map(lambda name, x: scale_gradient(x, weights[name]))
+
+    def _levels(self) -> Sequence[int]:
+        """The levels that the branches give."""
         if self.eval_levels is not None and not self.training:
-            levels = self.eval_levels
+            return self.eval_levels
+        return range(len(self.fusions))
+
+    def _by_level(self, outputs: BranchOutputs,
+                  levels: Sequence[int]) -> List[Dict[str, Tensor]]:
+        """The features of every modality, one level after the other."""
         features = {
             name: None if f is None else flatten_levels(f)
             for name, f in outputs.features.items()
@@ -149,56 +215,9 @@ class MWAMNeck(BaseModule):
                 for name, f in features.items()
             }
         self._check_features(features, levels)
-        # Not in passes that only gather the statistics of BatchNorm.
-        trains = self.training and torch.is_grad_enabled()
-        if self.mwam is not None and trains:
-            self._check_hook()
-            weights = dict(
-                zip(self.mwam.modalities,
-                    self.mwam.update(outputs.inputs, outputs.present)))
-            if 'gradient' in self.interventions:
-                features = {
-                    name: f and [scale_gradient(x, weights[name]) for x in f]
-                    for name, f in features.items()
-                }
-        by_level = [
+        return [
             self._level(features, i, level) for i, level in enumerate(levels)
         ]
-        like = next(f for f in outputs.features.values() if f is not None)
-        if trains and 'loss' in self.interventions:
-            self._unfused = {
-                name: _nest([f[name] for f in by_level], like)
-                for name in features
-            }, outputs.present
-        fused = [
-            self._fuse(level, f, outputs.present)
-            for level, f in zip(levels, by_level)
-        ]
-        if self.training and is_distributed():
-            fused = self._touch_fusions(fused)
-        fused = _nest(fused, like)
-        return fused if self.neck is None else self.neck(fused)
-
-    def pop_unfused(self) -> Optional[Unfused]:
-        """What the last forward in training fused, for the weighted loss.
-
-        Returns:
-            tuple: Modality to its features, nested as the branches returned
-            them and 0 for the samples without it, and modality to whether
-            each sample has it. None unless the intervention is ``'loss'``.
-        """
-        unfused, self._unfused = self._unfused, None
-        return unfused
-
-    def _check_hook(self) -> None:
-        if not self.has_hook:
-            self.has_hook = True
-            print_log(
-                'MWAMNeck weights the branches, but no MWAMHook looks after '
-                'it: the bank is not saved in checkpoints and nothing is '
-                "logged. Add custom_hooks=[dict(type='mwam_mm.MWAMHook')].",
-                logger='current',
-                level=logging.WARNING)
 
     def _resize(self, features: List[Tensor], levels: Sequence[int],
                 image: Tensor) -> List[Tensor]:
@@ -262,6 +281,11 @@ class MWAMNeck(BaseModule):
                 'MWAMNeck fuses features of the same size, but the branches '
                 f'give {sizes}: use branches of the same strides, or say in '
                 'MWAMNeck.strides which ones to resize the levels to')
+
+
+def _some(outputs: BranchOutputs) -> Features:
+    """The features of a modality that any sample has."""
+    return next(f for f in outputs.features.values() if f is not None)
 
 
 def _nest(levels: List[Tensor], like: Features) -> Features:

@@ -1,0 +1,169 @@
+"""K on the probabilities of modality dropout."""
+from typing import Any, Iterable, Iterator, List, Mapping, Tuple
+
+import numpy as np
+import torch
+from mmengine.dist import get_rank
+from mmengine.structures import BaseDataElement
+from torch import Tensor, nn
+
+from mwam_mm.layout import ModalityLayout
+from mwam_mm.mwam import dropout_probabilities
+from mwam_mm.registry import INTERVENTIONS
+
+from ..signal import Signal
+from .base import Context, Intervention
+
+__all__ = ['Dropout', 'drop_modalities']
+
+Combination = Tuple[str, ...]
+
+
+@INTERVENTIONS.register_module(name='dropout')
+class Dropout(Intervention):
+    """Drop modalities of the training samples with probabilities that follow
+    the K of the iteration before, see :func:`dropout_probabilities`.
+
+    It needs a data preprocessor of this package, and takes the place of
+    :class:`RandomDropModality`.
+    """
+
+    def check(self, context: Context) -> None:
+        _check(context.runner, context.model, context.modalities,
+               f'{context.where} "dropout"')
+
+    def attach(self, context: Context) -> None:
+        super().attach(context)
+        self._layout = context.model.data_preprocessor.layout
+        self._keep(context.weights)
+
+    def before_iter(self, data_batch: Any) -> None:
+        if self._copied is not None:
+            self._copied.synchronize()
+            self._copied = None
+        drop_modalities(self.context.runner, data_batch, self._host_weights,
+                        self._layout)
+
+    def at_losses(self, signal: Signal, losses: Any) -> Any:
+        self._keep(signal.weights)
+        return losses
+
+    def _keep(self, weights: Tensor) -> None:
+        """Send K to the host on the way, so that the next iteration need not
+        wait for the end of this one."""
+        self._copied = None
+        host = weights
+        if weights.is_cuda:
+            host = torch.empty(
+                weights.shape, dtype=weights.dtype, pin_memory=True)
+            host.copy_(weights, non_blocking=True)
+            self._copied = torch.cuda.Event()
+            self._copied.record()
+        self._host_weights = _Weights(self.context.modalities, host)
+
+
+class _Weights:
+
+    def __init__(self, modalities: Tuple[str, ...], weights: Tensor) -> None:
+        self.modalities = modalities
+        self.weights = weights
+
+
+def _check(runner, model: nn.Module, modalities: Iterable[str],
+           where: str) -> None:
+    preprocessor = getattr(model, 'data_preprocessor', None)
+    layout = getattr(preprocessor, 'layout', None)
+    if not isinstance(layout, ModalityLayout):
+        raise ValueError(
+            f'{where} names absent modalities in the data samples, which '
+            f'{type(preprocessor).__name__} does not read: use a '
+            'mwam_mm.MultiModal...DataPreprocessor, or another intervention')
+    if set(layout.names) != set(modalities):
+        raise ValueError(
+            f'{where} is for the modalities {list(modalities)}, but the '
+            f'data preprocessor has {list(layout.names)}')
+    # Not at the top: the hook alone needs no MMSegmentation.
+    from mwam_mm.datasets.transforms import RandomDropModality
+    if any(isinstance(part, RandomDropModality)
+           for part in walk_pipeline(runner.train_dataloader.dataset)):
+        raise ValueError(
+            f'{where} and RandomDropModality in the training pipeline would '
+            'drop modalities twice: take RandomDropModality out')
+
+
+def walk_pipeline(owner: Any) -> Iterator[Any]:
+    """A dataset, the ones that it wraps, and their transforms."""
+    yield owner
+    for key in ('dataset', 'datasets', 'pipeline', 'transforms'):
+        parts = getattr(owner, key, None)
+        for part in parts if isinstance(parts, (list, tuple)) else [parts]:
+            if part is not None:
+                yield from walk_pipeline(part)
+
+
+def drop_modalities(runner, data_batch: Any, weights: Any,
+                    layout: ModalityLayout) -> None:
+    """Name random modalities of the samples of a batch absent.
+
+    What would leave nothing but means of a sample, as a depth map without a
+    single valid pixel does, is drawn anew. The draws depend on the seed, the
+    rank and the iteration only, so that a resumed run goes on with the same
+    ones.
+
+    Args:
+        runner (Runner): The runner of the training process.
+        data_batch (dict): What the dataloader gives, with ``data_samples``
+            that are not in use elsewhere; those are replaced.
+        weights (MWAM): Has ``modalities`` and the ``weights`` of the
+            iteration before.
+        layout (ModalityLayout): That of the stacked images.
+
+    Raises:
+        TypeError: If the batch has no data samples.
+    """
+    samples = data_batch.get('data_samples') if isinstance(
+        data_batch, dict) else None
+    if not isinstance(samples, list) or not all(
+            isinstance(sample, BaseDataElement) for sample in samples):
+        raise TypeError(
+            'the intervention "dropout" takes batches with a list of data '
+            'samples under "data_samples", as PackSegInputs and '
+            f'PackDetInputs give them, but got {type(data_batch).__name__}')
+    rng = np.random.default_rng([runner.seed, get_rank(), runner.iter])
+    k = dict(zip(weights.modalities, weights.weights.tolist()))
+    for i, sample in enumerate(samples):
+        absent = tuple(sample.metainfo.get('absent_modalities', ()))
+        names = [name for name in k if name not in absent]
+        if not names:
+            continue  # the data preprocessor refuses it
+        kept = _draw_for(data_batch['inputs'][i], [k[n] for n in names],
+                         names, layout, rng)
+        dropped = [name for name in names if name not in kept]
+        samples[i] = sample.new(metainfo=dict(
+            sample.metainfo, absent_modalities=(*absent, *dropped)))
+
+
+def _draw_for(image: Tensor, weights: List[float], names: List[str],
+              layout: ModalityLayout,
+              rng: np.random.Generator) -> Combination:
+    """Draw what one sample keeps."""
+    probabilities = {
+        tuple(names[j] for j in kept): p
+        for kept, p in dropout_probabilities(weights).items()
+    }
+    kept = _draw(probabilities, rng)
+    if not layout.is_blank(image, kept):
+        return kept
+    probabilities = {
+        kept: p
+        for kept, p in probabilities.items()
+        if not layout.is_blank(image, kept)
+    }
+    # Without any of them the model refuses the sample.
+    return _draw(probabilities, rng) if probabilities else kept
+
+
+def _draw(probabilities: Mapping[Combination, float],
+          rng: np.random.Generator) -> Combination:
+    p = np.array(list(probabilities.values()))
+    return list(probabilities)[rng.choice(len(p), p=p / p.sum())]

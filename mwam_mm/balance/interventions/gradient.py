@@ -1,0 +1,121 @@
+"""K on the gradients of the branches."""
+from typing import Any, List
+
+import torch
+from mmengine.utils import apply_to
+from torch import Tensor
+from torch.autograd import Variable
+from torch.optim import Optimizer
+
+from mwam_mm.models.backbones import BranchOutputs
+from mwam_mm.mwam import scale_gradient
+from mwam_mm.registry import INTERVENTIONS
+
+from ..signal import Signal
+from .base import Context, Intervention
+
+__all__ = ['Gradient', 'is_adaptive']
+
+# They divide a constant factor of the gradient out again. By name, because
+# most are not of PyTorch.
+_ADAPTIVE = {
+    'Adadelta', 'Adafactor', 'Adagrad', 'Adam', 'AdamP', 'AdamW', 'AdaBelief',
+    'Adamax', 'Adan', 'DAdaptAdam', 'LAMB', 'Lamb', 'LARS', 'Lion', 'Muon',
+    'NAdam', 'NovoGrad', 'Prodigy', 'RAdam', 'RMSprop', 'Rprop', 'SparseAdam'
+}
+# What K = 0 becomes where gradients are divided by K.
+_TINY = 1e-8
+
+
+def is_adaptive(optimizer: Optimizer) -> bool:
+    """Whether a constant factor of the gradients hardly changes its steps."""
+    # ZeroRedundancyOptimizer holds the one that it runs.
+    optimizer = getattr(optimizer, 'optim', optimizer)
+    return any(cls.__name__ in _ADAPTIVE for cls in type(optimizer).__mro__)
+
+
+@INTERVENTIONS.register_module(name='gradient')
+class Gradient(Intervention):
+    """Multiply the gradients of each branch's parameters by K.
+
+    Clipping and the optimizer see scaled gradients. Where gradients are
+    accumulated, each backward has its own K.
+
+    With an :class:`MWAMNeck` the gradients are scaled where they reach the
+    branches, at the features; backpropagation being linear, this scales those
+    of all parameters of the branch. On other models they are scaled when
+    backward ends, by a few calls for each branch: gradients that were there
+    before are divided by K when backward starts, so that the product with K
+    leaves them as they were. Under DistributedDataParallel that comes after
+    the all-reduce, and K is the same on all ranks.
+    """
+
+    scales_branches = True
+
+    def check(self, context: Context) -> None:
+        if context.sharded and not context.probe.gives_features:
+            # It runs on views of the parameters, and without use_orig_params
+            # takes the parameters away.
+            raise ValueError(
+                f'{context.where} cannot scale the gradients of branches=... '
+                'under FSDP: use MWAMNeck with model.neck.mwam, '
+                'intervention="update" or DistributedDataParallel')
+        if 'update' in context.interventions:
+            context.logger.warning(
+                f'{context.where} has both "gradient" and "update": '
+                'with SGD the branches are scaled by K twice.')
+            return
+        for optimizer in filter(is_adaptive, context.optimizers):
+            context.logger.warning(
+                f'{type(optimizer).__name__} divides the scale of a gradient '
+                f'out again, so {context.where}="gradient" hardly acts on it: '
+                'use intervention="update", which scales what the optimizer '
+                'changes.')
+
+    def at_features(self, signal: Signal,
+                    outputs: BranchOutputs) -> BranchOutputs:
+        weights = dict(zip(signal.modalities, signal.weights))
+        return outputs.map(lambda name, x: scale_gradient(x, weights[name]))
+
+    def at_losses(self, signal: Signal, losses: Any) -> Any:
+        self._running = False
+        if signal.outputs is None:
+            apply_to(losses, _is_differentiable,
+                     lambda x: x.register_hook(self._start))
+        return losses
+
+    def _start(self, _: Tensor) -> None:
+        """Called with the gradient of each loss, the first time before any
+        branch has a gradient of this backward."""
+        if self._running or self.context is None:
+            return
+        self._running = True
+        self._weights = self.context.weights
+        gradients = self._gradients()
+        if any(gradients):
+            # Not by 0, which would lose what is there.
+            self._weights = self._weights.clamp(min=_TINY)
+        for weight, of_branch in zip(self._weights, gradients):
+            if of_branch:
+                torch._foreach_div_(of_branch, weight)
+        Variable._execution_engine.queue_callback(self._wait)
+
+    def _wait(self) -> None:
+        # DistributedDataParallel queues a callback as well, which puts the
+        # reduced gradients into place. What is queued now comes after it.
+        Variable._execution_engine.queue_callback(self._end)
+
+    def _end(self) -> None:
+        self._running = False
+        for weight, of_branch in zip(self._weights, self._gradients()):
+            if of_branch:
+                torch._foreach_mul_(of_branch, weight)
+
+    def _gradients(self) -> List[List[Tensor]]:
+        """The gradients of each branch, in the order of K."""
+        return [[p.grad for p in self.context.probe.branches[name]
+                 if p.grad is not None] for name in self.context.modalities]
+
+
+def _is_differentiable(x: Any) -> bool:
+    return isinstance(x, Tensor) and x.requires_grad

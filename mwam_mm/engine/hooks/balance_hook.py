@@ -1,0 +1,367 @@
+"""A weigher and interventions in a training run."""
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Set, Union
+
+import torch
+from mmengine.hooks import Hook, LoggerHook
+from mmengine.model import is_model_wrapper
+from mmengine.optim import OptimWrapperDict
+from mmengine.registry import DefaultScope, Registry
+from mmengine.utils import apply_to
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from mwam_mm.balance import (
+    Context,
+    Intervention,
+    NeckProbe,
+    PathProbe,
+    Probe,
+    Signal,
+    Weigher,
+)
+from mwam_mm.balance.interventions.base import step_hooks
+from mwam_mm.balance.probes import check_recomputed
+from mwam_mm.cli import type_name
+from mwam_mm.layout import check_layouts
+from mwam_mm.models.backbones import BranchOutputs
+from mwam_mm.models.modality_heads import ModalityHeads
+from mwam_mm.models.necks import MWAMNeck
+from mwam_mm.registry import HOOKS, INTERVENTIONS, WEIGHERS
+
+Interventions = Union[str, dict, Sequence[Union[str, dict]]]
+
+
+@HOOKS.register_module()
+class BalanceHook(Hook):
+    """Balance the modalities in training.
+
+    After each training forward the weigher turns what the forward offers into
+    one weight K for each modality, and the interventions act by it:
+
+    - ``'gradient'`` on the gradients of each branch, for SGD,
+    - ``'update'`` on what the optimizer changes in each branch, for Adam and
+      the like too,
+    - ``'loss'`` on a loss of each modality alone,
+    - ``'dropout'`` on the probabilities of modality dropout,
+
+    or one of your own, see :class:`Intervention` and :class:`Weigher`.
+    Inference and the model's ``state_dict`` stay as they are.
+
+    K and what the weigher tells are logged as ``balance/K_<modality>`` and
+    ``balance/<name>_<modality>``. Checkpoints hold the state of weigher and
+    interventions under ``balance``, and resuming goes on with it.
+
+    Note:
+        Without ``branches`` the model needs one :class:`MWAMNeck`. If that
+        has ``mwam``, the hook's weigher takes its place.
+
+    Args:
+        weigher (dict): Config of the weigher, without ``modalities``.
+        intervention (str | dict | list): One or several interventions, each
+            a name or a config. Defaults to ``'gradient'``.
+        branches (dict[str, str | list[str]], optional): Modality to the path
+            or paths of the modules whose parameters are its branch.
+            Defaults to None, see the note.
+        inputs (dict[str, str], optional): Modality to the path of the module
+            that the modality's image of shape (B, C, H, W) enters as the
+            first image-like argument. Defaults to None, the first path of
+            each branch.
+
+    Raises:
+        ValueError: If ``intervention`` is empty, unknown or names one twice,
+            or ``inputs`` names a modality that ``branches`` lacks. When
+            training starts, if a path matches no module or no parameter, two
+            modalities share a parameter, or an intervention cannot work.
+
+    Examples:
+        .. code-block:: python
+
+            custom_hooks = [
+                dict(type='mwam_mm.BalanceHook',
+                     weigher=dict(type='mwam_mm.Constant'),
+                     intervention=['loss', 'gradient'])
+            ]
+    """
+
+    priority = 'NORMAL'
+    #: Where checkpoints and logs have what the hook knows, and its name.
+    key, title = 'balance', 'balance'
+
+    def __init__(self,
+                 weigher: dict,
+                 intervention: Interventions = 'gradient',
+                 branches: Optional[Mapping[str, Union[str,
+                                                       List[str]]]] = None,
+                 inputs: Optional[Mapping[str, str]] = None) -> None:
+        where = type(self).__name__
+        self.interventions = build_interventions(
+            intervention, f'{where}.intervention')
+        if branches is not None and not branches:
+            raise ValueError(f'{where}.branches is empty: name the modalities')
+        self.branches = None if branches is None else {
+            name: [paths] if isinstance(paths, str) else list(paths)
+            for name, paths in branches.items()
+        }
+        self.inputs = dict(inputs or {})
+        unknown = set(self.inputs) - set(self.branches or {})
+        if unknown:
+            raise ValueError(f'{where}.inputs names {sorted(unknown)}, but '
+                             f'the branches are {list(self.branches or {})}')
+        self.weigher_cfg = weigher
+        self.weigher: Optional[Weigher] = None
+        if self.branches is not None:
+            self.weigher = self._build_weigher(list(self.branches))
+        self._saved_state: Optional[Dict[str, Any]] = None
+        self._handles: List[Any] = []
+        self._warned: Set[Any] = set()
+
+    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Keep the state until training starts.
+
+        Args:
+            runner (Runner): The runner of the training process.
+            checkpoint (dict): The loaded checkpoint.
+        """
+        self._saved_state = checkpoint.get(self.key)
+
+    def before_train(self, runner) -> None:
+        """Attach to the model and, when resuming, restore the state.
+
+        Args:
+            runner (Runner): The runner of the training process.
+        """
+        model = runner.model
+        if is_model_wrapper(model):
+            model = model.module
+        self.probe = self._build_probe(model)
+        if self.weigher is None:
+            self.weigher = self._build_weigher(self.probe.modalities)
+        device = next(model.parameters()).device
+        self.weigher.to(device)
+        where = type(self).__name__
+        self.context = Context(
+            runner,
+            model,
+            self.probe,
+            torch.ones(len(self.probe.modalities), device=device),
+            _optimizers(runner.optim_wrapper),
+            tuple(self.interventions),
+            f'{where}.intervention')
+        check_layouts(model)
+        check_recomputed(self.probe, runner.cfg.get('activation_checkpointing'))
+        self._check_heads(model)
+        self._check_frozen(runner)
+        for intervention in self.interventions.values():
+            intervention.check(self.context)
+        for intervention in self.interventions.values():
+            intervention.attach(self.context)
+        self.probe.attach(self._at_features, self._at_end)
+        self._handles = step_hooks(self.context.optimizers,
+                                   list(self.interventions.values()))
+        if runner.iter > 0:
+            self._restore(runner)
+
+    def before_train_iter(self,
+                          runner,
+                          batch_idx: int,
+                          data_batch=None) -> None:
+        """Let the interventions change the batch.
+
+        Args:
+            runner (Runner): The runner of the training process.
+            batch_idx (int): The index of the current batch in the train loop.
+            data_batch (dict, optional): Data from dataloader. Defaults to
+                None.
+        """
+        for intervention in self.interventions.values():
+            intervention.before_iter(data_batch)
+
+    def _at_features(self, signal: Signal,
+                     outputs: BranchOutputs) -> BranchOutputs:
+        for intervention in self.interventions.values():
+            outputs = intervention.at_features(signal, outputs)
+        return outputs
+
+    def _at_end(self, signal: Signal, losses: Any) -> Any:
+        self.weigher.observe(signal)
+        # Copied, because backward may come after the weigher's next step.
+        signal.weights.copy_(self.weigher.step(), non_blocking=True)
+        self.context.weights = signal.weights
+        for intervention in self.interventions.values():
+            losses = intervention.at_losses(signal, losses)
+        return losses
+
+    def after_train_iter(self,
+                         runner,
+                         batch_idx: int,
+                         data_batch=None,
+                         outputs: Optional[dict] = None) -> None:
+        """Log, as often as the logger writes.
+
+        Args:
+            runner (Runner): The runner of the training process.
+            batch_idx (int): The index of the current batch in the train loop.
+            data_batch (Sequence[dict], optional): Data from dataloader.
+                Defaults to None.
+            outputs (dict, optional): Outputs from model. Defaults to None.
+        """
+        interval = next((hook.interval for hook in runner.hooks
+                         if isinstance(hook, LoggerHook)), 1)
+        # Reading the values waits for the device, so not every iteration.
+        if self.every_n_inner_iters(batch_idx, interval) or \
+                self.end_of_epoch(runner.train_dataloader, batch_idx):
+            self._log(runner)
+
+    def _log(self, runner) -> None:
+        scalars = dict(K=self.context.weights, **self.weigher.scalars())
+        for name, values in scalars.items():
+            for modality, value in zip(self.probe.modalities,
+                                       values.tolist()):
+                if value == value:  # NaN where nothing is known
+                    runner.message_hub.update_scalar(
+                        f'train/{self.key}/{name}_{modality}', value)
+
+    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Save what the weigher and the interventions know.
+
+        Args:
+            runner (Runner): The runner of the training process.
+            checkpoint (dict): The checkpoint to save.
+        """
+        if self.weigher is None:
+            return
+        state = dict(self.weigher.state_dict())
+        for intervention in self.interventions.values():
+            own = intervention.state_dict()
+            taken = sorted(state.keys() & own.keys())
+            if taken:
+                raise ValueError(
+                    f'{type(intervention).__name__}.state_dict has {taken}, '
+                    'which the weigher or another intervention has as well: '
+                    'rename them')
+            state.update(own)
+        checkpoint[self.key] = apply_to(
+            state, lambda x: isinstance(x, Tensor), lambda x: x.cpu())
+
+    def after_train(self, runner) -> None:
+        """Leave the model as it was.
+
+        Args:
+            runner (Runner): The runner of the training process.
+        """
+        self.probe.detach()
+        for intervention in self.interventions.values():
+            intervention.detach()
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+
+    def _build_weigher(self, modalities: Sequence[str]) -> Weigher:
+        return build(WEIGHERS, self.weigher_cfg, modalities=modalities)
+
+    def _build_probe(self, model: nn.Module) -> Probe:
+        if self.branches is None:
+            return NeckProbe(model, self._find_neck(model))
+        if any(neck.mwam is not None for neck in _necks(model)):
+            raise ValueError(
+                'the model has an MWAMNeck with mwam, which weights the '
+                f'branches already: drop {type(self).__name__}.branches or '
+                'model.neck.mwam')
+        return PathProbe(model, self.branches, self.inputs,
+                         type(self).__name__)
+
+    def _find_neck(self, model: nn.Module) -> MWAMNeck:
+        necks = _necks(model)
+        if len(necks) != 1:
+            where = type(self).__name__
+            raise ValueError(
+                f'{where} without branches needs one MWAMNeck in the model, '
+                f'but found {len(necks)}: fuse the branches in an '
+                f'mwam_mm.MWAMNeck, or give {where}.branches')
+        return necks[0]
+
+    def _check_heads(self, model: nn.Module) -> None:
+        heads = getattr(model, 'modality_heads', None)
+        if isinstance(heads, ModalityHeads) and \
+                'loss' not in self.interventions:
+            raise ValueError(
+                'the model has heads for each modality, which intervention='
+                f'{list(self.interventions)} of {type(self).__name__} does '
+                'not train: add "loss", or build the model without '
+                'with_modality_heads')
+
+    def _check_frozen(self, runner) -> None:
+        names = [name for name, intervention in self.interventions.items()
+                 if intervention.scales_branches]
+        for modality, branch in self.probe.branches.items():
+            if names and branch and not any(p.requires_grad for p in branch):
+                runner.logger.warning(
+                    f'The branch of modality "{modality}" is frozen: its '
+                    f'weight K acts on nothing by {names}.')
+
+    def _restore(self, runner) -> None:
+        if self._saved_state is None:
+            runner.logger.info(f'The checkpoint holds no {self.title} state: '
+                               'the weigher starts anew.')
+            return
+        self.weigher.load_state_dict(self._saved_state)
+        for intervention in self.interventions.values():
+            intervention.load_state_dict(self._saved_state)
+
+
+def build(registry: Registry, cfg: dict, **kwargs) -> Any:
+    """Build from a registry that MMSegmentation and the like have no part of.
+
+    Args:
+        registry (Registry): ``WEIGHERS`` or ``INTERVENTIONS``.
+        cfg (dict): The config.
+        **kwargs: Further arguments.
+    """
+    # The scope of the job would be looked for in vain, with a warning.
+    with DefaultScope.overwrite_default_scope(registry.scope):
+        return registry.build(dict(cfg, **kwargs))
+
+
+def build_interventions(interventions: Interventions,
+                        where: str) -> Dict[str, Intervention]:
+    """Build the interventions that a config names.
+
+    Args:
+        interventions (str | dict | list): One or several, each a name or a
+            config.
+        where (str): The config key, for the error messages.
+
+    Returns:
+        dict[str, Intervention]: Name to intervention, in the given order.
+
+    Raises:
+        ValueError: If there is none, an unknown one, or one twice.
+    """
+    if isinstance(interventions, (str, Mapping)):
+        interventions = [interventions]
+    where = f'{where}={interventions!r}'
+    cfgs = [dict(type=cfg) if isinstance(cfg, str) else dict(cfg)
+            for cfg in interventions]
+    names = [type_name(cfg) for cfg in cfgs]
+    INTERVENTIONS.import_from_location()
+    known = sorted(INTERVENTIONS.module_dict)
+    if not names:
+        raise ValueError(f'{where} is empty: name one or several of {known}')
+    unknown = [name for name, cfg in zip(names, cfgs)
+               if isinstance(cfg['type'], str) and name not in known]
+    if unknown:
+        raise ValueError(f'{where} names {unknown}; known are {known}')
+    if len(set(names)) < len(names):
+        raise ValueError(f'{where} names one twice')
+    return {name: build(INTERVENTIONS, cfg)
+            for name, cfg in zip(names, cfgs)}
+
+
+def _necks(model: nn.Module) -> List[MWAMNeck]:
+    return [m for m in model.modules() if isinstance(m, MWAMNeck)]
+
+
+def _optimizers(wrapper: Any) -> List[Optimizer]:
+    wrappers = list(wrapper.values()) if isinstance(
+        wrapper, OptimWrapperDict) else [wrapper]
+    return [wrapper.optimizer for wrapper in wrappers]

@@ -1,0 +1,214 @@
+"""Subsets of the modalities through a model's own neck and heads.
+
+The branches run once. What they gave is then selected: rows of the batch, and
+for each row some of its modalities. The model's own neck and heads make losses
+or logits of the selection, as if the other modalities had been absent.
+Training (losses of combinations, scores of modalities) and evaluation
+(:meth:`MultiModalBackbone.encode_once`) both stand on this.
+"""
+from contextlib import contextmanager
+from typing import Any, Iterator, List, NamedTuple, Sequence, Tuple
+
+import torch
+from mmengine.model import BaseModel
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.dropout import _DropoutNd
+
+from .backbones import BranchOutputs, MultiModalBackbone, map_levels
+from .backbones.multi_branch import index_tensor
+
+__all__ = ['Host', 'Selection', 'join', 'select']
+
+
+class Selection(NamedTuple):
+    """Rows of a batch and the features that are left of them.
+
+    Args:
+        rows (list[int]): For each of the N selected rows, which of the B
+            samples it is.
+        outputs (BranchOutputs): Features, inputs and presence of the rows.
+    """
+    rows: List[int]
+    outputs: BranchOutputs
+
+
+def select(outputs: BranchOutputs, names: Sequence[str]) -> Selection:
+    """The samples that have any of some modalities, with these only.
+
+    Args:
+        outputs (BranchOutputs): What the branches gave for B samples.
+        names (Sequence[str]): The modalities that are there.
+
+    Returns:
+        Selection: Without rows if no sample has any of the modalities.
+    """
+    return join(outputs, [names])[0]
+
+
+def join(outputs: BranchOutputs, subsets: Sequence[Sequence[str]]
+         ) -> Tuple[Selection, List[slice]]:
+    """Several subsets of the modalities as one batch.
+
+    Normalisation layers after the fusion then see all of them at once, so
+    that their running statistics are those of the mixture.
+
+    Args:
+        outputs (BranchOutputs): What the branches gave for B samples.
+        subsets (Sequence[Sequence[str]]): The modalities that are there, for
+            each subset. A sample without any of them is left out of it.
+
+    Returns:
+        tuple[Selection, list[slice]]: The joined batch, and which rows of it
+        are of each subset.
+
+    Raises:
+        ValueError: If a subset is empty or names an unknown modality.
+    """
+    rows: List[int] = []
+    groups: List[slice] = []
+    present = {name: [] for name in outputs.present}
+    for names in subsets:
+        unknown = set(names) - set(present)
+        if unknown or not names:
+            raise ValueError(f'the subset {list(names)} must name some of the '
+                             f'modalities {list(present)}')
+        group = [
+            i for i, has in enumerate(
+                zip(*(outputs.present[name] for name in names))) if any(has)
+        ]
+        groups.append(slice(len(rows), len(rows) + len(group)))
+        rows += group
+        for name, flags in present.items():
+            flags += [
+                name in names and outputs.present[name][i] for i in group
+            ]
+    return _take(outputs, rows, present), groups
+
+
+def _take(outputs: BranchOutputs, rows: List[int],
+          present: dict) -> Selection:
+    some = next(iter(outputs.inputs.values()))
+    index = None  # all rows in their order need no copy
+    if rows != list(range(len(some))):
+        index = index_tensor(rows, some.device)
+
+    def take(x: Tensor) -> Tensor:
+        return x if index is None else x.index_select(0, index)
+
+    features = {}
+    for name, f in outputs.features.items():
+        if f is None or not any(present[name]):
+            features[name] = None
+            continue
+        kept = None
+        if [outputs.present[name][i] for i in rows] != present[name]:
+            kept = index_tensor(present[name], some.device)
+        features[name] = map_levels(lambda x: _mask(take(x), kept), f)
+    return Selection(
+        rows,
+        BranchOutputs(features,
+                      {n: take(x) for n, x in outputs.inputs.items()},
+                      present))
+
+
+def _mask(x: Tensor, kept: Any) -> Tensor:
+    if kept is None:
+        return x
+    kept = kept.view(-1, *[1] * (x.ndim - 1))
+    return torch.where(kept, x, x.new_zeros(()))
+
+
+class Host:
+    """A model whose neck and heads run on features that are there already.
+
+    Args:
+        model (BaseModel): A model of OpenMMLab, whose ``forward`` takes
+            ``inputs``, ``data_samples`` and ``mode``.
+        backbone (MultiModalBackbone): Its backbone.
+    """
+
+    def __init__(self, model: BaseModel, backbone: MultiModalBackbone) -> None:
+        self.model = model
+        self.backbone = backbone
+        #: bool: Whether neck and heads run on a selection at the moment.
+        self.running = False
+
+    def losses(self, selection: Selection, inputs: Tensor,
+               data_samples: Sequence[Any]) -> dict:
+        """The model's own losses of a selection, with gradient.
+
+        Args:
+            selection (Selection): N rows.
+            inputs (Tensor): The stacked tensor that the features are of,
+                shape (B, C, H, W).
+            data_samples (Sequence): The B samples, with labels.
+
+        Returns:
+            dict: As the model's ``loss`` returns.
+        """
+        rows = selection.rows
+        if rows != list(range(len(inputs))):
+            inputs = inputs.index_select(0, index_tensor(rows, inputs.device))
+        return self._forward(
+            selection,
+            inputs=inputs,
+            data_samples=[data_samples[i] for i in rows],
+            mode='loss')
+
+    def logits(self, selection: Selection, inputs: Tensor) -> Any:
+        """What the model gives of a selection with ``mode='tensor'``.
+
+        Args:
+            selection (Selection): N rows.
+            inputs (Tensor): The stacked tensor, shape (B, C, H, W).
+
+        Returns:
+            Any: As the model's ``forward`` returns.
+        """
+        rows = selection.rows
+        if rows != list(range(len(inputs))):
+            inputs = inputs.index_select(0, index_tensor(rows, inputs.device))
+        return self._forward(selection, inputs=inputs, mode='tensor')
+
+    def _forward(self, selection: Selection, **arguments) -> Any:
+        self.running = True
+        try:
+            with self.backbone.replay(selection.outputs):
+                # The method of the class: hooks on the model are for the
+                # forward that this one is part of, and a compiled forward
+                # would be compiled anew.
+                return type(self.model).forward(self.model, **arguments)
+        finally:
+            self.running = False
+
+    @contextmanager
+    def scoring(self) -> Iterator[None]:
+        """Within it, nothing learns: no gradient, dropout layers let all
+        through, and normalisation layers use and keep their statistics.
+
+        Everything else stays in training mode, since some heads give other
+        outputs in evaluation, of which they cannot tell the loss.
+        """
+        layers = [
+            m for m in self.model.modules()
+            if m.training and (isinstance(m, (_NormBase, _DropoutNd))
+                               or type(m).__name__ == 'DropPath')
+        ]
+        for layer in layers:
+            layer.training = False
+        try:
+            with torch.no_grad():
+                yield
+        finally:
+            for layer in layers:
+                layer.training = True
+
+
+def find_host(model: nn.Module) -> Any:
+    """The :class:`Host` of a model, None unless it has exactly one
+    :class:`MultiModalBackbone`."""
+    backbones = [
+        m for m in model.modules() if isinstance(m, MultiModalBackbone)
+    ]
+    return Host(model, backbones[0]) if len(backbones) == 1 else None
