@@ -148,7 +148,8 @@ class BalanceHook(Hook):
             tuple(self.interventions),
             f'{where}.intervention')
         check_layouts(model)
-        check_recomputed(self.probe, runner.cfg.get('activation_checkpointing'))
+        check_recomputed(self.probe,
+                         runner.cfg.get('activation_checkpointing'))
         self._check_heads(model)
         self._check_frozen(runner)
         for intervention in self.interventions.values():

@@ -1,0 +1,253 @@
+"""Weighers and interventions of other projects, by config."""
+import copy
+import pickle
+
+import pytest
+import torch
+from mmengine.runner import Runner
+
+from mwam_mm.balance import Intervention, Weigher
+from mwam_mm.registry import INTERVENTIONS, WEIGHERS
+
+from .. import tiny
+from ..test_engine.ways import BRANCHES
+
+SGD = dict(optimizer=dict(type='SGD', lr=1e3))
+
+
+@WEIGHERS.register_module()
+class Inverse(Weigher):
+    """K inverse to the mean magnitude of the images, times ``scale``."""
+
+    def __init__(self, modalities, scale=1.):
+        super().__init__(modalities)
+        self.scale = scale
+        self.calls = []
+
+    def observe(self, signal):
+        self.calls.append('observe')
+        means = [signal.inputs[m].abs().mean() for m in self.modalities]
+        self.k = self.scale / torch.stack(means).detach()
+
+    def step(self):
+        self.calls.append('step')
+        return self.k
+
+    def scalars(self):
+        return dict(size=1 / self.k)
+
+    def state_dict(self):
+        return dict(steps=len(self.calls))
+
+    def load_state_dict(self, state_dict):
+        self.resumed = state_dict['steps']
+
+
+@INTERVENTIONS.register_module()
+class Recorder(Intervention):
+    """Notes the calls; multiplies features by 2 and the losses by K."""
+
+    def __init__(self):
+        self.calls = []
+
+    def check(self, context):
+        self.calls.append('check')
+
+    def attach(self, context):
+        super().attach(context)
+        self.calls.append('attach')
+
+    def before_iter(self, data_batch):
+        self.calls.append('before_iter')
+        assert set(data_batch) == {'inputs', 'data_samples'}
+
+    def at_features(self, signal, outputs):
+        self.calls.append('at_features')
+        assert signal.features is outputs.features or not signal.features
+        return outputs.map(lambda name, x: 2 * x)
+
+    def at_losses(self, signal, losses):
+        self.calls.append('at_losses')
+        self.k = signal.weights.clone()
+        return dict(losses, **{'decode.loss_ce': losses['decode.loss_ce'] *
+                               signal.weights.prod()})
+
+    def before_step(self, optimizer):
+        self.calls.append('before_step')
+
+    def after_step(self, optimizer):
+        self.calls.append('after_step')
+
+    def detach(self):
+        super().detach()
+        self.calls.append('detach')
+
+
+def hook(intervention, **kwargs):
+    return dict(
+        type='mwam_mm.BalanceHook',
+        weigher=dict(type='Inverse'),
+        intervention=intervention,
+        **kwargs)
+
+
+def balance_hook(runner):
+    found, = (h for h in runner.hooks if type(h).__name__ == 'BalanceHook')
+    return found
+
+
+def job(work_dir, **kwargs):
+    kwargs.setdefault('max_iters', 1)
+    cfg = tiny.config(work_dir, optim_wrapper=SGD, **kwargs)
+    cfg.train_dataloader.sampler.shuffle = False
+    return cfg
+
+
+def first_images():
+    x = torch.stack([tiny.TinyPairs()[i]['inputs'] for i in range(4)])
+    return (x[:, :3] - 128) / 64, (x[:, 3:] - 3) / 2
+
+
+@pytest.mark.parametrize('neck', [None, {}])
+def test_each_call_in_its_order(tmp_path, neck):
+    """Also where the neck has MWAM of its own, whose place is taken."""
+    runner = Runner.from_cfg(job(tmp_path, mwam=neck, hook=hook('Recorder')))
+    before = copy.deepcopy(runner.model)
+    runner.train()
+    found = balance_hook(runner)
+    recorder = found.interventions['Recorder']
+    assert recorder.calls == [
+        'check', 'attach', 'before_iter', 'at_features', 'at_losses',
+        'before_step', 'after_step', 'detach'
+    ]
+    assert found.weigher.calls == ['observe', 'step']
+    k = 1 / torch.stack([x.abs().mean() for x in first_images()])
+    torch.testing.assert_close(recorder.k.cpu(), k)
+    assert found.key == 'balance'
+    if neck is not None:
+        assert runner.model.neck.mwam.frm.isnan().all()
+    assert not runner.model.neck.listeners
+    assert before.state_dict().keys() == runner.model.state_dict().keys()
+
+
+@pytest.mark.parametrize('intervention', ['gradient', 'update'])
+@pytest.mark.parametrize('branches', [None, BRANCHES])
+def test_any_weigher_with_what_scales_branches(tmp_path, intervention,
+                                               branches):
+    plain = tiny.change(Runner.from_cfg(job(tmp_path / 'plain')))
+    runner = Runner.from_cfg(
+        job(tmp_path / 'scaled', hook=hook(intervention, branches=branches)))
+    scaled = tiny.change(runner)
+    k = 1 / torch.stack([x.abs().mean() for x in first_images()])
+    moved = 0
+    for name, delta in plain.items():
+        factor = 1.
+        for i, path in enumerate(BRANCHES.values()):
+            if name.startswith(f'{path}.'):
+                factor, moved = k[i].item(), moved + bool(delta.any())
+        torch.testing.assert_close(
+            scaled[name], factor * delta, rtol=1e-4, atol=1e-4)
+    assert moved > 20
+
+
+def test_any_weigher_with_losses_and_dropout(tmp_path):
+    model = dict(
+        tiny.model({}), host='mmseg.EncoderDecoder',
+        type='mwam_mm.with_modality_heads')
+    runner = Runner.from_cfg(
+        job(tmp_path, max_iters=2, model=model,
+            hook=hook(['loss', 'dropout'])))
+    runner.train()
+    history = runner.message_hub.log_scalars
+    assert set(balance_hook(runner).interventions) == {'loss', 'dropout'}
+    for name in ('rgb', 'depth'):
+        assert f'train/{name}.decode.loss_ce' in history
+        k = history[f'train/balance/K_{name}'].current()
+        size = history[f'train/balance/size_{name}'].current()
+        assert k == pytest.approx(1 / size, rel=1e-5)
+
+
+def test_constant_weights_are_the_controls(tmp_path):
+    """K = 1 changes no bit; other constants are what they say."""
+    changes = []
+    for name, weigher in dict(
+            plain=None,
+            one=dict(type='mwam_mm.Constant'),
+            half=dict(type='Constant', k=dict(rgb=0.5, depth=2.))).items():
+        kwargs = {} if weigher is None else dict(
+            hook=dict(type='mwam_mm.BalanceHook', weigher=weigher))
+        changes.append(
+            tiny.change(Runner.from_cfg(job(tmp_path / name, **kwargs))))
+    for name, delta in changes[0].items():
+        assert torch.equal(changes[1][name], delta), name
+        factor = 0.5 if 'branches.rgb' in name else \
+            2. if 'branches.depth' in name else 1.
+        torch.testing.assert_close(
+            changes[2][name], factor * delta, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize('k, message', [
+    (dict(rgb=1.), r"\['rgb'\].*\['rgb', 'depth'\]"),
+    (dict(rgb=1., depth=-1.), 'not negative.*depth'),
+    (dict(rgb=1., depth=float('nan')), 'finite.*depth'),
+])
+def test_constants_that_are_none(k, message):
+    with pytest.raises(ValueError, match=message):
+        WEIGHERS.get('Constant')(['rgb', 'depth'], k)
+
+
+def test_the_state_travels_in_the_checkpoint(tmp_path):
+    Runner.from_cfg(job(tmp_path, max_iters=2, hook=hook('gradient'))).train()
+    checkpoint = torch.load(tmp_path / 'iter_2.pth', weights_only=False)
+    assert checkpoint['balance'] == dict(steps=4)
+    runner = Runner.from_cfg(
+        job(tmp_path, max_iters=4, resume=True, hook=hook('gradient')))
+    runner.train()
+    assert balance_hook(runner).weigher.resumed == 4
+
+
+def test_a_key_of_the_state_belongs_to_one(tmp_path):
+
+    class Greedy(Recorder):
+
+        def state_dict(self):
+            return dict(steps=0)
+
+    runner = Runner.from_cfg(
+        job(tmp_path, max_iters=2, hook=hook(dict(type=Greedy))))
+    with pytest.raises(ValueError, match=r"Greedy.*\['steps'\].*rename"):
+        runner.train()
+
+
+def test_copies_of_a_model_in_training_report_to_nobody(tmp_path):
+    """Deep-copied and pickled, with heads for each modality."""
+    model = dict(
+        tiny.model({}), host='mmseg.EncoderDecoder',
+        type='mwam_mm.with_modality_heads')
+    runner = Runner.from_cfg(
+        job(tmp_path, model=model, hook=hook(['loss', 'gradient'])))
+    runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+    runner.call_hook('before_train')
+    model = runner.model
+    assert type(model).__mro__[0].__module__.startswith('mmseg.')
+    x = torch.randn(2, 4, 32, 32, device=next(model.parameters()).device)
+    for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert type(twin) is type(model)
+        twin.train()(x, mode='tensor')
+        assert torch.equal(twin.eval()(x), model.eval()(x))
+    assert balance_hook(runner).weigher.calls == []
+    model.train()(x, mode='tensor')
+    assert balance_hook(runner).weigher.calls == ['observe', 'step']
+    runner.call_hook('after_train')
+
+
+@pytest.mark.parametrize('kwargs, message', [
+    (dict(hook=hook('magic')), 'BalanceHook.intervention.*magic'),
+    (dict(hook=hook([])), 'empty'),
+    (dict(hook=hook('loss', branches=BRANCHES)), 'drop branches'),
+    (dict(hook=hook('gradient', branches=BRANCHES), mwam={}), 'already'),
+    (dict(hook=hook('loss'), mwam={}), 'with_modality_heads'),
+])
+def test_what_cannot_work_is_refused(tmp_path, kwargs, message):
+    with pytest.raises(ValueError, match=message):
+        Runner.from_cfg(job(tmp_path, **kwargs)).train()

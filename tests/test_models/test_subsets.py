@@ -1,0 +1,158 @@
+"""Subsets of the modalities through a model's own neck and heads."""
+import copy
+
+import pytest
+import torch
+from mmengine.registry import DefaultScope
+from torch import nn
+
+from mwam_mm.models.subsets import find_host, join, select
+from mwam_mm.registry import MODELS
+
+from .. import tiny
+
+CHANNELS = dict(rgb=slice(0, 3), depth=slice(3, 4))
+
+
+def build(**decode_head):
+    cfg = tiny.model()
+    cfg['decode_head'].update(decode_head)
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        torch.manual_seed(0)
+        return MODELS.build(copy.deepcopy(cfg)).train()
+
+
+def batch(model, absent=()):
+    items = [tiny.TinyPairs()[i] for i in range(4)]
+    for i, name in absent:
+        items[i]['data_samples'].set_metainfo(dict(absent_modalities=[name]))
+    return model.data_preprocessor(
+        dict(inputs=[item['inputs'] for item in items],
+             data_samples=[item['data_samples'] for item in items]), True)
+
+
+def zeroed(x, *names):
+    """The stacked tensor with the channels of the other modalities at 0."""
+    x = x.clone()
+    for name, channels in CHANNELS.items():
+        if name not in names:
+            x[:, channels] = 0
+    return x
+
+
+@pytest.mark.parametrize('absent', [(), ((1, 'depth'), (2, 'rgb'))])
+def test_losses_and_gradients_are_those_of_zeroed_inputs(absent):
+    """For all subsets joined into one batch, and for each."""
+    model = build()
+    x, samples = batch(model, absent).values()
+    host = find_host(model)
+    subsets = [('rgb', 'depth'), ('rgb', ), ('depth', )]
+
+    def gradients(loss):
+        model.zero_grad()
+        loss.backward()
+        return {n: p.grad.clone() for n, p in model.named_parameters()
+                if p.grad is not None}
+
+    def separate(names):
+        """By a forward of their own; which samples have any of them."""
+        rows = [i for i in range(4) if names != ('rgb', ) and
+                (i, 'depth') not in absent or names != ('depth', ) and
+                (i, 'rgb') not in absent]
+        return rows, model.loss(
+            zeroed(x, *names)[rows],
+            [samples[i] for i in rows])['decode.loss_ce']
+
+    selection, groups = join(model.backbone(x), subsets)
+    total, weight = 0., 0
+    for names, group in zip(subsets, groups):
+        rows, loss = separate(names)
+        assert selection.rows[group] == rows
+        ours = host.losses(
+            select(model.backbone(x), names), x, samples)['decode.loss_ce']
+        torch.testing.assert_close(ours, loss)
+        a, b = gradients(ours), gradients(separate(names)[1])
+        for name in b:
+            torch.testing.assert_close(
+                a.get(name, torch.zeros_like(b[name])), b[name], rtol=1e-4,
+                atol=1e-7)
+        total, weight = total + len(rows) * separate(names)[1], weight + len(
+            rows)
+    joined = host.losses(selection, x, samples)['decode.loss_ce']
+    torch.testing.assert_close(joined, total / weight)
+    expected = gradients(total / weight)
+    for name, gradient in gradients(
+            host.losses(join(model.backbone(x), subsets)[0], x,
+                        samples)['decode.loss_ce']).items():
+        torch.testing.assert_close(
+            gradient, expected[name], rtol=1e-4, atol=1e-7)
+
+
+def test_branches_run_once_whatever_the_number_of_subsets():
+    model = build()
+    x, samples = batch(model).values()
+    calls = []
+    for branch in model.backbone.branches.values():
+        branch.register_forward_hook(lambda *_: calls.append(1))
+    outputs = model.backbone(x)
+    host = find_host(model)
+    for names in (('rgb', ), ('depth', ), ('rgb', 'depth')):
+        host.losses(select(outputs, names), x, samples)
+    assert len(calls) == 2
+
+
+def test_norm_layers_see_the_subsets_as_one_batch():
+    model = build(norm_cfg=dict(type='BN'))
+    x, samples = batch(model).values()
+    norm = next(m for m in model.decode_head.modules()
+                if isinstance(m, nn.BatchNorm2d))
+    seen = []
+    norm.register_forward_hook(lambda m, args, out: seen.append(args[0]))
+    selection, _ = join(
+        model.backbone(x), [('rgb', 'depth'), ('rgb', ), ('depth', )])
+    find_host(model).losses(selection, x, samples)
+    (mixture, ) = seen
+    assert len(mixture) == 12
+    torch.testing.assert_close(
+        norm.running_mean, 0.1 * mixture.mean((0, 2, 3)))
+
+
+def test_scoring_learns_nothing_and_leaves_everything_as_it_was():
+    model = build(norm_cfg=dict(type='BN'), dropout_ratio=0.5)
+    x, samples = batch(model).values()
+    host = find_host(model)
+    outputs = model.backbone(x)
+    state = copy.deepcopy(model.state_dict())
+    random = torch.get_rng_state()
+    with host.scoring():
+        a, b = (host.losses(select(outputs, ['rgb']), x, samples)
+                for _ in range(2))
+    assert torch.equal(a['decode.loss_ce'], b['decode.loss_ce'])
+    assert not a['decode.loss_ce'].requires_grad
+    assert torch.equal(torch.get_rng_state(), random)
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, state[name]), name
+    assert all(m.training for m in model.modules())
+
+
+def test_logits_of_a_subset():
+    model = build()
+    x, _ = batch(model).values()
+    selection = select(model.backbone(x), ['depth'])
+    torch.testing.assert_close(
+        find_host(model).logits(selection, x),
+        model(zeroed(x, 'depth'), mode='tensor'))
+
+
+def test_a_subset_that_no_sample_has():
+    model = build()
+    x, _ = batch(model, [(i, 'depth') for i in range(4)]).values()
+    assert select(model.backbone(x), ['depth']).rows == []
+
+
+@pytest.mark.parametrize('names', [(), ('rgb', 'radar')])
+def test_wrong_subsets(names):
+    model = build()
+    x, _ = batch(model).values()
+    with pytest.raises(ValueError, match=r"must name some of.*\['rgb'"):
+        select(model.backbone(x), names)
