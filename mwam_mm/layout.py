@@ -18,11 +18,14 @@ from torch import Tensor, nn
 
 __all__ = [
     'Modality', 'ModalityLayout', 'Presence', 'check_layouts',
-    'combination_name'
+    'combination_name', 'to_device', 'with_presence'
 ]
 
 # Modality to whether each sample of a batch has it.
 Presence = Dict[str, List[bool]]
+
+# Under what name a stacked tensor carries its presence.
+_CARRIED = '_mwam_mm_presence'
 
 
 @dataclass(frozen=True)
@@ -71,15 +74,22 @@ class Modality:
         return self.mean[::-1] if self.bgr_to_rgb else self.mean
 
     def is_blank(self, image: Tensor) -> bool:
-        """Whether a stacked image holds nothing of this modality.
+        """Whether a stacked image holds no measurement of this modality.
+
+        It does not where all its channels are their mean everywhere, which
+        is 0 after normalisation: ``LoadModalities`` puts the mean where the
+        file says "no measurement", and ``FillWithMean`` where it fills. Where
+        the mean is 0 and no ``invalid_value`` is declared, a black image
+        looks the same, and is taken for what it is, an image.
 
         Args:
             image (Tensor): Before normalisation, of shape (C, H, W).
 
         Returns:
-            bool: Whether all its channels are their mean everywhere, so 0
-            after normalisation.
+            bool: Whether it holds no measurement.
         """
+        if not self.invalid_value and not any(self.mean):
+            return False
         image = image[self.slice]
         mean = image.new_tensor(
             self.stack_mean, dtype=torch.float32).view(-1, 1, 1)
@@ -240,12 +250,17 @@ class ModalityLayout(Mapping):
     def presence(self, x: Tensor) -> Presence:
         """Which modalities each sample of a stacked tensor has.
 
+        A tensor of our data preprocessors carries the answer, see
+        :func:`with_presence`, and so do its windows in slide inference; there
+        the device is waited for only if a window may lie in a hole, that is
+        for modalities with an ``invalid_value``. Of any other tensor a sample
+        lacks a modality exactly where all its channels are 0.
+
         Args:
             x (Tensor): Normalised stacked tensor of shape (B, C, H, W).
 
         Returns:
-            dict[str, list[bool]]: Modality to one bool per sample, False
-            exactly where all its channels are 0.
+            dict[str, list[bool]]: Modality to one bool per sample.
 
         Raises:
             ValueError: If the number of channels is not the layout's.
@@ -254,10 +269,24 @@ class ModalityLayout(Mapping):
             raise ValueError(
                 f'the input has {x.size(1)} channels, but the layout '
                 f'{self} has {self.num_channels}')
-        # Stacked, so that the device is waited for once.
-        flags = torch.stack(
-            [x[:, m.slice].flatten(1).any(1) for m in self.values()])
-        return dict(zip(self.names, flags.tolist()))
+        carried, is_window = _carried_presence(x)
+        if carried is None or set(carried) != set(self):
+            carried, unsure = {n: [True] * len(x) for n in self}, self.names
+        else:
+            unsure = [
+                name for name, modality in self.items()
+                if is_window and modality.invalid_value and any(carried[name])
+            ]
+        presence = {name: list(carried[name]) for name in self}
+        if unsure:
+            # Stacked, so that the device is waited for once.
+            flags = torch.stack(
+                [x[:, self[name].slice].flatten(1).any(1) for name in unsure])
+            for name, holds in zip(unsure, flags.tolist()):
+                presence[name] = [
+                    p and h for p, h in zip(presence[name], holds)
+                ]
+        return presence
 
     def is_blank(self, image: Tensor, names: Iterable[str]) -> bool:
         """Whether a stacked image holds nothing of any of the modalities.
@@ -294,6 +323,77 @@ class ModalityLayout(Mapping):
         inner = ', '.join(f'{m.name}:{m.channels}'
                           for m in self._modalities.values())
         return f'{self.__class__.__name__}({inner})'
+
+
+def with_presence(x: Tensor, presence: Mapping) -> Tensor:
+    """Let a stacked tensor carry which modalities its samples have.
+
+    What the data preprocessor knows on the CPU need not be asked of the
+    device again: :meth:`ModalityLayout.presence` finds it on the tensor. It
+    is lost where another tensor is made of this one, and no longer counts
+    once the tensor is changed in place; then the zeros are looked at.
+
+    Args:
+        x (Tensor): Normalised stacked tensor of shape (B, C, H, W).
+        presence (Mapping[str, Sequence[bool]]): Modality to whether each of
+            the B samples has it.
+
+    Returns:
+        Tensor: ``x`` itself.
+    """
+    setattr(x, _CARRIED,
+            ({name: tuple(flags) for name, flags in presence.items()},
+             _version(x)))
+    return x
+
+
+def _carried_presence(x: Tensor) -> Tuple[Optional[Mapping], bool]:
+    """What a tensor carries, or the one of which it is a window.
+
+    Returns:
+        tuple: Modality to one bool per sample, or None, and whether ``x`` is
+        a window.
+    """
+    base = x._base
+    for whole in (x, base):
+        carried, version = getattr(whole, _CARRIED, (None, None))
+        if carried is None or version != _version(whole):
+            continue
+        if whole is base and not _is_window(x, base):
+            continue
+        return carried, x.shape != whole.shape
+    return None, False
+
+
+def _is_window(x: Tensor, whole: Tensor) -> bool:
+    """Whether a view has the same samples and channels, in their order."""
+    return (x.ndim == whole.ndim and x.shape[:2] == whole.shape[:2]
+            and x.stride() == whole.stride() and x.dtype == whole.dtype
+            and x.storage_offset() - whole.storage_offset() < whole.stride(0))
+
+
+def _version(x: Tensor) -> Optional[int]:
+    """A number that grows whenever a tensor is changed in place."""
+    return None if x.is_inference() else x._version
+
+
+def to_device(values: Sequence, like: Tensor,
+              dtype: Optional[torch.dtype] = None) -> Tensor:
+    """A tensor of Python numbers on the device of another.
+
+    Unlike ``like.new_tensor(values)`` it does not wait for a GPU.
+
+    Args:
+        values (Sequence): Numbers, or nested lists of them.
+        like (Tensor): Gives the device.
+        dtype (torch.dtype, optional): Data type. Defaults to None, that of
+            the numbers.
+
+    Returns:
+        Tensor: The numbers, of the shape of ``values``.
+    """
+    tensor = torch.tensor(values, dtype=dtype, pin_memory=like.is_cuda)
+    return tensor.to(like.device, non_blocking=True)
 
 
 def check_layouts(model: nn.Module) -> None:

@@ -25,7 +25,14 @@ from mwam_mm.evaluation import (
     format_report,
     save_report,
 )
-from mwam_mm.layout import ModalityLayout, check_layouts, combination_name
+from mwam_mm.layout import (
+    ModalityLayout,
+    Presence,
+    check_layouts,
+    combination_name,
+    with_presence,
+)
+from mwam_mm.models.backbones.multi_branch import gather
 from mwam_mm.models.backbones.multi_modal_backbone import (
     EncodeOnce,
     MultiModalBackbone,
@@ -157,7 +164,11 @@ class MissingModalityLoop(BaseLoop):
         data = self._model.data_preprocessor(data_batch, False)
         inputs, samples = data['inputs'], data['data_samples']
         outputs: Dict[int, BaseDataElement] = {}
-        for present, group in self._group(inputs, samples).items():
+        presence = self.layout.presence(inputs)
+        for present, group in self._group(presence).items():
+            chosen = with_presence(
+                gather(inputs, [i in group for i in range(len(inputs))]),
+                {n: [flags[i] for i in group] for n, flags in presence.items()})
             batch = {k: [v[i] for i in group] for k, v in data_batch.items()}
             sharing = (
                 nullcontext()
@@ -167,7 +178,7 @@ class MissingModalityLoop(BaseLoop):
                     if not set(combination) & set(present):
                         continue
                     predictions = self._predict(
-                        inputs[group], [samples[i].new() for i in group],
+                        chosen, [samples[i].new() for i in group],
                         combination, session)
                     evaluator.process(
                         data_samples=predictions, data_batch=batch)
@@ -182,8 +193,7 @@ class MissingModalityLoop(BaseLoop):
             data_batch=data_batch,
             outputs=[outputs.get(i, s) for i, s in enumerate(samples)])
 
-    def _group(self, inputs: Tensor, samples: Sequence[BaseDataElement]
-               ) -> Dict[Combination, List[int]]:
+    def _group(self, presence: Presence) -> Dict[Combination, List[int]]:
         """Group a batch by the modalities present.
 
         A group shares its combinations, so each branch runs once for it. The
@@ -192,13 +202,12 @@ class MissingModalityLoop(BaseLoop):
         over all ranks, is beyond the dataset.
         """
         rank, world_size = get_dist_info()
-        presence = self.layout.presence(inputs)
         groups: Dict[Combination, List[int]] = {}
-        for i, sample in enumerate(samples):
+        for i, flags in enumerate(zip(*presence.values())):
             position = (self._position + i) * world_size + rank
             if position >= len(self.dataloader.dataset):
                 continue
-            present = tuple(n for n, flags in presence.items() if flags[i])
+            present = tuple(n for n, flag in zip(presence, flags) if flag)
             groups.setdefault(present, []).append(i)
         return groups
 
@@ -208,10 +217,13 @@ class MissingModalityLoop(BaseLoop):
         if session is not None:
             session.select(combination)
         else:
+            presence = self.layout.presence(inputs)
             inputs = inputs.clone()
             for name, modality in self.layout.items():
                 if name not in combination:
                     inputs[:, modality.slice] = 0
+                    presence[name] = [False] * len(inputs)
+            with_presence(inputs, presence)
         with autocast(enabled=self.fp16):
             return self._model(inputs, samples, mode='predict')
 

@@ -9,7 +9,7 @@ from mmengine.model import BaseModule, ModuleDict
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mwam_mm.layout import ModalityLayout, Presence
+from mwam_mm.layout import ModalityLayout, Presence, to_device
 from mwam_mm.registry import MODELS
 
 from .pretrained import checked_pretrained, replace_stems
@@ -88,13 +88,15 @@ def scatter(x: Tensor, present: List[bool]) -> Tensor:
     """
     if all(present):
         return x
-    index = torch.tensor(_where(present), device=x.device)
+    index = to_device(_where(present), x, torch.long)
     return x.new_zeros(len(present), *x.shape[1:]).index_copy(0, index, x)
 
 
 def gather(x: Tensor, present: List[bool]) -> Tensor:
     """The present samples of a batch."""
-    return x if all(present) else x[_where(present)]
+    if all(present):
+        return x
+    return x.index_select(0, to_device(_where(present), x, torch.long))
 
 
 def index_tensor(values: Sequence[int], device: torch.device) -> Tensor:

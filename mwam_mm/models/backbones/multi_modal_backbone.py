@@ -102,10 +102,10 @@ class EncodeOnce:
 class MultiModalBackbone(MultiBranch):
     """Encode each modality of a stacked tensor by a branch of its own.
 
-    A modality is absent from a sample exactly when all its channels are 0.
-    Its branch does not run for that sample, so that normalisation statistics
-    never see blank images, and its features are exactly 0. So are all those
-    of a window of slide inference that lies in a hole of the only modality.
+    Where a sample lacks a modality (:meth:`ModalityLayout.presence`), the
+    branch does not run for it, so that normalisation statistics never see
+    blank images, and its features are exactly 0. So are all those of a window
+    of slide inference that lies in a hole of the only modality.
 
     A branch is any registered backbone, and the modalities may have different
     ones. ``in_channels`` is set from the layout, also in the ``backbone_cfg``

@@ -1,10 +1,10 @@
 """Normalisation of stacked images, shared by segmentation and detection."""
-from typing import Mapping, Sequence
+from typing import Mapping, Sequence, Tuple
 
 import torch
 from torch import Tensor, nn
 
-from mwam_mm.layout import ModalityLayout
+from mwam_mm.layout import ModalityLayout, with_presence
 
 
 class StackNormalizer(nn.Module):
@@ -31,17 +31,38 @@ class StackNormalizer(nn.Module):
                              ('std', torch.tensor(std).view(-1, 1, 1))):
             self.register_buffer(name, values, persistent=False)
 
-    def forward(self, image: Tensor, metainfo: Mapping) -> Tensor:
+    def forward(self, image: Tensor, absent: Sequence[str]) -> Tensor:
         """Normalise one image.
 
         Args:
             image (Tensor): Stacked image of shape (C, H, W), any real dtype.
-            metainfo (Mapping): Meta information of the sample;
-                ``absent_modalities`` names those to blank.
+            absent (Sequence[str]): The modalities to blank.
 
         Returns:
             Tensor: Float image of the same shape. The channels of absent
             modalities are exactly 0.
+        """
+        if self._reorder:
+            image = image[self.order]
+        image = (image.float() - self.mean) / self.std
+        for name in absent:
+            image[self.layout[name].slice] = 0
+        return image
+
+    def absent(self, image: Tensor, metainfo: Mapping) -> Tuple[str, ...]:
+        """The modalities that a sample lacks.
+
+        They are those that ``absent_modalities`` names and those of which the
+        image holds no measurement (:meth:`Modality.is_blank`).
+
+        Args:
+            image (Tensor): Stacked image of shape (C, H, W), not yet
+                normalised and still on the CPU, so that no device is waited
+                for.
+            metainfo (Mapping): Meta information of the sample.
+
+        Returns:
+            tuple[str]: Their names; all of them if the image is wholly blank.
 
         Raises:
             ValueError: If the number of channels is not the layout's, or the
@@ -54,15 +75,11 @@ class StackNormalizer(nn.Module):
                 f'{self.layout} has {self.layout.num_channels}. A stock '
                 'photometric transform on the stack drops channels: wrap it '
                 'in mwam_mm.PhotometricTransforms')
-        absent = self._absent(metainfo, where)
-        if self._reorder:
-            image = image[self.order]
-        image = (image.float() - self.mean) / self.std
-        for name in absent:
-            image[self.layout[name].slice] = 0
-        return image
+        named = self._named_absent(metainfo, where)
+        return tuple(name for name, modality in self.layout.items()
+                     if name in named or modality.is_blank(image))
 
-    def _absent(self, metainfo: Mapping, where: str) -> Sequence[str]:
+    def _named_absent(self, metainfo: Mapping, where: str) -> Sequence[str]:
         if 'absent_modalities' not in metainfo:
             optional = [m.name for m in self.layout.values() if m.optional]
             if optional:
@@ -97,6 +114,11 @@ class StackPreprocessor:
     def forward(self, data: dict, training: bool = False) -> dict:
         """Preprocess a batch.
 
+        Which modalities each sample has is settled before the images travel
+        to the device, and carried along by the resulting tensor, see
+        :meth:`ModalityLayout.presence`. Where there are no data samples, it is
+        judged by the zeros.
+
         Args:
             data (dict): ``inputs``, the stacked images of shape (C, H, W),
                 and ``data_samples``, as a dataloader collates them.
@@ -108,21 +130,29 @@ class StackPreprocessor:
             ``data_samples``.
 
         Raises:
-            ValueError: As :class:`StackNormalizer`, and in evaluation if a
-                sample has none of the modalities.
+            ValueError: As :meth:`StackNormalizer.absent`, and in evaluation
+                if a sample has none of the modalities.
         """
+        samples = data.get('data_samples') or []
+        metainfos = [s.metainfo for s in samples] or [{}] * len(data['inputs'])
+        absent = list(map(self.normalize.absent, data['inputs'], metainfos))
         data = self.cast_data(data)
-        metainfos = [
-            sample.metainfo for sample in data.get('data_samples') or []
-        ] or [{}] * len(data['inputs'])
-        data['inputs'] = list(
-            map(self.normalize, data['inputs'], metainfos))
+        data['inputs'] = list(map(self.normalize, data['inputs'], absent))
+        data = super().forward(data, training)
+        if samples:
+            presence = {
+                name: [name not in names for names in absent]
+                for name in self.layout
+            }
+        else:
+            presence = self.layout.presence(data['inputs'])
         if not training:
             # The backbone may get parts of them, which may well be blank.
-            for image, metainfo in zip(data['inputs'], metainfos):
-                if not image.any():
+            for metainfo, *flags in zip(metainfos, *presence.values()):
+                if not any(flags):
                     raise ValueError(
                         f'sample {metainfo.get("img_path", "(no img_path)")} '
                         f'has none of the modalities {list(self.layout)}: all '
                         'its channels are 0 after normalisation')
-        return super().forward(data, training)
+        with_presence(data['inputs'], presence)
+        return data
