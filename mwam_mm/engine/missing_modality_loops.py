@@ -168,7 +168,8 @@ class MissingModalityLoop(BaseLoop):
         for present, group in self._group(presence).items():
             chosen = with_presence(
                 gather(inputs, [i in group for i in range(len(inputs))]),
-                {n: [flags[i] for i in group] for n, flags in presence.items()})
+                {n: [flags[i] for i in group]
+                 for n, flags in presence.items()})
             batch = {k: [v[i] for i in group] for k, v in data_batch.items()}
             sharing = (
                 nullcontext()

@@ -1,6 +1,6 @@
 """The weighted loss (Eq. 7): heads of each modality's own, in training."""
 import copy
-from typing import Any, Dict, List, Mapping, Sequence, Union
+from typing import Any, Dict, Mapping, Sequence, Union
 
 import torch
 from mmengine.runner.checkpoint import get_state_dict
@@ -10,8 +10,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from mwam_mm.registry import MODELS
 
 from .backbones import BranchOutputs, Features, map_levels
-from .backbones.multi_branch import index_tensor
 from .necks import MWAMNeck
+from .subsets import take_rows
 
 __all__ = ['ModalityHeads', 'with_modality_heads']
 
@@ -168,14 +168,12 @@ class ModalityHeads(nn.ModuleDict):
                 # pixel refuse a single sample.
                 rows = rows * 2
 
-            def take(x: Tensor, rows: List[int] = rows) -> Tensor:
-                if rows == list(range(len(x))):
-                    return x
-                return x.index_select(0, index_tensor(rows, x.device))
-
-            alone = _view(model, heads, map_levels(take, features[name]))
+            alone = _view(
+                model, heads,
+                map_levels(lambda x: take_rows(x, rows), features[name]))
             for key, value in alone.loss(
-                    take(inputs), [data_samples[i] for i in rows]).items():
+                    take_rows(inputs, rows),
+                    [data_samples[i] for i in rows]).items():
                 if 'loss' in key:  # as MMEngine decides what is one
                     losses[f'{name}.{key}'] = map_levels(
                         lambda x: weight * x, value)

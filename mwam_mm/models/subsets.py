@@ -15,10 +15,11 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.dropout import _DropoutNd
 
-from .backbones import BranchOutputs, MultiModalBackbone, map_levels
-from .backbones.multi_branch import index_tensor
+from mwam_mm.layout import Presence, to_device
 
-__all__ = ['Host', 'Selection', 'join', 'select']
+from .backbones import BranchOutputs, MultiModalBackbone, map_levels
+
+__all__ = ['Host', 'Selection', 'find_host', 'join', 'select', 'take_rows']
 
 
 class Selection(NamedTuple):
@@ -67,7 +68,7 @@ def join(outputs: BranchOutputs, subsets: Sequence[Sequence[str]]
     """
     rows: List[int] = []
     groups: List[slice] = []
-    present = {name: [] for name in outputs.present}
+    present: Presence = {name: [] for name in outputs.present}
     for names in subsets:
         unknown = set(names) - set(present)
         if unknown or not names:
@@ -86,15 +87,24 @@ def join(outputs: BranchOutputs, subsets: Sequence[Sequence[str]]
     return _take(outputs, rows, present), groups
 
 
-def _take(outputs: BranchOutputs, rows: List[int],
-          present: dict) -> Selection:
-    some = next(iter(outputs.inputs.values()))
-    index = None  # all rows in their order need no copy
-    if rows != list(range(len(some))):
-        index = index_tensor(rows, some.device)
+def take_rows(x: Tensor, rows: List[int]) -> Tensor:
+    """Some samples of a batch, without waiting for a device.
 
-    def take(x: Tensor) -> Tensor:
-        return x if index is None else x.index_select(0, index)
+    Args:
+        x (Tensor): Shape (B, ...).
+        rows (list[int]): Which samples, each any number of times.
+
+    Returns:
+        Tensor: Shape (N, ...); ``x`` itself if it is just that.
+    """
+    if rows == list(range(len(x))):
+        return x
+    return x.index_select(0, to_device(rows, x, torch.long))
+
+
+def _take(outputs: BranchOutputs, rows: List[int],
+          present: Presence) -> Selection:
+    some = next(iter(outputs.inputs.values()))
 
     features = {}
     for name, f in outputs.features.items():
@@ -103,12 +113,14 @@ def _take(outputs: BranchOutputs, rows: List[int],
             continue
         kept = None
         if [outputs.present[name][i] for i in rows] != present[name]:
-            kept = index_tensor(present[name], some.device)
-        features[name] = map_levels(lambda x: _mask(take(x), kept), f)
+            kept = to_device(present[name], some)
+        features[name] = map_levels(
+            lambda x: _mask(take_rows(x, rows), kept), f)
     return Selection(
         rows,
         BranchOutputs(features,
-                      {n: take(x) for n, x in outputs.inputs.items()},
+                      {n: take_rows(x, rows)
+                       for n, x in outputs.inputs.items()},
                       present))
 
 
@@ -147,13 +159,10 @@ class Host:
         Returns:
             dict: As the model's ``loss`` returns.
         """
-        rows = selection.rows
-        if rows != list(range(len(inputs))):
-            inputs = inputs.index_select(0, index_tensor(rows, inputs.device))
         return self._forward(
             selection,
-            inputs=inputs,
-            data_samples=[data_samples[i] for i in rows],
+            inputs=take_rows(inputs, selection.rows),
+            data_samples=[data_samples[i] for i in selection.rows],
             mode='loss')
 
     def logits(self, selection: Selection, inputs: Tensor) -> Any:
@@ -166,10 +175,10 @@ class Host:
         Returns:
             Any: As the model's ``forward`` returns.
         """
-        rows = selection.rows
-        if rows != list(range(len(inputs))):
-            inputs = inputs.index_select(0, index_tensor(rows, inputs.device))
-        return self._forward(selection, inputs=inputs, mode='tensor')
+        return self._forward(
+            selection,
+            inputs=take_rows(inputs, selection.rows),
+            mode='tensor')
 
     def _forward(self, selection: Selection, **arguments) -> Any:
         self.running = True

@@ -2,7 +2,7 @@
 import copy
 import inspect
 from contextlib import contextmanager
-from typing import Any, Iterable, Iterator, List, Mapping, Optional, Sequence
+from typing import Any, Iterable, Iterator, List, Mapping, Optional
 
 import torch
 from mmengine.model import BaseModule, ModuleDict
@@ -97,14 +97,6 @@ def gather(x: Tensor, present: List[bool]) -> Tensor:
     if all(present):
         return x
     return x.index_select(0, to_device(_where(present), x, torch.long))
-
-
-def index_tensor(values: Sequence[int], device: torch.device) -> Tensor:
-    """Integers or flags on a device, without waiting for it."""
-    tensor = torch.tensor(values)
-    if device.type == 'cuda':
-        tensor = tensor.pin_memory()
-    return tensor.to(device, non_blocking=True)
 
 
 def _where(present: List[bool]) -> List[int]:

@@ -6,7 +6,7 @@ from mmcv.cnn import ConvModule
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mwam_mm.layout import Presence
+from mwam_mm.layout import Presence, to_device
 from mwam_mm.registry import MODELS
 
 
@@ -189,7 +189,7 @@ class MeanVarFusion(Fusion):
         if present is None:
             mask = x.new_ones(*x.shape[:2], 1, 1, 1)
         else:
-            mask = x.new_tensor([present[name] for name in features])
+            mask = to_device([present[name] for name in features], x, x.dtype)
             mask = mask[:, :, None, None, None]
         count = mask.sum(0).clamp(min=1)  # none is present in a blank window
         mean = (x * mask).sum(0) / count
