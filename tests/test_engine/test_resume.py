@@ -125,3 +125,49 @@ def test_fine_tuning_starts_with_an_empty_bank(tmp_path):
     cfg.load_from = str(tmp_path / 'first/iter_6.pth')
     _, tuned_k, _ = run(cfg)
     torch.testing.assert_close(tuned_k[0], k[0])
+
+
+@pytest.mark.parametrize('way', ['hook-gradient', 'neck-update'])
+def test_twins_draw_the_same_numbers(tmp_path, way):
+    """K = 1 and no hook at all train the same, bit for bit, although the
+    validations in between draw numbers too."""
+    runs = []
+    for name in ('', way):
+        cfg = config(tmp_path / (name or 'plain'), name, 'iterations')
+        cfg.default_hooks.pop('random_state')
+        cfg.val_dataloader.dataset.type = 'mwam_mm.RandomPairs'
+        ones = dict(alpha=1., beta=0.)
+        for hook in cfg.custom_hooks:
+            if hook.get('branches'):
+                hook.mwam = ones
+            else:
+                cfg.model.neck.mwam = ones
+        RandomPairs.drawn = []
+        runner = Runner.from_cfg(cfg)
+        runner.train()
+        runs.append((runner, RandomPairs.drawn))
+    (plain, drawn), (other, other_drawn) = runs
+    assert len(drawn) == 36 and drawn == other_drawn
+    for p, q in zip(plain.model.parameters(), other.model.parameters()):
+        assert torch.equal(p, q)
+
+
+def test_a_checkpoint_of_version_0_1(tmp_path):
+    """It holds the random state beside the bank, and goes on exactly."""
+    whole, k, drawn = run(
+        config(tmp_path / 'whole', 'hook-gradient', 'iterations'))
+    tiny.kill(config(tmp_path / 'killed', 'hook-gradient', 'iterations'), 5)
+    path = tmp_path / 'killed/iter_4.pth'
+    checkpoint = torch.load(path, weights_only=False)
+    checkpoint['mwam']['random_state'] = checkpoint.pop('random_state')
+    assert set(checkpoint['mwam']) == {
+        'modalities', 'metric', 'bank', 'weights', 'batches', 'random_state'
+    }
+    torch.save(checkpoint, path)
+    resumed, k_after, drawn_after = run(
+        config(tmp_path / 'killed', 'hook-gradient', 'iterations',
+               resume=True))
+    assert torch.equal(torch.stack(k_after), torch.stack(k[4:]))
+    assert drawn_after[-8:] == drawn[-8:]
+    for p, q in zip(whole.model.parameters(), resumed.model.parameters()):
+        assert torch.equal(p, q)

@@ -35,5 +35,6 @@ default_hooks = dict(
         max_keep_ckpts=2,
         save_best='avg/coco/bbox_mAP'),
     sampler_seed=dict(type='DistSamplerSeedHook'),
+    random_state=dict(type='mwam_mm.RandomStateHook'),
     visualization=dict(type='DetVisualizationHook'),
     num_classes=dict(type='NumClassCheckHook'))

@@ -29,4 +29,5 @@ default_hooks = dict(
         max_keep_ckpts=2,
         save_best='avg/mIoU'),
     sampler_seed=dict(type='DistSamplerSeedHook'),
+    random_state=dict(type='mwam_mm.RandomStateHook'),
     visualization=dict(type='SegVisualizationHook'))
