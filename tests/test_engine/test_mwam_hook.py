@@ -116,8 +116,8 @@ def test_the_bank_travels_in_the_checkpoint(tmp_path):
     hook = mwam_hook(runner)
     state = torch.load(tmp_path / 'iter_4.pth', weights_only=False)['mwam']
     assert state['modalities'] == ['rgb', 'depth']
-    assert torch.equal(state['bank']['values'], hook.mwam.bank.values)
-    assert torch.equal(state['weights'], hook.mwam.weights)
+    assert torch.equal(state['bank']['values'], hook.mwam.bank.values.cpu())
+    assert torch.equal(state['weights'], hook.mwam.weights.cpu())
 
 
 def test_resuming_without_state_starts_cold_and_says_so(tmp_path, caplog):
@@ -144,10 +144,11 @@ def test_resuming_with_other_modalities_lists_both(tmp_path):
 def test_nothing_is_left_at_inference(tmp_path):
     plain = Runner.from_cfg(tiny.config(tmp_path / 'plain')).model
     neck = Runner.from_cfg(tiny.config(tmp_path / 'neck', mwam={})).model
-    hooked = tiny.train(tmp_path / 'hook', hook=HOOK).model
+    trained = tiny.train(tmp_path / 'hook', hook=HOOK)
+    hooked = trained.model
     assert plain.state_dict().keys() == neck.state_dict().keys()
     assert plain.state_dict().keys() == hooked.state_dict().keys()
-    x = torch.randn(2, 4, 32, 32)
+    x = torch.randn(2, 4, 32, 32).to(tiny.device_of(trained))
     outputs = []
     for model in (hooked, neck, plain):
         model.load_state_dict(hooked.state_dict())
