@@ -27,6 +27,13 @@ def pytest_configure():
         torch.use_deterministic_algorithms(True, warn_only=True)
 
 
+def pytest_collection_modifyitems(items):
+    if not torch.cuda.is_available():
+        for item in items:
+            if item.get_closest_marker('cuda'):
+                item.add_marker(pytest.mark.skip(reason='needs a CUDA device'))
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup():
     # It picks algorithms by their speed; a config that a test ran may have

@@ -8,7 +8,7 @@ from mmengine.runner import Runner
 from mwam_mm.registry import DATASETS
 
 from .. import tiny
-from ..processes import run_two_ranks
+from ..processes import run_ranks
 from .ways import STAGES, WAYS, k_of_every_iteration, way_config
 
 pytestmark = pytest.mark.usefixtures('on_cpu')
@@ -170,7 +170,7 @@ def _run(rank, folder):
 def two(tmp_path_factory):
     """What either rank found."""
     folder = tmp_path_factory.mktemp('two')
-    run_two_ranks(_run, folder)
+    run_ranks(_run, folder)
     return [
         torch.load(folder / f'{rank}.pth', weights_only=False)
         for rank in range(2)

@@ -23,7 +23,7 @@ from mwam_mm.engine.missing_modality_loops import parse_combinations
 from mwam_mm.layout import ModalityLayout, combination_name
 from mwam_mm.registry import MODELS, TRANSFORMS
 
-from ..processes import run_two_ranks
+from ..processes import run_ranks
 
 MODALITIES = dict(
     rgb=dict(channels=3, mean=120, std=60, bgr_to_rgb=True),
@@ -554,7 +554,7 @@ def test_two_ranks_equal_one(data, on_cpu):
     metrics = runner.test()
     weights = str(data.parent / 'weights.pth')
     torch.save(runner.model.state_dict(), weights)
-    run_two_ranks(_test_on_rank, data, weights)
+    run_ranks(_test_on_rank, data, weights)
     for rank in range(2):
         result = json.loads((data.parent / f'{rank}.json').read_text())
         assert result == metrics
