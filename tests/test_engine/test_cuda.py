@@ -67,7 +67,7 @@ def changes(runner, before):
 
 @pytest.mark.parametrize('dtype', ['bfloat16', 'float16'])
 @ways
-def test_mixed_precision(tmp_path, amp, device, dtype, way):
+def test_mixed_precision(tmp_path, device, amp, dtype, way):
     """K is that of float32, and training nearly so."""
     if (device, dtype) == ('cpu', 'float16'):
         pytest.skip('MMEngine has no float16 on CPUs')
