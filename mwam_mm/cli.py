@@ -125,13 +125,46 @@ def _distribute_on_cpu(cfg: Config) -> None:
         }
 
 
+def _check_gpu() -> None:
+    """Check that this process has a GPU of its own.
+
+    MMEngine takes the one whose place among the visible GPUs is the local
+    rank, and does not look how many there are.
+    """
+    rank = int(os.environ.get('LOCAL_RANK', 0))
+    count = torch.cuda.device_count()
+    if rank >= count:
+        visible = os.environ.get('CUDA_VISIBLE_DEVICES')
+        raise ValueError(
+            f'process {rank} of this machine (LOCAL_RANK={rank}, counted from '
+            f'0) has no GPU of its own, because {count} can be seen'
+            + ('' if visible is None else
+               f' with CUDA_VISIBLE_DEVICES={visible}')
+            + f': start at most {count} processes a machine, as '
+            f'tools/dist_train.sh CONFIG {count} does, or make more GPUs '
+            'visible. CUDA_VISIBLE_DEVICES= (empty) runs the job on CPUs')
+
+
 def build_runner(cfg: Config) -> Runner:
     """Build the runner, of ``runner_type`` where the config names one.
 
     A distributed job on CPUs uses the gloo backend.
+
+    Args:
+        cfg (Config): The config, as :func:`load_config` gives it.
+
+    Returns:
+        Runner: The runner.
+
+    Raises:
+        ValueError: If this process has no GPU of its own, or on CPUs its
+            launcher needs GPUs.
     """
-    if cfg.get('launcher', 'none') != 'none' and get_device() == 'cpu':
+    device = get_device()
+    if cfg.get('launcher', 'none') != 'none' and device == 'cpu':
         _distribute_on_cpu(cfg)
+    if device == 'cuda':
+        _check_gpu()
     if 'runner_type' in cfg:
         return RUNNERS.build(cfg)
     return Runner.from_cfg(cfg)

@@ -1,15 +1,44 @@
 """Fixtures shared by all tests."""
 import os
-import socket
 from pathlib import Path
 
 import pytest
+import torch
+
+from . import processes
 
 REPO = Path(__file__).resolve().parents[1]
 
 # The tests run in as many processes as there are cores: more threads would
 # only get into each other's way.
 os.environ.setdefault('OMP_NUM_THREADS', '1')
+# Tests that compare every bit do so on GPUs, too, where the algorithms must be
+# deterministic for it; those that compare within a tolerance count on float32,
+# not on the TF32 that convolutions otherwise compute in. CUDA reads both when
+# it starts, also in the processes that tests start.
+os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')
+os.environ.setdefault('NVIDIA_TF32_OVERRIDE', '0')
+
+
+def pytest_configure():
+    if torch.cuda.is_available():
+        # Some operators, such as the cross entropy of images, have no variant
+        # that is called deterministic but give the same bits all the same.
+        torch.use_deterministic_algorithms(True, warn_only=True)
+
+
+def pytest_collection_modifyitems(items):
+    if not torch.cuda.is_available():
+        for item in items:
+            if item.get_closest_marker('cuda'):
+                item.add_marker(pytest.mark.skip(reason='needs a CUDA device'))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup():
+    # It picks algorithms by their speed; a config that a test ran may have
+    # switched it on.
+    torch.backends.cudnn.benchmark = False
 
 
 @pytest.fixture(scope='session')
@@ -32,6 +61,10 @@ def data_root() -> Path:
 @pytest.fixture
 def unused_port() -> int:
     """A TCP port that nothing listens on."""
-    with socket.socket() as s:
-        s.bind(('127.0.0.1', 0))
-        return s.getsockname()[1]
+    return processes.unused_port()
+
+
+@pytest.fixture
+def on_cpu(monkeypatch):
+    """Let Runners put their models on the CPU, whatever GPUs there are."""
+    monkeypatch.setattr('mmengine.device.utils.DEVICE', 'cpu')

@@ -1,9 +1,16 @@
-"""Which of the two OpenMMLab stacks the tests run on."""
+"""What of the OpenMMLab stacks the tests run on."""
 from importlib import metadata
+
+import pytest
+
+from mwam_mm.stack import has_detection
+
+needs_detection = pytest.mark.skipif(
+    not has_detection(), reason='needs mmdet and the compiled ops of mmcv')
 
 
 def is_official():
-    """Whether it is the official one, not the maintained forks."""
+    """Whether the stack is the official one, not the maintained forks."""
     try:
         metadata.version('mmsegmentation')
     except metadata.PackageNotFoundError:

@@ -5,12 +5,10 @@ trained for one iteration and evaluated on the embedded set, in one process.
 """
 import pytest
 
-from mwam_mm.stack import has_detection
-
+from .stacks import needs_detection
 from .zoo import train_with_mwam
 
-pytestmark = pytest.mark.skipif(
-    not has_detection(), reason='needs mmdet and the compiled ops of mmcv')
+pytestmark = needs_detection
 
 # Fewer layers, where a family has no small variant.
 R18 = {'backbone.depth': 18}

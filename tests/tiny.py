@@ -141,6 +141,15 @@ def kill(cfg, iteration):
         runner.train()
 
 
+def device_of(runner):
+    """Where the model of a Runner is: a GPU, if there is one.
+
+    References belong there, too; results that are compared with tensors made
+    by a test may as well be brought to the CPU.
+    """
+    return next(runner.model.parameters()).device
+
+
 def change(runner):
     """Each parameter's change by the training of a Runner."""
     runner.model.init_weights()  # which train() then does not repeat

@@ -3,6 +3,7 @@ import argparse
 import logging
 
 from mmengine.config import Config
+from mmengine.device import get_device
 from mmengine.logging import print_log
 
 from mwam_mm.cli import (
@@ -61,6 +62,16 @@ def enable_auto_scale_lr(cfg: Config) -> None:
     cfg.auto_scale_lr.enable = True
 
 
+def check_amp(cfg: Config) -> None:
+    """Refuse mixed precision where MMEngine has none."""
+    if (type_name(cfg.get('optim_wrapper') or {}) == 'AmpOptimWrapper'
+            and get_device() in ('cpu', 'mps')):
+        raise ValueError(
+            'mixed precision (--amp, or optim_wrapper.type=AmpOptimWrapper) '
+            'needs a GPU, but none can be seen: drop --amp, or set '
+            'optim_wrapper.type=OptimWrapper')
+
+
 def apply_args(cfg: Config, args: argparse.Namespace) -> None:
     """Change ``cfg`` as the flags of training say.
 
@@ -82,6 +93,7 @@ def main() -> None:
     cfg = load_config(args)
     try:
         apply_args(cfg, args)
+        check_amp(cfg)
     except ValueError as error:
         parser.error(str(error))
     build_runner(cfg).train()

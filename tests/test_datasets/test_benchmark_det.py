@@ -3,7 +3,11 @@ import numpy as np
 import pytest
 from mmengine.registry import init_default_scope
 
-from mwam_mm.datasets import (
+from tests import det_benchmarks as mini
+
+pytest.importorskip('mmdet')
+pytest.importorskip('mmcv.ops')
+from mwam_mm.datasets import (  # noqa: E402
     DroneVehicleDataset,
     FLIRAlignedDataset,
     KAISTDataset,
@@ -12,7 +16,6 @@ from mwam_mm.datasets import (
     MultiModalCocoDataset,
     VEDAIDataset,
 )
-from tests import det_benchmarks as mini
 
 
 @pytest.fixture(autouse=True)

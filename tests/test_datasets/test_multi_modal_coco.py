@@ -11,6 +11,9 @@ from mwam_mm.datasets.scenes import CLASSES, write_scenes
 from mwam_mm.registry import DATASETS
 from tests.benchmarks import write
 
+pytest.importorskip('mmdet')
+pytest.importorskip('mmcv.ops')
+
 SIZE = 24, 32  # height, width
 MODALITIES = dict(
     rgb=dict(channels=3, bgr_to_rgb=True),

@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 from mmengine.registry import init_default_scope
 
-from mwam_mm.datasets import PotholeDetDataset
 from tests import det_benchmarks as mini
 from tests.benchmarks import write
+
+pytest.importorskip('mmdet')
+pytest.importorskip('mmcv.ops')
+from mwam_mm.datasets import PotholeDetDataset  # noqa: E402
 
 
 @pytest.fixture

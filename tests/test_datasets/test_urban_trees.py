@@ -4,10 +4,13 @@ import pytest
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from mwam_mm.datasets import UrbanTreesDataset
 from mwam_mm.registry import DATASETS
 from tests import det_benchmarks as mini
 from tests.benchmarks import REPO
+
+pytest.importorskip('mmdet')
+pytest.importorskip('mmcv.ops')
+from mwam_mm.datasets import UrbanTreesDataset  # noqa: E402
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from torch import nn
 
 from mwam_mm.mwam import MWAM
 
+from .. import tiny
 from .ways import mwam_hook
 
 
@@ -245,8 +246,10 @@ def test_one_step_is_scaled_by_k_of_the_images(tmp_path, host):
     plain = change(build(tmp_path / 'plain', host))
     runner = build(tmp_path / 'weighted', host, arguments)
     weighted = change(runner)
-    images = [torch.stack([s[name] for s in samples()])
-              for name in ('rgb', 'depth')]
+    images = [
+        torch.stack([s[name] for s in samples()]).to(tiny.device_of(runner))
+        for name in ('rgb', 'depth')
+    ]
     if entering is not None:
         images = entering(*images)
     k = MWAM(('rgb', 'depth')).update(dict(zip(('rgb', 'depth'), images)))

@@ -6,6 +6,7 @@ from mmengine.runner import Runner
 from mwam_mm.registry import DATASETS
 
 from .. import tiny
+from ..stacks import needs_detection
 from .ways import WAYS, k_of_every_iteration, way_config
 
 
@@ -46,6 +47,7 @@ def test_training_goes_on_and_says_so_once(tmp_path, way):
     assert "['depth']" in said[0] and 'iteration 2' in said[0]
 
 
+@needs_detection
 def test_training_stops_where_configured(tmp_path):
     runner = build(tmp_path, 'hook-gradient', 'mwam_mm.PairsWithHoles',
                    max_iters=6)

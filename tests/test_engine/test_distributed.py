@@ -1,6 +1,4 @@
 """Two processes against one: all checks run in one pair of processes."""
-import os
-import socket
 from contextlib import contextmanager
 
 import pytest
@@ -10,8 +8,10 @@ from mmengine.runner import Runner
 from mwam_mm.registry import DATASETS
 
 from .. import tiny
+from ..processes import run_ranks
 from .ways import STAGES, WAYS, k_of_every_iteration, way_config
 
+pytestmark = pytest.mark.usefixtures('on_cpu')
 FSDP_ON_CPU = tuple(map(int, torch.__version__.split('.')[:2])) >= (2, 6)
 ACCUMULATION = dict(
     optimizer=dict(type='SGD', lr=0.1), accumulative_counts=3)
@@ -150,12 +150,7 @@ def _calls(folder):
     return training, testing
 
 
-def _run(rank, port, folder):
-    os.environ.update(
-        MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port), RANK=str(rank),
-        LOCAL_RANK=str(rank), WORLD_SIZE='2')
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group('gloo')
+def _run(rank, folder):
     found = {}
     for way in WAYS:
         found[way] = _ddp(folder, f'ddp_{way}', way)
@@ -169,17 +164,13 @@ def _run(rank, port, folder):
         folder, 'recomputed', 'neck-gradient', activation_checkpointing=STAGES)
     found['calls'] = _calls(folder)
     torch.save(found, folder / f'{rank}.pth')
-    torch.distributed.destroy_process_group()
 
 
 @pytest.fixture(scope='module')
 def two(tmp_path_factory):
     """What either rank found."""
     folder = tmp_path_factory.mktemp('two')
-    with socket.socket() as s:
-        s.bind(('127.0.0.1', 0))
-        port = s.getsockname()[1]
-    torch.multiprocessing.spawn(_run, (port, folder), nprocs=2)
+    run_ranks(_run, folder)
     return [
         torch.load(folder / f'{rank}.pth', weights_only=False)
         for rank in range(2)

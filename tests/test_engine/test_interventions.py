@@ -7,11 +7,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from mmdet.structures import DetDataSample
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner import Runner
 from mmengine.structures import InstanceData
 from mmseg.models import EncoderDecoder
+from mmseg.structures import SegDataSample
 from torch import nn
 
 from mwam_mm.balance.interventions.dropout import drop_modalities
@@ -331,6 +331,8 @@ def test_dropout_follows_the_k_of_the_previous_iteration(tmp_path):
 
 def test_dropout_frequencies():
     """In detection, with three modalities: 7 subsets, 4,000 samples."""
+    pytest.importorskip('mmcv.ops')
+    DetDataSample = pytest.importorskip('mmdet.structures').DetDataSample
     mwam = MWAM(['rgb', 'depth', 'thermal'])
     mwam.weights = torch.tensor([1.4, 0.6, 1.0])
     layout = ModalityLayout({n: dict(channels=1) for n in mwam.modalities})
@@ -365,7 +367,7 @@ def test_dropout_keeps_nothing_blank_alone():
                         (image[0], {(), ('depth', ), ('rgb', )})):
         batch = dict(
             inputs=[torch.cat([image[:3], depth[None]])] * 100,
-            data_samples=[DetDataSample() for _ in range(100)])
+            data_samples=[SegDataSample() for _ in range(100)])
         drop_modalities(
             SimpleNamespace(seed=0, iter=0), batch, MWAM(['rgb', 'depth']),
             layout)

@@ -3,7 +3,6 @@ import copy
 import json
 import os
 import pickle
-import socket
 import sys
 from collections import Counter
 
@@ -23,6 +22,8 @@ from torch import nn
 from mwam_mm.engine.missing_modality_loops import parse_combinations
 from mwam_mm.layout import ModalityLayout, combination_name
 from mwam_mm.registry import MODELS, TRANSFORMS
+
+from ..processes import run_ranks
 
 MODALITIES = dict(
     rgb=dict(channels=3, mean=120, std=60, bgr_to_rgb=True),
@@ -527,12 +528,8 @@ def test_bad_drop_probability(data):
         runner.test()
 
 
-def _test_on_rank(rank, port, data, weights):
-    os.environ.update(
-        MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port), RANK=str(rank),
-        LOCAL_RANK=str(rank), WORLD_SIZE='2')
+def _test_on_rank(rank, data, weights):
     os.chdir(data.parent)
-    torch.distributed.init_process_group('gloo')
     cfg = config(data, optional=True, batch_size=1)
     cfg.launcher = 'pytorch'
     cfg.experiment_name = 'distributed'
@@ -546,7 +543,7 @@ def _test_on_rank(rank, port, data, weights):
 
 @pytest.mark.skipif(
     sys.platform == 'win32', reason='needs the gloo backend over TCP')
-def test_two_ranks_equal_one(data):
+def test_two_ranks_equal_one(data, on_cpu):
     """Five samples on two ranks: one is filled up, one lacks depth.
 
     Without sample 3 the results of the ranks interleave so that cutting them
@@ -557,11 +554,7 @@ def test_two_ranks_equal_one(data):
     metrics = runner.test()
     weights = str(data.parent / 'weights.pth')
     torch.save(runner.model.state_dict(), weights)
-    with socket.socket() as s:
-        s.bind(('127.0.0.1', 0))
-        port = s.getsockname()[1]
-    torch.multiprocessing.spawn(
-        _test_on_rank, (port, data, weights), nprocs=2)
+    run_ranks(_test_on_rank, data, weights)
     for rank in range(2):
         result = json.loads((data.parent / f'{rank}.json').read_text())
         assert result == metrics

@@ -116,8 +116,8 @@ def test_the_bank_travels_in_the_checkpoint(tmp_path):
     hook = mwam_hook(runner)
     state = torch.load(tmp_path / 'iter_4.pth', weights_only=False)['mwam']
     assert state['modalities'] == ['rgb', 'depth']
-    assert torch.equal(state['bank']['values'], hook.mwam.bank.values)
-    assert torch.equal(state['weights'], hook.mwam.weights)
+    assert torch.equal(state['bank']['values'], hook.mwam.bank.values.cpu())
+    assert torch.equal(state['weights'], hook.mwam.weights.cpu())
 
 
 def test_resuming_without_state_starts_cold_and_says_so(tmp_path, caplog):
@@ -151,7 +151,7 @@ def test_nothing_is_left_at_inference(tmp_path):
     outputs = []
     for model in (hooked, neck, plain):
         model.load_state_dict(hooked.state_dict())
-        model.eval()
+        model.cpu().eval()
         with torch.no_grad():
             outputs.append(model(x))
     assert torch.equal(outputs[0], outputs[1])

@@ -7,7 +7,9 @@ import random
 import numpy as np
 import pytest
 import torch
+from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from mmengine.utils import apply_to
 
 from mwam_mm.registry import DATASETS
 
@@ -65,26 +67,27 @@ def config(work_dir, way, loop, **kwargs):
     return cfg
 
 
-def run(cfg):
+def run(cfg, hook=None):
     """The Runner, K and the draws of every iteration."""
     RandomPairs.drawn = []
     runner = Runner.from_cfg(cfg)
+    if hook is not None:
+        runner.register_hook(hook)
     history = k_of_every_iteration(runner)
     runner.train()
     return runner, history, RandomPairs.drawn
 
 
-@pytest.mark.parametrize('way', ['hook-update', 'neck-loss', 'neck-dropout'])
-@pytest.mark.parametrize('loop', LOOPS)
-def test_a_resumed_run_goes_on_exactly(tmp_path, way, loop):
+def assert_goes_on_exactly(tmp_path, way, loop, hook=None):
+    """A resumed run, with a hook of its own, ends as a whole one does."""
     whole, k, drawn = run(config(tmp_path / 'whole', way, loop))
     tiny.kill(config(tmp_path / 'killed', way, loop), 5)
     last = (tmp_path / 'killed/last_checkpoint').read_text()
     assert last.endswith(LOOPS[loop][2])
     random.seed(1)
     np.random.seed(1)
-    resumed, k_after, drawn_after = run(
-        config(tmp_path / 'killed', way, loop, resume=True))
+    cfg = config(tmp_path / 'killed', way, loop, resume=True)
+    resumed, k_after, drawn_after = run(cfg, hook)
     assert resumed.iter == whole.iter == 6
     assert torch.equal(torch.stack(k_after), torch.stack(k[4:]))
     # The official MMEngine loads the batches that it skips.
@@ -93,6 +96,69 @@ def test_a_resumed_run_goes_on_exactly(tmp_path, way, loop):
         mwam_hook(resumed).mwam.frm, mwam_hook(whole).mwam.frm)
     for p, q in zip(whole.model.parameters(), resumed.model.parameters()):
         assert torch.equal(p, q)
+
+
+ways = pytest.mark.parametrize('way',
+                               ['hook-update', 'neck-loss', 'neck-dropout'])
+loops = pytest.mark.parametrize('loop', LOOPS)
+
+
+@ways
+@loops
+def test_a_resumed_run_goes_on_exactly(tmp_path, way, loop):
+    assert_goes_on_exactly(tmp_path, way, loop)
+
+
+class Elsewhere(torch.Tensor):
+    """Behaves as if it were on a GPU: NumPy cannot read it, and it does not
+    mix with tensors on the CPU."""
+
+    @classmethod
+    def __torch_function__(cls, function, types, args=(), kwargs=None):
+        name = function.__name__
+        if name in ('numpy', '__array__', 'data_ptr', 'set_rng_state'):
+            raise TypeError(f'{name}: the tensor is not on the CPU')
+        moves = name in ('cpu', 'to', 'copy_')
+        tensors = []
+        apply_to([*args, *(kwargs or {}).values()],
+                 lambda x: isinstance(x, torch.Tensor), tensors.append)
+        if not moves and any(
+                not isinstance(x, cls) and x.ndim > 0 for x in tensors):
+            raise RuntimeError(f'{name}: tensors on different devices')
+        out = super().__torch_function__(function, types, args, kwargs)
+        return out.as_subclass(torch.Tensor) if moves else out
+
+
+class LoadElsewhere(Hook):
+    """Move what is not MMEngine's in a checkpoint to another device."""
+
+    priority = 'VERY_HIGH'
+    OTHERS = {
+        'meta', 'message_hub', 'state_dict', 'optimizer', 'param_schedulers'
+    }
+
+    def __init__(self):
+        self.moved = []
+
+    def after_load_checkpoint(self, runner, checkpoint):
+
+        def move(x):
+            self.moved.append(x)
+            return x.as_subclass(Elsewhere)
+
+        for key in set(checkpoint) - self.OTHERS:
+            checkpoint[key] = apply_to(
+                checkpoint[key], lambda x: isinstance(x, torch.Tensor), move)
+
+
+@ways
+def test_a_checkpoint_may_be_loaded_to_any_device(tmp_path, way):
+    """MMEngine loads it to the device of the model."""
+    hook = LoadElsewhere()
+    assert_goes_on_exactly(tmp_path, way, 'iterations', hook)
+    # the bank's values and whether they were seen, K, and of the generators
+    # those of NumPy and PyTorch
+    assert len(hook.moved) >= 5
 
 
 def test_validation_does_not_change_training(tmp_path):

@@ -123,7 +123,7 @@ def test_one_sgd_step(tmp_path, intervention, absent):
             max_iters=1,
             optim_wrapper=SGD))
     runner.model.init_weights()
-    plain = build(tiny.model())
+    plain = build(tiny.model()).to(tiny.device_of(runner))
     plain.load_state_dict(runner.model.state_dict())
     spy = spy_on(runner)
     runner.train()
@@ -174,7 +174,7 @@ def test_gone_from_the_state_dict_and_at_inference(tmp_path):
     x = torch.randn(2, 4, 32, 32)
     outputs = []
     for one in (trained, plain, back):
-        one.eval()
+        one.cpu().eval()
         with torch.no_grad():
             outputs.append(one(x))
     assert torch.equal(outputs[0], outputs[1])

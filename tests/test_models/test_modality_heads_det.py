@@ -3,7 +3,6 @@ import copy
 
 import pytest
 import torch
-from mmdet.structures import DetDataSample
 from mmengine.config import ConfigDict
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
@@ -15,6 +14,10 @@ from mwam_mm.mwam import MWAM
 from mwam_mm.registry import DATASETS, MODELS
 
 from .. import tiny
+
+pytest.importorskip('mmdet')
+pytest.importorskip('mmcv.ops')
+from mmdet.structures import DetDataSample  # noqa: E402
 
 SGD = dict(optimizer=dict(type='SGD', lr=1.))
 CHANNELS = dict(rgb=slice(0, 3), depth=slice(3, 4))
@@ -198,15 +201,16 @@ def test_one_sgd_step(tmp_path, name, intervention):
     cfg.train_dataloader.sampler.shuffle = False
     runner = Runner.from_cfg(cfg)
     runner.model.init_weights()
-    plain = build(multimodal(detector))
+    device = tiny.device_of(runner)
+    plain = build(multimodal(detector)).to(device)
     plain.neck.mwam = None
     plain.load_state_dict(runner.model.state_dict())  # the same keys
     runner.train()
 
     # The same by the stock detector, on one modality at a time.
     batch = [BoxesPerModality(absent)[i] for i in range(4)]
-    x = torch.stack([item['inputs'] for item in batch])
-    samples = [item['data_samples'] for item in batch]
+    x = torch.stack([item['inputs'] for item in batch]).to(device)
+    samples = [item['data_samples'].to(device) for item in batch]
     for sample in samples:
         sample.set_metainfo(
             dict(batch_input_shape=(64, 64), pad_shape=(64, 64)))
@@ -218,6 +222,7 @@ def test_one_sgd_step(tmp_path, name, intervention):
             dict(
                 detector, backbone=branch(image.size(1)), neck=FPN,
                 data_preprocessor=dict(type='DetDataPreprocessor')))
+        stock.to(device)
         stock.backbone = plain.backbone.branches[modality]
         stock.neck.load_state_dict(plain.neck.neck.state_dict())
         for key, child in heads_of(stock).items():

@@ -8,9 +8,15 @@ import pytest
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from mwam_mm.datasets import LLVIPDataset, MultiModalCocoDataset
 from tests import benchmarks, det_benchmarks
 from tests.benchmarks import REPO, write
+
+pytest.importorskip('mmdet')
+pytest.importorskip('mmcv.ops')
+from mwam_mm.datasets import (  # noqa: E402
+    LLVIPDataset,
+    MultiModalCocoDataset,
+)
 
 SIZE = 48, 64
 CLASSES = ['person', 'car', 'dog', 'truck']

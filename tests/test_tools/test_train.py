@@ -156,9 +156,34 @@ def test_errors_are_short(exit_of_tool, write_config):
     assert 'error: --amp needs' in said
 
 
-@pytest.mark.skipif(
-    torch.cuda.is_available(), reason='is about machines without a GPU')
-def test_cluster_launchers_need_gpus():
+def test_mixed_precision_needs_a_gpu(exit_of_tool, write_config, on_cpu):
+    path = write_config('optim_wrapper = dict(type="OptimWrapper")')
+    code, said = exit_of_tool('train', path, '--amp')
+    assert code == 2
+    assert 'needs a GPU, but none can be seen: drop --amp' in said
+
+
+@pytest.mark.parametrize('visible', [None, '3'])
+@pytest.mark.parametrize('launcher', ['none', 'pytorch'])
+def test_every_process_needs_a_gpu_of_its_own(monkeypatch, launcher, visible):
+    monkeypatch.setattr('mmengine.device.utils.DEVICE', 'cuda')
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: 1)
+    if visible is None:
+        monkeypatch.delenv('CUDA_VISIBLE_DEVICES', raising=False)
+    else:
+        monkeypatch.setenv('CUDA_VISIBLE_DEVICES', visible)
+    cfg = Config(dict(runner_type='TestToolsNoRunner', launcher=launcher))
+    monkeypatch.setenv('LOCAL_RANK', '1')
+    with pytest.raises(ValueError, match='LOCAL_RANK=1.*at most 1') as error:
+        build_runner(cfg)
+    assert ('VISIBLE_DEVICES=3' in str(error.value)) == (visible is not None)
+    # The first process has one, and comes as far as its runner.
+    monkeypatch.setenv('LOCAL_RANK', '0')
+    with pytest.raises(KeyError, match='TestToolsNoRunner'):
+        build_runner(cfg)
+
+
+def test_cluster_launchers_need_gpus(on_cpu):
     with pytest.raises(ValueError, match='slurm needs GPUs.*dist_train.sh'):
         build_runner(Config(dict(launcher='slurm')))
 

@@ -5,6 +5,8 @@ from typing import Any, Dict
 import numpy as np
 import torch
 from mmengine.runner import IterBasedTrainLoop
+from mmengine.utils import apply_to
+from torch import Tensor
 
 __all__ = ['random_state', 'restore_for_training', 'set_random_state']
 
@@ -13,7 +15,7 @@ def random_state() -> Dict[str, Any]:
     """The states of Python's, NumPy's and PyTorch's generators.
 
     Returns:
-        dict: Of plain values and tensors, for a checkpoint.
+        dict: Plain values and tensors on the CPU, for a checkpoint.
     """
     version, internal, gauss = random.getstate()
     name, keys, *rest = np.random.get_state()
@@ -25,15 +27,23 @@ def random_state() -> Dict[str, Any]:
 
 
 def set_random_state(state: Dict[str, Any]) -> None:
-    """Restore :func:`random_state`."""
+    """Restore :func:`random_state`.
+
+    Args:
+        state (dict): What :func:`random_state` gave, on any device: loading a
+            checkpoint moves all its tensors to the device of the model. The
+            generators of GPUs stay as they are where their number is not the
+            same as when the state was taken.
+    """
+    # NumPy and every generator, those of GPUs too, take states on the CPU.
+    state = apply_to(state, lambda x: isinstance(x, Tensor), Tensor.cpu)
     version, internal, gauss = state['python']
     random.setstate((version, tuple(internal), gauss))
     name, keys, *rest = state['numpy']
     np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))
-    # Loading a checkpoint may have moved it to a GPU.
-    torch.set_rng_state(state['torch'].cpu())
+    torch.set_rng_state(state['torch'])
     if len(state['cuda']) == torch.cuda.device_count():
-        torch.cuda.set_rng_state_all([s.cpu() for s in state['cuda']])
+        torch.cuda.set_rng_state_all(state['cuda'])
 
 
 def restore_for_training(loop: Any, state: Dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ from mmseg.datasets.transforms import PackSegInputs
 from mwam_mm.datasets.transforms import FillWithMean
 from mwam_mm.models import MultiModalSegDataPreprocessor
 from mwam_mm.registry import TRANSFORMS
-from mwam_mm.stack import has_detection
+from tests.stacks import needs_detection
 
 MODALITIES = dict(
     rgb=dict(
@@ -20,8 +20,6 @@ MODALITIES = dict(
     depth=dict(channels=1, mean=3.2, std=1.4, optional=True),
     hha=dict(channels=3, mean=7.))
 MEAN = np.float32([103.5, 116.3, 123.7, 3.2, 7., 7., 7.])
-needs_mmdet = pytest.mark.skipif(
-    not has_detection(), reason='needs mmdet and the compiled ops of mmcv')
 
 
 @pytest.fixture(autouse=True)
@@ -159,7 +157,7 @@ STOCK = [
 ]
 
 
-@needs_mmdet
+@needs_detection
 @pytest.mark.parametrize('fixed', [0, 1])
 @pytest.mark.parametrize('stock, fill', STOCK, ids=lambda s: s.get('type'))
 def test_equals_stock_on_each_channel(stock, fill, fixed):
@@ -225,7 +223,7 @@ class _Float(np.ndarray):
         return super().astype(np.float32)
 
 
-@needs_mmdet
+@needs_detection
 def test_mixup_is_half_of_each():
     """Against arithmetic of its own, for a mixture in place."""
     mixup = FillWithMean(
@@ -242,7 +240,7 @@ def test_mixup_is_half_of_each():
     assert 'mix_results' in out  # the wrapper of datasets takes it out
 
 
-@needs_mmdet
+@needs_detection
 def test_mosaic_keeps_uint8_and_its_inputs():
     samples = [_detection(i, dtype=np.uint8) for i in range(4)]
     before = copy.deepcopy(samples)
@@ -255,7 +253,7 @@ def test_mosaic_keeps_uint8_and_its_inputs():
                            old['gt_bboxes'].tensor)
 
 
-@needs_mmdet
+@needs_detection
 @pytest.mark.parametrize('absent, mixed', [
     (((), ('depth', ), ('depth', ), ('depth', )), ()),
     ((('depth', ), ('depth', ), ('depth', ), ('depth', )), ('depth', )),
@@ -285,7 +283,7 @@ def test_a_mixture_lacks_what_all_lack(stock, absent, mixed):
             depth, (samples[0]['img'][..., 3] + 3.2) / 2, atol=1e-4)
 
 
-@needs_mmdet
+@needs_detection
 def test_a_mosaic_of_images_without_boxes():
     samples = [_detection(i, boxes=()) for i in range(4)]
     out = FillWithMean(MOSAIC, MODALITIES)(
