@@ -94,6 +94,25 @@ def test_a_run_that_was_cut_off_is_repeated(compare, tmp_path):
     assert not (folder / 'finished').exists()
 
 
+def test_a_test_in_the_same_folder_does_not_matter(compare, tmp_path):
+    write(tmp_path, 'a', 0, {'rgb+depth': 80., 'rgb': 60.}, ['mIoU'])
+    folder = tmp_path / 'work_dirs/compare_seeds/a/seed0'
+    (folder / '20270101_000000').mkdir()
+    (folder / '20270101_000000/missing_modality_test.json').write_text('{}')
+    result = compare('a.py', '--seeds', '0')
+    assert result.returncode == 0, result.stdout
+    assert cells(result.stdout, 'a ') == ['a', '80.0', '60.0', '70.0', '6.0']
+
+
+def test_a_finished_run_without_its_report(compare, tmp_path):
+    write(tmp_path, 'a', 0, {'rgb+depth': 80., 'rgb': 60.}, ['mIoU'])
+    folder = tmp_path / 'work_dirs/compare_seeds/a/seed0'
+    (folder / '20260101_000000/missing_modality_val.json').unlink()
+    result = compare('a.py', '--seeds', '0')
+    assert result.returncode
+    assert 'seed0/finished says that this run is done' in result.stdout
+
+
 def test_a_run_that_ends_well_is_not_repeated(compare, tmp_path):
     cfg = tiny.config(
         tmp_path,
