@@ -1,12 +1,13 @@
 """Public benchmarks in miniature, in the layout of their publishers."""
 import importlib.util
-import json
 from pathlib import Path
 
 import cv2
 import numpy as np
 from mmengine.config import Config
 from mmengine.runner import Runner
+
+from .reports import read_report
 
 REPO = Path(__file__).resolve().parents[1]
 SIZE = 40, 56  # height, width
@@ -260,8 +261,7 @@ def train(name, data_root, work_dir):
     runner.train()
     assert any((value != before[name]).any()
                for name, value in runner.model.named_parameters())
-    with open(work_dir / 'missing_modality.json') as file:
-        report = json.load(file)
+    report = read_report(work_dir, 'val')
     return {
         name: entry['metrics']
         for name, entry in report['combinations'].items()

@@ -1,6 +1,7 @@
 """Tests of several processes, on CPUs unless they ask for GPUs."""
 import os
 import socket
+from datetime import timedelta
 from unittest import mock
 
 import torch
@@ -35,6 +36,8 @@ def _rank(rank, function, args, device):
     os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank))
     torch.set_num_threads(1)
     if device == 'cpu':
-        torch.distributed.init_process_group('gloo')
+        # A rank that waits in vain is an error after this time.
+        torch.distributed.init_process_group(
+            'gloo', timeout=timedelta(minutes=5))
     function(rank, *args)
     torch.distributed.destroy_process_group()

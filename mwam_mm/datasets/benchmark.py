@@ -14,9 +14,9 @@ class BenchmarkSegDataset(MultiModalSegDataset):
 
     Subclasses say in ``SPLITS`` which splits there are and in ``FOLDERS``
     where the files are: path key to folder, in which ``{split}`` stands for
-    the split. That every image has a label, and every label an image where a
-    split is a folder of its own, is found out when the dataset is built; that
-    the modalities in use are there, by :class:`LoadModalities`.
+    the split. Building the dataset checks that every image has a label and,
+    where a split is a folder of its own, that every label has an image.
+    :class:`LoadModalities` checks that the modalities in use are there.
 
     Args:
         data_root (str): Folder of the dataset.
@@ -54,7 +54,7 @@ class BenchmarkSegDataset(MultiModalSegDataset):
         """List the samples of the split.
 
         Returns:
-            list[dict]: As of :class:`MultiModalSegDataset`.
+            list[dict]: The data dicts of :class:`MultiModalSegDataset`.
         """
         images = self._list('img_path', self.img_suffix)
         labels = self._list('seg_map_path', self.seg_map_suffix)
@@ -81,7 +81,7 @@ class BenchmarkSegDataset(MultiModalSegDataset):
         return data_list
 
     def select(self, data_list: List[dict]) -> List[dict]:
-        """Choose among the samples of the split; here all of them."""
+        """Choose among the samples of the split; by default, take all."""
         return data_list
 
     def _list(self, key: str, suffix: str) -> Set[str]:

@@ -46,7 +46,7 @@ class Box(NamedTuple):
 
 
 def read_list(path: str) -> List[str]:
-    """The lines of a text file, without empty ones.
+    """Read the lines of a text file, without empty ones.
 
     Raises:
         FileNotFoundError: If there is no file.
@@ -65,10 +65,10 @@ def read_list(path: str) -> List[str]:
 
 
 def to_number(text: Optional[str], where: str) -> float:
-    """A number of a text file.
+    """Convert the text of a file to a number.
 
     Raises:
-        ValueError: If it is none. The message begins with ``where``.
+        ValueError: If it is no number. The message begins with ``where``.
     """
     try:
         return float(text)
@@ -78,7 +78,7 @@ def to_number(text: Optional[str], where: str) -> float:
 
 
 def read_xml(path: str) -> Iterator[Tuple[str, ElementTree.Element, str]]:
-    """The objects of a Pascal VOC file.
+    """Read the objects of a Pascal VOC file.
 
     Yields:
         tuple[str, Element, str]: Name, element, and how messages call it.
@@ -102,14 +102,15 @@ def read_xml(path: str) -> Iterator[Tuple[str, ElementTree.Element, str]]:
 
 
 def read_voc(path: str) -> List[Box]:
-    """The boxes of a Pascal VOC file, with the coordinates as they stand.
+    """Read the boxes of a Pascal VOC file and keep their coordinates.
 
     Boxes have either ``xmin``, ``ymin``, ``xmax`` and ``ymax``, or ``x``,
     ``y``, ``w`` and ``h``.
 
     Raises:
         FileNotFoundError: If there is no file.
-        ValueError: If it is no such file. The message names the object.
+        ValueError: If the file is not of this kind. The message names the
+            object.
     """
     boxes = []
     for name, element, where in read_xml(path):
@@ -152,7 +153,8 @@ class BenchmarkDetDataset(MultiModalCocoDataset):
     """
     STRICT = False
     SPLITS: Tuple[str, ...] = ('train', 'test')
-    # Spelling of the publishers to class, None for boxes to leave out
+    # Maps the publishers' spelling to the class, or to None for boxes to leave
+    # out.
     ALIASES: Dict[str, Optional[str]] = dict()
 
     def __init__(self,
@@ -176,7 +178,7 @@ class BenchmarkDetDataset(MultiModalCocoDataset):
         raise NotImplementedError
 
     def boxes(self, path: str) -> Sequence[Box]:
-        """Read a file of annotations; here one of Pascal VOC.
+        """Read a file of annotations, by default of Pascal VOC.
 
         Args:
             path (str): The file.
@@ -184,7 +186,7 @@ class BenchmarkDetDataset(MultiModalCocoDataset):
         return read_voc(path)
 
     def size(self, path: str) -> Tuple[int, int]:
-        """Height and width that the boxes refer to; here the image's."""
+        """Height and width that the boxes refer to, by default the image's."""
         return image_size(path)
 
     def read(self) -> Tuple[dict, str]:
@@ -247,7 +249,7 @@ class BenchmarkDetDataset(MultiModalCocoDataset):
         return content, f'split {self.split!r} of {self.data_root!r}'
 
     def _first_size(self, paths: Dict[str, str]) -> Tuple[int, int]:
-        """Size of the first file that is there: any may be optional."""
+        """Size of the first file that exists, as any may be optional."""
         files = [osp.join(self.data_root, path) for path in paths.values()]
         for path in files:
             if osp.isfile(path):
@@ -281,10 +283,10 @@ class BenchmarkDetDataset(MultiModalCocoDataset):
 
     def pairs(self, annotations: str,
               **folders: str) -> Iterator[Tuple[Dict[str, str], str]]:
-        """Samples of a tree with one folder per modality.
+        """List the samples of a tree with one folder per modality.
 
-        Files belong together by their stems; a further modality has the
-        suffix of the image unless a file of another is there.
+        Files with the same stem belong together. A further modality has the
+        suffix of the image unless there is a file with another suffix.
 
         Args:
             annotations (str): File of annotations, in which ``{}`` stands
@@ -292,7 +294,7 @@ class BenchmarkDetDataset(MultiModalCocoDataset):
             **folders (str): Path key to folder, ``img_path`` first.
 
         Yields:
-            tuple[dict[str, str], str]: As of :meth:`samples`.
+            tuple[dict[str, str], str]: What :meth:`samples` yields.
         """
         found = {
             key: self.list_images(folder)

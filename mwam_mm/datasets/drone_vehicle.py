@@ -29,8 +29,8 @@ class DroneVehicleDataset(BenchmarkDetDataset):
         └── test                       8980
 
     The images have a white border of 100 pixels, which
-    ``LoadModalities(border=100)`` cuts off; the boxes are those of the
-    images without it. Objects are polygons of four points and become the
+    ``LoadModalities(border=100)`` cuts off; the boxes refer to the images
+    without it. Objects are polygons of four points and become the
     upright boxes around them. The publishers' spellings of the classes
     ("feright car", "truvk", ..) are understood; objects without a class ("*")
     or without a place are left out, as are those in the border.
@@ -38,8 +38,9 @@ class DroneVehicleDataset(BenchmarkDetDataset):
     Args:
         data_root (str): Folder with train, val and test.
         split (str): 'train', 'val' or 'test'. Defaults to 'train'.
-        labels (str): Whose boxes: 'infrared', as is usual, in which more
-            vehicles are seen by night, or 'rgb'. Defaults to 'infrared'.
+        labels (str): Which modality's boxes to read, 'infrared' or 'rgb'.
+            Infrared is usual, as it shows more vehicles by night. Defaults to
+            'infrared'.
         **kwargs: Other arguments of :class:`MultiModalCocoDataset`, apart
             from those that say where files are.
 
@@ -122,7 +123,7 @@ class DroneVehicleDataset(BenchmarkDetDataset):
             elif box is not None:
                 element, xs, ys = box, ['xmin', 'xmax'], ['ymin', 'ymax']
             else:
-                # Without a place it is a box without area.
+                # An object without a place becomes a box without area.
                 boxes.append(Box(name, 0, 0, 0, 0))
                 continue
             xs, ys = ([

@@ -20,14 +20,15 @@ _FOLDERS = ('annotations-xml-new-sanitized', 'annotations-xml-new',
 
 
 def read_bbgt(path: str) -> List[Box]:
-    """The boxes of a text file of Piotr's toolbox, bbGt version 3.
+    """Read the boxes of a text file of Piotr's toolbox, bbGt version 3.
 
     A line has the class, x, y, width and height of the box, occlusion, the
     visible box, whether to ignore it, and an angle.
 
     Raises:
         FileNotFoundError: If there is no file.
-        ValueError: If it is no such file. The message names the line.
+        ValueError: If the file is not of this kind. The message names the
+            line.
     """
     if not osp.isfile(path):
         raise FileNotFoundError(f'{path!r} is missing')
@@ -66,15 +67,15 @@ class KAISTDataset(BenchmarkDetDataset):
         └── imageSets/{train-all-02,test-all-20}.txt   set00/V000/I00001
 
     Every second frame of set00 to set05 is for training, every 20th of set06
-    to set11 for testing (2252); by day are set00, 01, 02, 06, 07 and 08. The
-    sanitised annotations are of the training sets; where a frame has none,
-    the other folders of annotations are looked into, in this order:
-    ``annotations-xml-new``, ``annotations``. They hold XML with x, y, w and
-    h, or text of bbGt version 3.
+    to set11 for testing (2252). The sets 00, 01, 02, 06, 07 and 08 were taken
+    by day. The sanitised annotations cover the training sets. For a frame
+    without them, the folders ``annotations-xml-new`` and ``annotations`` are
+    searched in this order. They hold XML with x, y, w and h, or text of bbGt
+    version 3.
 
-    Only "person" counts. "person?", "people" and "cyclist", and what a file
-    marks so, are ignored: detections on them are neither right nor wrong, as
-    in the publishers' metric. Their log-average miss rate on the
+    Only "person" counts. "person?", "people", "cyclist" and objects that a
+    file marks as ignored are ignored: detections on them are neither right nor
+    wrong, as in the publishers' metric. Their log-average miss rate on the
     "reasonable" part is another metric than the mAP here.
 
     Args:

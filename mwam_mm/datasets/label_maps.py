@@ -19,8 +19,7 @@ def load_label_map(loader: LoadAnnotations, info: Mapping,
 
     Args:
         loader (LoadAnnotations): The transform that reads it.
-        info (Mapping): The sample, with ``seg_map_path`` and what else the
-            dataset gives.
+        info (Mapping): The data dict of the sample, with ``seg_map_path``.
         img_shape (tuple[int], optional): Height and width of the image, None
             if it is not loaded yet.
         classes (Sequence[str], optional): The classes, None if unknown.
@@ -103,7 +102,7 @@ class _CheckedLoading:
 
     def _is_plausible(self, label: np.ndarray,
                       img_shape: Optional[Tuple[int, int]]) -> bool:
-        """Look for what is wrong, which takes no time."""
+        """Whether a quick look finds nothing wrong."""
         if label.ndim != 2 or img_shape not in (None, label.shape):
             return False
         return self.classes is None or not (

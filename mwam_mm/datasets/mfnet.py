@@ -12,7 +12,7 @@ _SUFFIXES = dict(day='D', night='N')
 
 
 def select_subset(data_list: List[dict], subset: Optional[str]) -> List[dict]:
-    """Samples by the last letter of their names, D for day, N for night.
+    """Select samples by the last letter of their names: Day or Night.
 
     Args:
         data_list (list[dict]): Data dicts with ``img_path``.

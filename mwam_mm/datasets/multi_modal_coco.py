@@ -39,8 +39,8 @@ class MultiModalCocoDataset(CocoDataset):
         └── thermal/train/a/0001.tiff  thermal_path='thermal/train'
 
     Paths in the json are relative to the folder that ``data_prefix`` has for
-    them, or to ``data_root`` where it has none. Whether the files exist is
-    found out by :class:`LoadModalities`, which knows the optional ones.
+    them, or to ``data_root`` where it has none. :class:`LoadModalities`, which
+    knows the optional ones, checks whether the files exist.
 
     Unlike the base class, which leaves out what does not fit without a word,
     this one reports it. Boxes that reach out of their image are clipped, and
@@ -53,12 +53,12 @@ class MultiModalCocoDataset(CocoDataset):
         data_prefix (dict[str, str]): Path key to the folder of the files;
             ``img`` is mmdet's name of ``img_path``. Defaults to
             dict(img_path='').
-        img_suffix (str, optional): The end of the images' names that is
-            another for the other modalities, e.g. '_rgb.png'. Defaults to
-            None, which means the file extension.
-        modality_suffix (dict[str, str]): Path key to what the names of that
-            modality's files end in instead. A key not named here has the
-            ending of the image. Defaults to dict().
+        img_suffix (str, optional): Ending of the images' names that differs in
+            the other modalities, e.g. '_rgb.png'. Defaults to None, which
+            means the file extension.
+        modality_suffix (dict[str, str]): Path key to the ending that the
+            names of that modality's files have in its place. A key not named
+            here has the ending of the image. Defaults to dict().
         ignored_classes (Sequence[str]): Categories of the json to leave out.
             Defaults to ().
         **kwargs: Keyword arguments of :class:`CocoDataset`. The classes, in
@@ -98,10 +98,10 @@ class MultiModalCocoDataset(CocoDataset):
         ...     ])
     """
 
-    # Not the 80 classes of COCO
+    # The base class has the 80 classes of COCO here.
     METAINFO = dict()
-    # Whether a box that cannot be used is an error, or left out with a log
-    # line where nobody could correct the file, that of a publisher.
+    # Whether a box that cannot be used is an error. Where users cannot correct
+    # the file, as it is a publisher's, the box is left out and logged instead.
     STRICT = True
 
     def __init__(self,
@@ -196,7 +196,7 @@ class MultiModalCocoDataset(CocoDataset):
             for image in content['images']
         ]
         self._check_masks(data_list)
-        # What the base class filters by
+        # The base class filters by this mapping.
         self.cat_img_map = defaultdict(set)
         for data_info in data_list:
             for instance in data_info['instances']:
@@ -235,7 +235,7 @@ class MultiModalCocoDataset(CocoDataset):
     @staticmethod
     def _index(content: dict,
                where: str) -> Tuple[Dict[int, dict], Dict[int, List[dict]]]:
-        """Images by id, and the annotations of each."""
+        """Index the images by id and the annotations by image."""
         keys = ('images', 'annotations', 'categories')
         if not (isinstance(content, dict) and all(
                 isinstance(content.get(key), list) for key in keys)):
@@ -303,7 +303,7 @@ class MultiModalCocoDataset(CocoDataset):
 
     def _check_box(self, annotation: dict, image: dict, at: str,
                    repaired: Dict[str, List[str]]) -> Optional[dict]:
-        """An annotation with its box clipped, or None to leave it out."""
+        """Clip the box of an annotation; None leaves the annotation out."""
         category = annotation.get('category_id')
         if category not in self._known_ids:
             raise ValueError(f'{at} has category_id={category!r}, which no '
@@ -327,7 +327,7 @@ class MultiModalCocoDataset(CocoDataset):
             return self._refuse(
                 f'{at} has bbox={box}, which is outside the image of '
                 f'{width} x {height} (width x height)', repaired)
-        # Rounding in float files is nothing to speak of.
+        # Files of floats are rounded, which is not worth a line of the log.
         if max(x1 - x, y1 - y, x + w - x2, y + h - y2) > 0.01:
             repaired['reach out of their image and are clipped'].append(at)
         w, h = x2 - x1, y2 - y1
@@ -366,7 +366,7 @@ class MultiModalCocoDataset(CocoDataset):
         return data_info
 
     def _name(self, file_name: str, key: str) -> str:
-        """Name of a modality's file after that of the image."""
+        """Derive the name of a modality's file from that of the image."""
         suffix = self.img_suffix
         if suffix is None:
             suffix = osp.splitext(file_name)[1]

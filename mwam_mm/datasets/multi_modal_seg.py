@@ -21,8 +21,8 @@ class MultiModalSegDataset(BaseSegDataset):
     The files of a sample have the same path relative to their folders, apart
     from the suffix. Every entry of ``data_prefix`` besides ``img_path`` and
     ``seg_map_path`` is the folder of one more modality, and its key is the
-    modality's ``path_key`` in the data dict. Whether those files exist is
-    found out by :class:`LoadModalities`, which knows the optional ones.
+    modality's ``path_key`` in the data dict. :class:`LoadModalities`, which
+    knows the optional ones, checks whether those files exist.
 
     A sample whose label map is missing or damaged, has another size than the
     image or a label that is no class is an error that names the file.

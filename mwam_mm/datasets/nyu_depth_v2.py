@@ -13,8 +13,8 @@ class NYUDepthV2Dataset(BenchmarkSegDataset):
     `Indoor Segmentation and Support Inference from RGBD Images
     <https://cs.nyu.edu/~fergus/datasets/nyu_depth_v2.html>`_, with the 40
     classes of Gupta et al., CVPR 2013, and the official split into 795 for
-    training and 654 for testing. The publishers' ``.mat`` files become this
-    tree by ``tools/dataset_converters/nyu_depth_v2.py``:
+    training and 654 for testing. ``tools/dataset_converters/nyu_depth_v2.py``
+    turns the publishers' ``.mat`` files into this tree:
 
     .. code-block:: none
 

@@ -20,8 +20,8 @@ _COLORS = ((0, 0, 0), (0, 0, 153))  # B, G, R of road and pothole
 class PotholeDetDataset(BenchmarkDetDataset):
     """Stereo pothole dataset, 67 RGB-D pairs with a box around each pothole.
 
-    The pairs of :class:`PotholeDataset`. A pothole is a connected part of
-    the label (neighbours also across corners).
+    The pairs are those of :class:`PotholeDataset`. A pothole is a connected
+    part of the label, in which pixels that share a corner are connected.
 
     Args:
         data_root (str): Folder with dataset1, dataset2 and dataset3.
@@ -56,7 +56,7 @@ class PotholeDetDataset(BenchmarkDetDataset):
             yield paths, label
 
     def boxes(self, path: str) -> List[Box]:
-        """The boxes around the parts of a label image."""
+        """Find the boxes around the parts of a label image."""
         image = mmcv.imread(path)
         if image is None:
             raise ValueError(f'{path!r} is no image, or is damaged')

@@ -14,8 +14,8 @@ __all__ = ['SceneDataset']
 class SceneDataset(SceneSet, MultiModalSegDataset):
     """The embedded RGB-D-thermal scene set, see :func:`render_scene`.
 
-    Its files are rendered into ``data_root`` by the first use, which takes
-    about a minute, and found again afterwards. ``img_path``, ``depth_path``,
+    Its files are rendered into ``data_root`` on first use, which takes about a
+    minute, and are found there afterwards. ``img_path``, ``depth_path``,
     ``thermal_path`` and ``seg_map_path`` are in every data dict; a job that
     does not need a modality just leaves it out of its ``modalities``.
 

@@ -14,8 +14,8 @@ __all__ = ['SceneDetDataset']
 class SceneDetDataset(SceneSet, MultiModalCocoDataset):
     """The embedded RGB-D-thermal scene set with boxes and instance masks.
 
-    Its files are rendered into ``data_root`` by the first use, which takes
-    about a minute, and found again afterwards. ``img_path``, ``depth_path``
+    Its files are rendered into ``data_root`` on first use, which takes about a
+    minute, and are found there afterwards. ``img_path``, ``depth_path``
     and ``thermal_path`` are in every data dict; a job that does not need a
     modality just leaves it out of its ``modalities``.
 

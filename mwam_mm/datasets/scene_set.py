@@ -7,9 +7,9 @@ __all__ = ['SceneSet']
 
 
 class SceneSet:
-    """Render the scene set by the first use.
+    """Render the scene set on first use.
 
-    Mixed in before the dataset class; see :class:`SceneDataset` for the
+    It is mixed in before the dataset class; see :class:`SceneDataset` for the
     arguments.
     """
 
@@ -26,7 +26,7 @@ class SceneSet:
         """Render the set unless it is there, then list the samples.
 
         Returns:
-            list[dict]: As of the dataset class.
+            list[dict]: The data dicts of the dataset class.
         """
         ensure_scenes(self.data_root, **self.scene_cfg)
         return super().load_data_list()

@@ -12,9 +12,8 @@ class SUNRGBDDataset(BenchmarkSegDataset):
 
     `SUN RGB-D: A RGB-D Scene Understanding Benchmark Suite
     <https://rgbd.cs.princeton.edu>`_ with the official split into 5285 for
-    training and 5050 for testing. The publishers' ``SUNRGBD`` and
-    ``SUNRGBDtoolbox`` become this tree by
-    ``tools/dataset_converters/sun_rgbd.py``:
+    training and 5050 for testing. ``tools/dataset_converters/sun_rgbd.py``
+    turns the publishers' ``SUNRGBD`` and ``SUNRGBDtoolbox`` into this tree:
 
     .. code-block:: none
 
@@ -57,7 +56,7 @@ class SUNRGBDDataset(BenchmarkSegDataset):
                  'fridge', 'tv', 'paper', 'towel', 'shower_curtain', 'box',
                  'whiteboard', 'person', 'night_stand', 'toilet', 'sink',
                  'lamp', 'bathtub', 'bag'),
-        # The same classes as the first 37 of NYU-Depth V2, and its colours.
+        # The classes are the first 37 of NYU-Depth V2 and have its colours.
         palette=[[128, 0, 0], [0, 128, 0], [128, 128, 0], [0, 0, 128],
                  [128, 0, 128], [0, 128, 128], [128, 128, 128], [64, 0, 0],
                  [192, 0, 0], [64, 128, 0], [192, 128, 0], [64, 0, 128],

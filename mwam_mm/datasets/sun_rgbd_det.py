@@ -56,7 +56,7 @@ class SUNRGBDDetDataset(MultiModalCocoDataset):
                  (128, 64, 0), (107, 142, 35), (0, 64, 128), (70, 130, 180),
                  (64, 192, 0), (0, 192, 0), (0, 128, 64), (0, 128, 128),
                  (128, 128, 128), (128, 192, 128), (0, 64, 0)])
-    STRICT = False  # the publishers' boxes
+    STRICT = False  # nobody can correct the publishers' boxes
     SPLITS = ('train', 'test')
 
     def __init__(self,

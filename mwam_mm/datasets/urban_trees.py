@@ -9,7 +9,7 @@ from .benchmark_det import BenchmarkDetDataset, Box, read_list, to_number
 
 __all__ = ['UrbanTreesDataset']
 
-_SIDE = 256  # of the tiles, in pixels
+_SIDE = 256  # height and width of the tiles in pixels
 
 
 @DATASETS.register_module()
@@ -30,8 +30,9 @@ class UrbanTreesDataset(BenchmarkDetDataset):
         ├── val_socal.txt
         └── test_socal.txt
 
-    A tree is a point. Its box is a square of fixed size around it, as its
-    publishers do for box detectors, cut off at the edge of the tile. Both
+    A tree is annotated as a point. As the publishers do for box detectors, its
+    box is a square of fixed size around the point, cut off at the edge of the
+    tile. Both
     modalities are channels of one file: near infrared needs
     ``path_key='img_path'`` and ``file_channels=[3]``.
 
@@ -78,7 +79,7 @@ class UrbanTreesDataset(BenchmarkDetDataset):
             yield dict(img_path=f'images/{name}.tif'), f'csv/{name}.csv'
 
     def boxes(self, path: str) -> List[Box]:
-        """Read the points of a tile; without a file there are none."""
+        """Read the points of a tile, which has none if there is no file."""
         if not osp.isfile(path):
             return []
         boxes = []

@@ -59,7 +59,7 @@ class VEDAIDataset(BenchmarkDetDataset):
         palette=[(0, 0, 142), (0, 0, 70), (250, 170, 30), (119, 11, 32),
                  (0, 80, 100), (128, 128, 128), (220, 20, 60), (0, 226, 252),
                  (165, 42, 42)])
-    # Numbers of the files
+    # The files give the classes as numbers.
     ALIASES = {
         '1': 'car',
         '2': 'truck',
@@ -113,7 +113,7 @@ class VEDAIDataset(BenchmarkDetDataset):
                 values = [to_number(v, where) for v in line.split()]
                 if not values:
                     continue
-                if len(values) == 5:  # x, y, class and flags: no corners
+                if len(values) == 5:  # x, y, class and flags, but no corners
                     boxes.append(Box(str(int(values[2])), 0, 0, 0, 0))
                     continue
                 if len(values) != 14:

@@ -4,7 +4,7 @@ import logging
 import os.path as osp
 from contextlib import nullcontext
 from numbers import Real
-from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 import torch
 from mmengine.dist import all_reduce, get_dist_info, is_main_process
@@ -16,13 +16,14 @@ from mmengine.runner.amp import autocast
 from mmengine.runner.base_loop import BaseLoop
 from mmengine.structures import BaseDataElement
 from mmengine.utils import mkdir_or_exist
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from mwam_mm.evaluation import (
     build_report,
     flatten_report,
     format_report,
+    is_higher_better,
     save_report,
 )
 from mwam_mm.layout import (
@@ -85,10 +86,31 @@ def parse_combinations(combinations: Union[str, Sequence],
     return [c for c in layout.combinations() if c in parsed]
 
 
+def count_sharded_units(model: nn.Module) -> int:
+    """Number of modules of a model that FSDP wraps, itself included."""
+    if not torch.distributed.is_available():
+        return 0
+    from torch.distributed.fsdp import FullyShardedDataParallel
+    return sum(
+        isinstance(m, FullyShardedDataParallel) for m in model.modules())
+
+
+def _check_directions(directions: Optional[Mapping[str, bool]],
+                      where: str) -> Dict[str, bool]:
+    if directions is None:
+        return {}
+    if not isinstance(directions, Mapping) or not all(
+            isinstance(value, bool) for value in directions.values()):
+        raise TypeError(f'{where} must map metrics to True or False, but got '
+                        f'{directions!r}')
+    return dict(directions)
+
+
 class MissingModalityLoop(BaseLoop):
     """What :class:`MissingModalityValLoop` and the test loop share.
 
-    Mixed in before the stock loop, which builds dataloader and evaluator.
+    It is mixed in before the stock loop, which builds dataloader and
+    evaluator.
     """
 
     stage: str
@@ -100,7 +122,9 @@ class MissingModalityLoop(BaseLoop):
                  combinations: Union[str, Sequence] = 'all',
                  metric: Union[None, str, Sequence[str]] = None,
                  drop_probs: Sequence[float] = (0.05, 0.1, 0.2),
-                 fp16: bool = False) -> None:
+                 fp16: bool = False,
+                 higher_is_better: Optional[Mapping[str, bool]] = None
+                 ) -> None:
         super().__init__(runner, dataloader, evaluator, fp16=fp16)
         model = runner.model
         self._model = model.module if is_model_wrapper(model) else model
@@ -121,6 +145,11 @@ class MissingModalityLoop(BaseLoop):
         if not all(0 <= p < 1 for p in drop_probs):
             raise ValueError(f'{self.stage}_cfg.drop_probs must be in [0, 1),'
                              f' but got {list(drop_probs)}')
+        self.higher_is_better = _check_directions(
+            higher_is_better, f'{self.stage}_cfg.higher_is_better')
+        units = count_sharded_units(model)
+        self._sharded = units > 0
+        self._needs_filler = units > 1
         backbones = [
             m for m in self._model.modules()
             if isinstance(m, MultiModalBackbone)
@@ -136,7 +165,8 @@ class MissingModalityLoop(BaseLoop):
         self.runner.call_hook(f'before_{self.stage}')
         self.runner.call_hook(f'before_{self.stage}_epoch')
         self.runner.model.eval()
-        # Copied now, not at construction: users add metrics to `evaluator`.
+        # The evaluator is copied now rather than at construction because users
+        # add metrics to it in between.
         self._evaluators = {
             c: self._copy_evaluator(c) for c in self.combinations
         }
@@ -163,29 +193,40 @@ class MissingModalityLoop(BaseLoop):
             f'before_{self.stage}_iter', batch_idx=idx, data_batch=data_batch)
         data = self._model.data_preprocessor(data_batch, False)
         inputs, samples = data['inputs'], data['data_samples']
-        outputs: Dict[int, BaseDataElement] = {}
         presence = self.layout.presence(inputs)
-        for present, group in self._group(presence).items():
-            chosen = with_presence(
-                gather(inputs, [i in group for i in range(len(inputs))]),
-                {n: [flags[i] for i in group]
-                 for n, flags in presence.items()})
-            batch = {k: [v[i] for i in group] for k, v in data_batch.items()}
+        present = self._present(presence)
+        outputs: Dict[int, BaseDataElement] = {}
+        for group in self._groups(present, len(samples)):
+            chosen = self._choose(inputs, presence, group)
             sharing = (
                 nullcontext()
                 if self._backbone is None else self._backbone.encode_once())
             with sharing as session:
                 for combination, evaluator in self._evaluators.items():
-                    if not set(combination) & set(present):
+                    counted = [
+                        i for i in group
+                        if set(combination) & set(present.get(i, ()))
+                    ]
+                    # Every rank calls a sharded model equally often.
+                    if not counted and not self._sharded:
                         continue
-                    predictions = self._predict(
-                        chosen, [samples[i].new() for i in group],
-                        combination, session)
+                    predictions = dict(
+                        zip(
+                            group,
+                            self._predict(chosen,
+                                          [samples[i].new() for i in group],
+                                          combination, session)))
+                    if not counted:
+                        continue
                     evaluator.process(
-                        data_samples=predictions, data_batch=batch)
-                    self._counts[combination] += len(group)
-                    for i, prediction in zip(group, predictions):
-                        outputs.setdefault(i, prediction)
+                        data_samples=[predictions[i] for i in counted],
+                        data_batch={
+                            key: [values[i] for i in counted]
+                            for key, values in data_batch.items()
+                        })
+                    self._counts[combination] += len(counted)
+                    for i in counted:
+                        outputs.setdefault(i, predictions[i])
         self._position += len(samples)
         # Hooks get the predictions of the most complete combination.
         self.runner.call_hook(
@@ -194,27 +235,58 @@ class MissingModalityLoop(BaseLoop):
             data_batch=data_batch,
             outputs=[outputs.get(i, s) for i, s in enumerate(samples)])
 
-    def _group(self, presence: Presence) -> Dict[Combination, List[int]]:
-        """Group a batch by the modalities present.
+    def _present(self, presence: Presence) -> Dict[int, Combination]:
+        """Which modalities each sample that counts has.
 
-        A group shares its combinations, so each branch runs once for it. The
-        copies of first samples with which a distributed sampler fills up the
-        last batches are left out: they are the ones whose position, counted
-        over all ranks, is beyond the dataset.
+        The copies of first samples with which a distributed sampler fills up
+        the last batches do not count: their position, counted over all ranks,
+        is beyond the dataset.
         """
         rank, world_size = get_dist_info()
+        return {
+            i: tuple(n for n, flag in zip(presence, flags) if flag)
+            for i, flags in enumerate(zip(*presence.values()))
+            if (self._position + i) * world_size +
+            rank < len(self.dataloader.dataset)
+        }
+
+    def _groups(self, present: Dict[int, Combination],
+                size: int) -> List[List[int]]:
+        """The samples of a batch that are predicted together.
+
+        Samples with the same modalities form a group, since they share their
+        combinations and each branch then runs once for them. A sharded model
+        gathers its parameters from all ranks in each forward, so there the
+        number of forwards must not depend on what a rank's samples have: the
+        whole batch is one group.
+        """
+        if self._sharded:
+            return [list(range(size))]
         groups: Dict[Combination, List[int]] = {}
-        for i, flags in enumerate(zip(*presence.values())):
-            position = (self._position + i) * world_size + rank
-            if position >= len(self.dataloader.dataset):
-                continue
-            present = tuple(n for n, flag in zip(presence, flags) if flag)
-            groups.setdefault(present, []).append(i)
-        return groups
+        for i, names in present.items():
+            groups.setdefault(names, []).append(i)
+        return list(groups.values())
+
+    def _choose(self, inputs: Tensor, presence: Presence,
+                group: List[int]) -> Tensor:
+        """The images of a group, and what they have.
+
+        Where branches are sharded by themselves, each must run on every rank.
+        An image that has every modality is added to make sure of it.
+        """
+        chosen = gather(inputs, [i in group for i in range(len(inputs))])
+        flags = {n: [f[i] for i in group] for n, f in presence.items()}
+        if self._needs_filler:
+            chosen = torch.cat([chosen, torch.ones_like(chosen[:1])])
+            flags = {n: [*f, True] for n, f in flags.items()}
+        return with_presence(chosen, flags)
 
     def _predict(self, inputs: Tensor, samples: List[BaseDataElement],
                  combination: Combination,
                  session: Optional[EncodeOnce]) -> List[BaseDataElement]:
+        size = len(samples)
+        if self._needs_filler:
+            samples = [*samples, samples[0].new()]
         if session is not None:
             session.select(combination)
         else:
@@ -225,11 +297,15 @@ class MissingModalityLoop(BaseLoop):
                     inputs[:, modality.slice] = 0
                     presence[name] = [False] * len(inputs)
             with_presence(inputs, presence)
+        # The module that DDP wraps is called directly, as the wrapper would
+        # broadcast buffers; a sharded one must gather its parameters.
+        model = self.runner.model if self._sharded else self._model
         with autocast(enabled=self.fp16):
-            return self._model(inputs, samples, mode='predict')
+            predictions = model(inputs, samples, mode='predict')
+        return predictions[:size]
 
     def _copy_evaluator(self, combination: Combination) -> Evaluator:
-        """An evaluator of its own, whose files go to a folder of their own."""
+        """Copy the evaluator and give its files a folder of their own."""
         evaluator = copy.deepcopy(self.evaluator)
         name = combination_name(combination)
         for metric in evaluator.metrics:
@@ -264,7 +340,7 @@ class MissingModalityLoop(BaseLoop):
                 evaluator.evaluate(counts[name]) if counts[name] else {})
         if not any(scores.values()):
             return {}  # the evaluator only writes files
-        self._score_nothing(scores, counts)
+        self._score_nothing(scores, counts, self.higher_is_better)
         metrics = self._report(scores, counts)
         for name, values in scores.items():
             for key, value in values.items():
@@ -273,34 +349,55 @@ class MissingModalityLoop(BaseLoop):
 
     @staticmethod
     def _score_nothing(scores: Dict[str, dict],
-                       counts: Dict[str, int]) -> None:
+                       counts: Dict[str, int],
+                       higher_is_better: Optional[Mapping[str, bool]] = None
+                       ) -> None:
         """Give 0 where an evaluator has nothing to say.
 
         ``CocoMetric`` returns no metric where not one object was detected,
-        which is what a detector may come to without a modality.
+        which may happen to a detector that lacks a modality. A metric of
+        which lower is better stays undefined, as 0 would be perfect.
         """
         keys = {
             key
             for values in scores.values() for key, value in values.items()
             if isinstance(value, Real)
         }
+        undefined = {
+            key
+            for key in keys if is_higher_better(key, higher_is_better) is False
+        }
         for name, values in scores.items():
             if counts[name] and not values:
                 print_log(
                     f'The evaluator gives no metric of "{name}", so all are '
-                    '0: nothing was detected', 'current', logging.WARNING)
-                values.update(dict.fromkeys(keys, 0.))
+                    '0: nothing was detected' +
+                    (f'. {sorted(undefined)}, of which lower is better, are '
+                     'undefined' if undefined else ''), 'current',
+                    logging.WARNING)
+                values.update(dict.fromkeys(keys - undefined, 0.))
 
     def _report(self, scores: Dict[str, dict],
                 counts: Dict[str, int]) -> Dict[str, Optional[float]]:
-        """Log and write the report; return it as flat metrics."""
+        """Log and write the report and return it as flat metrics."""
         report = dict(
             config=osp.basename(self.runner.cfg.filename or '') or None,
             checkpoint=self._checkpoint_name(),
             stage=self.stage,
             **build_report(scores, counts, self.layout.names, self.metric,
-                           self.drop_probs))
+                           self.drop_probs, self.higher_is_better))
         metrics = flatten_report(report)
+        unknown = [
+            key for key in report['avg']['PCR']
+            if report['higher_is_better'][key] is None
+        ]
+        if unknown:
+            print_log(
+                f'The names {unknown} do not say whether higher is better, '
+                'which the PCR assumes. If lower is better, set '
+                f'{self.stage}_cfg.higher_is_better='
+                f'{dict.fromkeys(unknown, False)}', 'current',
+                logging.WARNING)
         undefined = [key for key, value in metrics.items() if value is None]
         if undefined:
             full = combination_name(self.layout.names)
@@ -312,7 +409,11 @@ class MissingModalityLoop(BaseLoop):
         print_log('Evaluation with missing modalities:\n'
                   f'{format_report(report)}', 'current')
         if is_main_process():
-            save_report(report, self.runner.work_dir)
+            # Each run has such a folder of its own. Tests may share it where
+            # several start in the same second or one run tests repeatedly.
+            paths = save_report(
+                report, self.runner.log_dir, replace=self.stage == 'val')
+            print_log(f'Written to {paths[0]}', 'current')
         return metrics
 
     def _checkpoint_name(self) -> Optional[str]:
@@ -325,8 +426,12 @@ class MissingModalityLoop(BaseLoop):
         return path and osp.basename(path)
 
     def _forget_outdated(self, metrics: Dict[str, Any]) -> None:
-        """Keep a metric's last number from being logged where it is None now,
-        and the reverse: MMEngine stores the two in different places."""
+        """Remove what MMEngine would log of an earlier evaluation.
+
+        It stores numbers and other values in different places, so a metric
+        that was a number and is None now, or the reverse, would be logged
+        twice.
+        """
         hub = self.runner.message_hub
         for key, value in metrics.items():
             outdated = hub.log_scalars if value is None else hub.runtime_info
@@ -352,9 +457,21 @@ class MissingModalityValLoop(MissingModalityLoop, ValLoop):
       probability p,
 
     which hooks and loggers take as usual (``save_best='avg/mIoU'``). They are
-    logged as a table and written to ``missing_modality.json``, ``.csv`` and
-    ``.png`` in the work dir. What is undefined, such as the PCR where the full
-    score is 0, is None and warned of.
+    logged as a table and written to ``missing_modality_val.json``, ``.csv``
+    and ``.png`` (``missing_modality_test`` in a test). These files lie beside
+    the log of the run, in the folder of the work dir that is named after the
+    time when the run started. A validation replaces those of the one before
+    it in the same training; nothing else is ever replaced. What is undefined,
+    such as the PCR where the full score is 0, is None and warned of.
+
+    Metrics are used as the evaluator returns them. ``IoUMetric`` rounds to
+    0.01 percent and ``CocoMetric`` to 0.001 of 1, so the PCR of a small mAP is
+    coarse: of a full mAP of 0.020, one step is 5 percent. Values per class are
+    part of the report where the evaluator returns them as metrics, such as
+    ``CocoMetric(classwise=True)``; ``IoUMetric`` only logs them.
+
+    Under FSDP every rank predicts its whole batch once for each combination,
+    and what does not count is left out afterwards.
 
     A sample that has none of a combination's modalities is left out of that
     combination; the report says how many samples each was evaluated on.
@@ -373,14 +490,19 @@ class MissingModalityValLoop(MissingModalityLoop, ValLoop):
         drop_probs (Sequence[float]): Probabilities p of the expectation.
             Defaults to (0.05, 0.1, 0.2).
         fp16 (bool): Whether to predict in fp16. Defaults to False.
+        higher_is_better (dict[str, bool], optional): Metric to whether a
+            higher value is better, for metrics whose name does not say so
+            (:func:`mwam_mm.evaluation.is_higher_better`). Defaults to None.
 
     Raises:
-        TypeError: If the model's data preprocessor has no layout.
+        TypeError: If the model's data preprocessor has no layout, or
+            ``higher_is_better`` is no mapping to booleans.
         ValueError: If the parts of the model have different layouts,
             ``combinations`` is empty, names a combination or a
             modality twice or an unknown one, or a probability is not in
-            [0, 1); when running, if a sample has no modality at all or
-            ``metric`` is not among the results.
+            [0, 1); when running, if a sample has no modality at all, or
+            ``metric`` or ``higher_is_better`` names a metric that the
+            evaluator does not give.
 
     Examples:
         .. code-block:: python

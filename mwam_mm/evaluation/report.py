@@ -1,12 +1,22 @@
 """The report of a missing-modality evaluation: numbers, table and files."""
 import csv
+import glob
 import io
 import json
 import os
 import os.path as osp
 from math import isfinite
 from numbers import Real
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Union
+from typing import (
+    Any,
+    Dict,
+    Iterable,
+    List,
+    Mapping,
+    Optional,
+    Sequence,
+    Union,
+)
 
 import torch
 from rich import box
@@ -14,12 +24,19 @@ from rich.console import Console
 from rich.table import Table
 
 from mwam_mm.layout import combination_name
-from mwam_mm.visualization import plot_missing_modality
+from mwam_mm.visualization import plot_missing_modality, with_arrow
 
-from .functional import average_pcr, combination_average, expectation, pcr
+from .functional import (
+    average_pcr,
+    combination_average,
+    expectation,
+    is_higher_better,
+    pcr,
+)
 
 __all__ = [
-    'build_report', 'flatten_report', 'format_report', 'save_report'
+    'build_report', 'flatten_report', 'format_report', 'newest_report',
+    'save_report'
 ]
 
 # The metric that stands for the result where the config names none.
@@ -30,7 +47,9 @@ def build_report(scores: Mapping[str, Mapping[str, Any]],
                  samples: Mapping[str, int],
                  modalities: Sequence[str],
                  metric: Union[None, str, Sequence[str]] = None,
-                 drop_probs: Sequence[float] = (0.05, 0.1, 0.2)) -> dict:
+                 drop_probs: Sequence[float] = (0.05, 0.1, 0.2),
+                 higher_is_better: Optional[Mapping[str, bool]] = None
+                 ) -> dict:
     """Summarise the metrics of several modality combinations.
 
     Values that are no numbers are left out. An undefined value (a metric that
@@ -48,12 +67,17 @@ def build_report(scores: Mapping[str, Mapping[str, Any]],
             ``pascal_voc/mAP`` or else the first of all.
         drop_probs (Sequence[float]): Drop probabilities of the expectation.
             Defaults to (0.05, 0.1, 0.2).
+        higher_is_better (Mapping[str, bool], optional): Metric to whether a
+            higher value is better, where its name does not say so; see
+            :func:`is_higher_better`. Higher is assumed where neither does.
+            Defaults to None.
 
     Returns:
-        dict: The report as it is written to ``missing_modality.json``, PCR in
-        percent:
+        dict: The report as :func:`save_report` writes it, PCR in percent:
 
         - ``modalities`` (list[str])
+        - ``higher_is_better``: metric to True, False or, if it is only
+          assumed, None
         - ``combinations``: combination to ``samples`` (int), ``metrics`` and,
           unless it is the full one, ``PCR``
         - ``avg``: ``metrics`` (full combination included) and ``PCR`` (full
@@ -63,7 +87,8 @@ def build_report(scores: Mapping[str, Mapping[str, Any]],
         where ``metrics`` and ``PCR`` map metrics to values.
 
     Raises:
-        ValueError: If ``metric`` is not among the results.
+        ValueError: If ``metric`` or ``higher_is_better`` names a metric that
+            is not among the results.
 
     Examples:
         >>> report = build_report(
@@ -84,6 +109,11 @@ def build_report(scores: Mapping[str, Mapping[str, Any]],
         for key in keys
     }
     chosen = _choose_metrics(metric, keys)
+    _check_known(higher_is_better or (), keys, 'higher_is_better')
+    directions = {
+        key: is_higher_better(key, higher_is_better)
+        for key in keys
+    }
     full = combination_name(modalities)
 
     combinations = {}
@@ -93,16 +123,22 @@ def build_report(scores: Mapping[str, Mapping[str, Any]],
             metrics={key: by_metric[key][name] for key in keys})
         if name != full:
             entry['PCR'] = {
-                key: pcr(by_metric[key].get(full), by_metric[key][name])
+                key: pcr(by_metric[key].get(full), by_metric[key][name],
+                         directions[key] is not False)
                 for key in chosen
             }
     return dict(
         modalities=list(modalities),
+        higher_is_better=directions,
         combinations=combinations,
         avg=dict(
             metrics={key: combination_average(by_metric[key])
                      for key in keys},
-            PCR={key: average_pcr(by_metric[key], full) for key in chosen}),
+            PCR={
+                key: average_pcr(by_metric[key], full,
+                                 directions[key] is not False)
+                for key in chosen
+            }),
         expectation={
             f'{p:g}': dict(metrics={
                 key: expectation(by_metric[key], modalities, p)
@@ -113,7 +149,7 @@ def build_report(scores: Mapping[str, Mapping[str, Any]],
 
 
 def flatten_report(report: Mapping) -> Dict[str, Optional[float]]:
-    """One flat metric dict, as hooks and loggers take it.
+    """Flatten a report to the metric dict that hooks and loggers take.
 
     Args:
         report (Mapping): What :func:`build_report` returns.
@@ -141,21 +177,24 @@ def flatten_report(report: Mapping) -> Dict[str, Optional[float]]:
 
 
 def format_report(report: Mapping) -> str:
-    """The report as a text table.
+    """Format a report as a text table.
 
     Args:
         report (Mapping): What :func:`build_report` returns.
 
     Returns:
         str: Rows are combinations, their average and the expectations;
-        columns are metrics, PCR in percent and samples.
+        columns are metrics, PCR in percent and samples. A metric of which
+        lower is better has the arrow ↓. A positive PCR is always a loss of
+        performance.
     """
     rows = _rows(report)
     columns = _columns(rows)
     table = Table(box=box.ASCII)
     for column in columns:
         table.add_column(
-            f'{column} (%)' if column.startswith('PCR') else column,
+            f'{column} (%)'
+            if column.startswith('PCR') else with_arrow(column, report),
             justify='left' if column == 'combination' else 'right')
     for cells in zip(*(_format([row.get(column) for row in rows])
                        for column in columns)):
@@ -166,18 +205,25 @@ def format_report(report: Mapping) -> str:
     return console.file.getvalue().rstrip()
 
 
-def save_report(report: Mapping, out_dir: str) -> List[str]:
-    """Write ``missing_modality.json``, ``.csv`` and ``.png``.
+def save_report(report: Mapping,
+                out_dir: str,
+                replace: bool = True) -> List[str]:
+    """Write a report as JSON, CSV and plot.
 
-    Each file is replaced as a whole or not at all.
+    The files are ``missing_modality_<stage>.json``, ``.csv`` and ``.png``;
+    without a stage, ``missing_modality.json`` and so on. A file is written as
+    a whole or not at all.
 
     Args:
         report (Mapping): What :func:`build_report` returns, with further
-            entries such as ``config`` and ``checkpoint``.
+            entries such as ``config``, ``checkpoint`` and ``stage``.
         out_dir (str): Existing folder to write to.
+        replace (bool): Whether to replace the files of an earlier report. If
+            not, the names of the new ones end in the next free number, as in
+            ``missing_modality_test_2.json``. Defaults to True.
 
     Returns:
-        list[str]: Paths of the files.
+        list[str]: Paths of the files, JSON first.
     """
     rows = _rows(report)
     table = io.StringIO()
@@ -190,14 +236,43 @@ def save_report(report: Mapping, out_dir: str) -> List[str]:
         json=(json.dumps(report, indent=2, allow_nan=False) + '\n').encode(),
         csv=table.getvalue().encode(),
         png=plot.getvalue())
+    stem = _stem(report.get('stage'))
+    number = 1
+    while not replace and osp.exists(osp.join(out_dir, f'{stem}.json')):
+        number += 1
+        stem = f'{_stem(report.get("stage"))}_{number}'
     paths = []
     for suffix, content in contents.items():
-        path = osp.join(out_dir, f'missing_modality.{suffix}')
+        path = osp.join(out_dir, f'{stem}.{suffix}')
         with open(f'{path}.tmp', 'wb') as file:
             file.write(content)
         os.replace(f'{path}.tmp', path)
         paths.append(path)
     return paths
+
+
+def newest_report(work_dir: str, stage: str) -> Optional[str]:
+    """Path of the newest report that the runs in a work dir have written.
+
+    Each run writes to the folder that MMEngine names after its start,
+    ``<work_dir>/<date>_<time>``.
+
+    Args:
+        work_dir (str): The work dir.
+        stage (str): ``'val'`` for validation in training, or ``'test'``.
+
+    Returns:
+        str | None: Path of the JSON file; None where there is none.
+    """
+    return max(
+        glob.glob(
+            osp.join(glob.escape(work_dir), '*', f'{_stem(stage)}*.json')),
+        key=lambda path: (osp.dirname(path), osp.getmtime(path)),
+        default=None)
+
+
+def _stem(stage: Optional[str]) -> str:
+    return f'missing_modality_{stage}' if stage else 'missing_modality'
 
 
 def _is_number(value: Any) -> bool:
@@ -217,15 +292,23 @@ def _choose_metrics(metric: Union[None, str, Sequence[str]],
         chosen = (found or list(keys))[:1]
     else:
         chosen = [metric] if isinstance(metric, str) else list(metric)
-    unknown = [key for key in chosen if key not in keys]
-    if unknown or not chosen:
-        raise ValueError(f'metric names {unknown}, but the evaluator gives '
-                         f'the metrics {list(keys)}')
+    if not chosen:
+        raise ValueError('metric names none of the metrics that the evaluator '
+                         f'gives: {list(keys)}')
+    _check_known(chosen, keys, 'metric')
     return chosen
 
 
+def _check_known(names: Iterable[str], keys: Sequence[str],
+                 where: str) -> None:
+    unknown = [name for name in names if name not in keys]
+    if unknown:
+        raise ValueError(f'{where} names {unknown}, but the evaluator gives '
+                         f'the metrics {list(keys)}')
+
+
 def _rows(report: Mapping) -> List[Dict[str, Any]]:
-    """Combinations, average and expectations, with the table's columns."""
+    """The table's rows: combinations, average and expectations."""
     entries = dict(report['combinations'], avg=report['avg'])
     entries.update((f'emm_{p}', entry)
                    for p, entry in report['expectation'].items())
@@ -241,7 +324,7 @@ def _rows(report: Mapping) -> List[Dict[str, Any]]:
 
 
 def _format(column: Sequence[Any]) -> List[str]:
-    """Cells of a column: fractions get more digits than percentages."""
+    """Format a column, fractions with more digits than percentages."""
     values = [abs(v) for v in column if isinstance(v, float)]
     digits = 2 if max(values, default=0) > 1 else 4
     return [

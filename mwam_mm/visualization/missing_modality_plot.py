@@ -3,9 +3,21 @@ from typing import Mapping
 
 from matplotlib.figure import Figure
 
-__all__ = ['plot_missing_modality']
+__all__ = ['plot_missing_modality', 'with_arrow']
 
 _FULL, _INCOMPLETE, _LINE = '#1b4965', '#62a8c8', '#c8553d'
+
+
+def with_arrow(metric: str, report: Mapping) -> str:
+    """Name of a metric, with the arrow ↓ if lower is better.
+
+    Args:
+        metric (str): The metric.
+        report (Mapping): What :func:`mwam_mm.evaluation.build_report`
+            returns.
+    """
+    lower = report['higher_is_better'].get(metric) is False
+    return f'{metric} ↓' if lower else metric
 
 
 def plot_missing_modality(report: Mapping) -> Figure:
@@ -66,7 +78,7 @@ def plot_missing_modality(report: Mapping) -> Figure:
             combinations,
             rotation=30 if len(scores) > 4 else 0,
             ha='right' if len(scores) > 4 else 'center')
-        axis.set_ylabel(metric)
+        axis.set_ylabel(with_arrow(metric, report))
         axis.margins(y=0.18)
         axis.spines[['top', 'right']].set_visible(False)
     return figure

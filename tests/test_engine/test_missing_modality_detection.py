@@ -12,6 +12,7 @@ from mmengine.runner import Runner, load_checkpoint  # noqa: E402
 from mwam_mm.registry import DATASETS  # noqa: E402
 
 from .. import tiny_det  # noqa: E402
+from ..reports import read_report  # noqa: E402
 
 COMBINATIONS = dict(
     [('rgb+depth', ()), ('rgb', ('depth', )), ('depth', ('rgb', ))])
@@ -60,8 +61,7 @@ def trained(tmp_path_factory):
 
         branch.register_forward_pre_hook(count)
     runner.train()
-    with open(work_dir / 'missing_modality.json') as f:
-        return work_dir, json.load(f), calls
+    return work_dir, read_report(work_dir, 'val'), calls
 
 
 def test_branches_run_once_per_image(trained):
@@ -112,3 +112,13 @@ def test_no_detection_is_a_score_of_zero():
         scores, dict(full=2, one=2, unseen=0))
     assert scores['one'] == dict(mAP=0.)
     assert scores['unseen'] == {}
+
+
+def test_no_detection_is_no_error_of_zero(capfd):
+    scores = dict(full=dict(mAP=0.5, MAE=2., gap=3., cost=4.), one={})
+    MissingModalityLoop._score_nothing(
+        scores, dict(full=2, one=2), dict(gap=False))
+    assert scores['one'] == dict(mAP=0., cost=0.)
+    output = capfd.readouterr()
+    assert "['MAE', 'gap'], of which lower is better, are undefined" in (
+        output.out + output.err)

@@ -14,9 +14,9 @@ from mmcv.transforms import BaseTransform
 from mmengine.config import Config
 from mmengine.evaluator import BaseMetric
 from mmengine.hooks import Hook
-from mmengine.registry import METRICS
+from mmengine.registry import FUNCTIONS, METRICS
 from mmengine.runner import Runner
-from mmseg.models import SegDataPreProcessor
+from mmseg.models import ResNet, SegDataPreProcessor
 from torch import nn
 
 from mwam_mm.engine.missing_modality_loops import parse_combinations
@@ -24,6 +24,8 @@ from mwam_mm.layout import ModalityLayout, combination_name
 from mwam_mm.registry import MODELS, TRANSFORMS
 
 from ..processes import run_ranks
+from ..reports import read_report
+from .test_distributed import fsdp
 
 MODALITIES = dict(
     rgb=dict(channels=3, mean=120, std=60, bgr_to_rgb=True),
@@ -47,11 +49,32 @@ class ScriptedScore(BaseMetric):
     """Give the next one of the scores prepared."""
     scores = []
 
+    def __init__(self, key='mIoU', **kwargs):
+        super().__init__(**kwargs)
+        self.key = key
+
     def process(self, data_batch, data_samples):
         self.results += [0] * len(data_samples)
 
     def compute_metrics(self, results):
-        return dict(mIoU=self.scores.pop(0))
+        return {self.key: self.scores.pop(0)}
+
+
+@TRANSFORMS.register_module()
+class LackRGB(BaseTransform):
+    """Let one sample say that it has no RGB."""
+
+    def transform(self, results):
+        sample = results['data_samples']
+        if sample.img_path.endswith('2.png'):
+            sample.set_metainfo(dict(absent_modalities=['rgb']))
+        return results
+
+
+@FUNCTIONS.register_module()
+def branches_as_units(module, recurse, nonwrapped_numel):
+    """A policy by which FSDP shards each branch by itself."""
+    return recurse or isinstance(module, ResNet)
 
 
 @MODELS.register_module()
@@ -260,9 +283,10 @@ def test_report_of_a_test(data, capfd):
     runner = Runner.from_cfg(cfg)
     metrics = runner.test()
     work_dir = data.parent / 'work'
-    assert {'missing_modality.csv', 'missing_modality.json',
-            'missing_modality.png'} <= set(os.listdir(work_dir))
-    report = json.loads((work_dir / 'missing_modality.json').read_text())
+    folder = work_dir / runner.timestamp
+    assert {'missing_modality_test.csv', 'missing_modality_test.json',
+            'missing_modality_test.png'} <= set(os.listdir(folder))
+    report = json.loads((folder / 'missing_modality_test.json').read_text())
     assert report['config'] == 'experiment.py'
     assert report['checkpoint'] == 'weights.pth'
     assert report['stage'] == 'test'
@@ -309,7 +333,7 @@ def test_save_best_on_the_average_in_training(data):
     runner.train()
     work_dir = data.parent / 'work'
     best, = work_dir.glob('best_avg_mIoU_epoch_*.pth')
-    report = json.loads((work_dir / 'missing_modality.json').read_text())
+    report = read_report(work_dir, 'val')
     assert (report['stage'], report['checkpoint']) == ('val', 'epoch_2')
     scalars, = work_dir.glob('*/vis_data/scalars.json')
     logged = [json.loads(line) for line in scalars.read_text().splitlines()]
@@ -346,8 +370,7 @@ def test_undefined_pcr_reaches_hooks_as_none(data, by_epoch, capfd):
     logged = [json.loads(line) for line in scalars.read_text().splitlines()]
     logged = [line for line in logged if 'avg/mIoU' in line]
     assert [line.get('avg/PCR') for line in logged] == [None, 30., None]
-    text = (work_dir / 'missing_modality.json').read_text()
-    assert json.loads(text)['avg']['PCR'] == {'mIoU': None}
+    assert read_report(work_dir, 'val')['avg']['PCR'] == {'mIoU': None}
     report = capfd.readouterr().out
     assert ("WARNING - Undefined, reported as null: ['rgb/PCR', 'depth/PCR', "
             "'avg/PCR']") in report
@@ -367,8 +390,7 @@ def test_samples_without_any_of_the_modalities(data, capfd):
     encoded = count_branch_calls(runner)
     metrics = runner.test()
     assert encoded == {'rgb': SIZE, 'depth': SIZE - 1}
-    work_dir = data.parent / 'work'
-    report = json.loads((work_dir / 'missing_modality.json').read_text())
+    report = read_report(data.parent / 'work', 'test')
     samples = {k: v['samples'] for k, v in report['combinations'].items()}
     assert samples == {'rgb+depth': 5, 'rgb': 5, 'depth': 4}
     warning = ('1 samples have none of the modalities of "depth" and are '
@@ -394,8 +416,7 @@ def test_combination_that_no_sample_has(data):
     assert metrics['rgb/mIoU'] == metrics['rgb+depth/mIoU'] > 0
     assert metrics['depth/mIoU'] is None and metrics['avg/mIoU'] is None
     assert metrics['rgb/PCR'] == 0 and metrics['avg/PCR'] is None
-    report = json.loads(
-        (data.parent / 'work' / 'missing_modality.json').read_text())
+    report = read_report(data.parent / 'work', 'test')
     assert report['combinations']['depth']['samples'] == 0
 
 
@@ -487,6 +508,79 @@ def test_model_without_layout(data):
         runner.test()
 
 
+def test_no_report_is_lost(data):
+    """Of a training, its test, and tests of two checkpoints besides."""
+    cfg = train_config(data, epochs=2)
+    tests = config(data)
+    for key in ('dataloader', 'evaluator', 'cfg'):
+        cfg[f'test_{key}'] = tests[f'test_{key}']
+    runner = build(cfg)
+    runner.train()
+    runner.test()
+    work_dir = data.parent / 'work'
+    for folder in ('a', 'b'):
+        tests.load_from = str(data.parent / folder / 'epoch_2.pth')
+        os.mkdir(data.parent / folder)
+        torch.save(runner.model.state_dict(), tests.load_from)
+        tests.experiment_name += folder
+        Runner.from_cfg(tests).test()
+    reports = [
+        json.loads(path.read_text())
+        for path in work_dir.glob('*/missing_modality_*.json')
+    ]
+    assert Counter((r['stage'], r['checkpoint']) for r in reports) == {
+        ('val', 'epoch_2'): 1,
+        ('test', 'epoch_2'): 1,
+        ('test', 'epoch_2.pth'): 2
+    }
+    assert read_report(work_dir, 'val')['stage'] == 'val'
+    assert read_report(work_dir, 'test')['checkpoint'] == 'epoch_2.pth'
+    assert not list(work_dir.glob('*/*.tmp'))
+
+
+@pytest.mark.parametrize('key, given', [('MAE', None),
+                                        ('roughness', dict(roughness=False))])
+def test_lower_is_better(data, key, given, capfd):
+    """Errors of 2, 6 and 3: three times as many, and half as many again."""
+    ScriptedScore.scores[:] = [2., 6., 3.]
+    cfg = config(data, higher_is_better=given)
+    cfg.test_evaluator = dict(type='ScriptedScore', key=key)
+    metrics = build(cfg).test()
+    assert metrics['rgb/PCR'] == pytest.approx(200)
+    assert metrics['depth/PCR'] == pytest.approx(50)
+    assert metrics['avg/PCR'] == pytest.approx(125)
+    report = read_report(data.parent / 'work', 'test')
+    assert report['higher_is_better'] == {key: False}
+    output = capfd.readouterr()
+    assert f'| {key} ↓ | PCR (%) |' in output.out
+    assert 'do not say whether higher is better' not in output.out
+
+
+def test_metric_of_unknown_direction(data, capfd):
+    """Higher is assumed, and the log says so."""
+    ScriptedScore.scores[:] = [2., 1., 3.]
+    cfg = config(data)
+    cfg.test_evaluator = dict(type='ScriptedScore', key='roughness')
+    assert build(cfg).test()['rgb/PCR'] == pytest.approx(50)
+    report = read_report(data.parent / 'work', 'test')
+    assert report['higher_is_better'] == dict(roughness=None)
+    assert ("set test_cfg.higher_is_better={'roughness': False}" in
+            capfd.readouterr().out)
+
+
+@pytest.mark.parametrize('given', [['MAE'], dict(MAE='lower'), False])
+def test_bad_direction(data, given):
+    runner = build(config(data, higher_is_better=given))
+    with pytest.raises(TypeError, match='test_cfg.higher_is_better must map'):
+        runner.test()
+
+
+def test_direction_of_a_metric_that_is_not_there(data):
+    runner = build(config(data, higher_is_better=dict(MAE=False)))
+    with pytest.raises(ValueError, match=r"higher_is_better names \['MAE'\]"):
+        runner.test()
+
+
 def test_unknown_metric(data):
     with pytest.raises(ValueError, match=r"metric names \['mIou'\]"):
         build(config(data, metric='mIou')).test()
@@ -558,6 +652,79 @@ def test_two_ranks_equal_one(data, on_cpu):
     for rank in range(2):
         result = json.loads((data.parent / f'{rank}.json').read_text())
         assert result == metrics
-    report = json.loads(
-        (data.parent / 'distributed' / 'missing_modality.json').read_text())
+    report = read_report(data.parent / 'distributed', 'test')
     assert report['combinations']['depth']['samples'] == 4
+
+
+class LoadFirst(Runner):
+    """Load weights before FSDP shards the model."""
+
+    def build_model(self, model):
+        model = super().build_model(model)
+        model.load_state_dict(torch.load(self.cfg.weights))
+        return model
+
+
+SHARDED = {
+    'one unit, batch of 1': (1, None, None),
+    'one unit, batch of 2': (2, None, None),
+    'units of branches, batch of 1': (1, 'branches_as_units', None),
+    'units of branches, windows':
+    (1, 'branches_as_units',
+     dict(mode='slide', crop_size=(32, 32), stride=(8, 8))),
+}
+
+
+def lacking(data, **kwargs):
+    """A test of five samples, of which one lacks RGB and one depth."""
+    cfg = config(data, optional=True, **kwargs)
+    cfg.test_dataloader.dataset.pipeline.append(dict(type='mwam_mm.LackRGB'))
+    return cfg
+
+
+def _test_sharded(rank, data, weights):
+    found = {}
+    for name, (batch_size, policy, test_cfg) in SHARDED.items():
+        cfg = lacking(data, batch_size=batch_size, test_cfg=test_cfg)
+        cfg.launcher = 'pytorch'
+        cfg.experiment_name = name
+        cfg.work_dir = str(data.parent / 'sharded')
+        cfg.weights = weights
+        cfg.model_wrapper_cfg = dict(
+            type='MMFullyShardedDataParallel', device_id=torch.device('cpu'))
+        if policy:
+            cfg.model_wrapper_cfg.auto_wrap_policy = dict(type=policy)
+        runner = LoadFirst.from_cfg(cfg)
+        branches = runner.model.module.backbone.branches
+        calls = Counter()
+        for modality, branch in branches.items():
+            branch.register_forward_hook(
+                lambda *args, key=modality: calls.update([key]))
+        found[name] = dict(metrics=runner.test(), calls=dict(calls))
+    (data.parent / f'{rank}.json').write_text(json.dumps(found))
+
+
+@fsdp
+def test_sharded_model_equals_one_process(data):
+    """In the second batch of 1, one rank has no RGB and the other no depth."""
+    (data / 'depth' / '3.png').unlink()
+    runner = build(lacking(data))
+    expected = {None: runner.test()}
+    state = runner.model.state_dict()
+    slide = SHARDED['units of branches, windows'][-1]
+    expected[str(slide)] = build(lacking(data, test_cfg=slide), state).test()
+    weights = str(data.parent / 'weights.pth')
+    torch.save(state, weights)
+    run_ranks(_test_sharded, data, weights)
+    for rank in range(2):
+        found = json.loads((data.parent / f'{rank}.json').read_text())
+        for name, (_, policy, test_cfg) in SHARDED.items():
+            metrics = expected[str(test_cfg) if test_cfg else None]
+            assert found[name]['metrics'] == metrics, name
+            if policy:
+                windows = 2 if test_cfg else 1
+                assert found[name]['calls'] == dict.fromkeys(
+                    ('rgb', 'depth'), 3 * windows)
+    report = read_report(data.parent / 'sharded', 'test')
+    samples = {k: v['samples'] for k, v in report['combinations'].items()}
+    assert samples == {'rgb+depth': 5, 'rgb': 4, 'depth': 4}

@@ -8,6 +8,7 @@ from mwam_mm.evaluation import (
     average_pcr,
     combination_average,
     expectation,
+    is_higher_better,
     pcr,
 )
 
@@ -36,6 +37,52 @@ def test_pcr_is_in_percent_and_signed():
     assert pcr(50., 0.) == 100.
 
 
+@pytest.mark.parametrize('full, incomplete, change', [
+    (2., 6., 200.),  # three times the error
+    (4., 5., 25.),
+    (5., 4., -20.),  # better without
+    (0.5, 0.5, 0.),
+])
+def test_pcr_where_lower_is_better(full, incomplete, change):
+    """Positive means collapse whichever way a metric goes."""
+    assert pcr(full, incomplete, higher_is_better=False) == pytest.approx(
+        change)
+    assert pcr(full, incomplete) == pytest.approx(-change)
+
+
+def test_average_pcr_where_lower_is_better():
+    scores = {'rgb+depth': 2., 'rgb': 6., 'depth': 3.}
+    assert average_pcr(
+        scores, 'rgb+depth', higher_is_better=False) == pytest.approx(125.)
+
+
+@pytest.mark.parametrize('direction', [None, 'lower', dict(MAE=False)])
+def test_pcr_refuses_what_is_no_direction(direction):
+    with pytest.raises(TypeError, match='must be True or False'):
+        pcr(50., 40., direction)
+
+
+@pytest.mark.parametrize('names, expected', [
+    ('mIoU aAcc mAcc mDice mFscore mPrecision mRecall coco/bbox_mAP '
+     'coco/bbox_mAP_50 pascal_voc/AP50 pascal_voc/mAP accuracy/top1 AR@100 '
+     'TAR@FPR=0.01 d1 coco_panoptic/PQ car_precision AP_far F1', True),
+    ('MAE RMSE rmse_log abs_rel depth/sq_rel log10 silog ACER EER loss '
+     'decode.loss_ce error_rate MeanAbsoluteError HD95 crowd_human/mMR',
+     False),
+    ('roughness score iou_loss iou/error', None),
+])
+def test_direction_by_name(names, expected):
+    found = {name: is_higher_better(name) for name in names.split()}
+    assert found == dict.fromkeys(found, expected)
+
+
+def test_given_direction_counts_before_the_name():
+    given = {'MAE': True, 'x/gap': False}
+    assert is_higher_better('MAE', given) is True
+    assert is_higher_better('x/gap', given) is False
+    assert is_higher_better('mIoU', given) is True
+
+
 @pytest.mark.parametrize('full, incomplete', [
     (0., 0.),
     (0., 10.),
@@ -45,6 +92,7 @@ def test_pcr_is_in_percent_and_signed():
 ])
 def test_pcr_undefined(full, incomplete):
     assert pcr(full, incomplete) is None
+    assert pcr(full, incomplete, higher_is_better=False) is None
 
 
 @pytest.mark.parametrize('value', UNDEFINED)

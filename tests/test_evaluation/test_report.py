@@ -1,6 +1,7 @@
 """Building, formatting and writing the report."""
 import csv
 import json
+import os
 
 import cv2
 import numpy as np
@@ -11,6 +12,7 @@ from mwam_mm.evaluation import (
     build_report,
     flatten_report,
     format_report,
+    newest_report,
     save_report,
 )
 from mwam_mm.evaluation import report as report_module
@@ -124,6 +126,79 @@ def test_table():
 def test_table_of_fractions_shows_their_digits():
     scores = {'rgb': {'coco/bbox_mAP': .2345}}
     assert '0.2345' in format_report(build_report(scores, {'rgb': 1}, ['rgb']))
+
+
+ERRORS = {
+    'rgb+depth': dict(mIoU=50., MAE=2., cost=4.),
+    'rgb': dict(mIoU=40., MAE=6., cost=5.),
+    'depth': dict(mIoU=30., MAE=3.)
+}
+
+
+def test_lower_is_better():
+    """By name, by option, and undefined where nothing was detected."""
+    report = build_report(
+        ERRORS, SAMPLES, NAMES, ['mIoU', 'MAE', 'cost'],
+        higher_is_better=dict(cost=False))
+    assert report['higher_is_better'] == dict(
+        mIoU=True, MAE=False, cost=False)
+    rgb = report['combinations']['rgb']['PCR']
+    assert rgb == pytest.approx(dict(mIoU=20., MAE=200., cost=25.))
+    assert report['combinations']['depth']['PCR'] == dict(
+        mIoU=pytest.approx(40.), MAE=pytest.approx(50.), cost=None)
+    assert report['avg']['PCR'] == dict(
+        mIoU=pytest.approx(30.), MAE=pytest.approx(125.), cost=None)
+    assert report['avg']['metrics']['MAE'] == pytest.approx(11 / 3)
+    head = format_report(report).splitlines()[1]
+    columns = [cell.strip() for cell in head.strip('|').split('|')]
+    assert columns == [
+        'combination', 'mIoU', 'MAE ↓', 'cost ↓', 'PCR (%)', 'PCR_MAE (%)',
+        'PCR_cost (%)', 'samples'
+    ]
+
+
+def test_direction_of_an_unknown_metric():
+    with pytest.raises(
+            ValueError, match=r"higher_is_better names \['MSE'\].*'MAE'"):
+        build_report(
+            ERRORS, SAMPLES, NAMES, higher_is_better=dict(MSE=False))
+
+
+def test_files_of_a_stage_replace_no_others(tmp_path):
+    report = build_report(SCORES, SAMPLES, NAMES)
+    for checkpoint in 'abc':
+        tested = dict(report, stage='test', checkpoint=checkpoint)
+        save_report(tested, str(tmp_path), replace=False)
+        save_report(dict(tested, stage='val'), str(tmp_path))
+    found = {
+        path.stem: json.loads(path.read_text())['checkpoint']
+        for path in tmp_path.glob('*.json')
+    }
+    assert found == dict(
+        missing_modality_val='c',
+        missing_modality_test='a',
+        missing_modality_test_2='b',
+        missing_modality_test_3='c')
+    for suffix in ('csv', 'png'):
+        assert {p.stem for p in tmp_path.glob(f'*.{suffix}')} == set(found)
+
+
+def test_newest_report(tmp_path):
+    """The last of the newest run, of its stage alone."""
+    assert newest_report(str(tmp_path), 'test') is None
+    report = build_report(SCORES, SAMPLES, NAMES)
+    for run, stage in (('20260102_000000', 'test'),
+                       ('20260102_000000', 'test'),
+                       ('20260101_235959', 'test'),
+                       ('20260103_000000', 'val')):
+        (tmp_path / run).mkdir(exist_ok=True)
+        paths = save_report(
+            dict(report, stage=stage), str(tmp_path / run), replace=False)
+        os.utime(paths[0], (len(paths[0]), ) * 2)
+    assert newest_report(str(tmp_path), 'test') == str(
+        tmp_path / '20260102_000000' / 'missing_modality_test_2.json')
+    assert newest_report(str(tmp_path), 'val') == str(
+        tmp_path / '20260103_000000' / 'missing_modality_val.json')
 
 
 def test_files(tmp_path):

@@ -1,5 +1,4 @@
 """Every host trains, plain and with MWAM, and K scales its branches only."""
-import json
 from pathlib import Path
 
 import pytest
@@ -8,6 +7,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from .. import tiny
+from ..reports import read_report
 from ..test_engine.ways import mwam_hook
 
 pytestmark = pytest.mark.usefixtures('plain_dumps')
@@ -85,7 +85,6 @@ def test_host_trains_and_k_scales_the_branches_only(name, scenes, tmp_path):
             assert torch.equal(weighted[parameter], delta), parameter
             others += bool((delta != 0).any())
     assert min(scaled.values()) > 10 and others > 5
-    with open(tmp_path / 'mwam/missing_modality.json') as f:
-        report = json.load(f)
+    report = read_report(tmp_path / 'mwam', 'val')
     assert list(report['combinations']) == ['rgb+depth', 'rgb', 'depth']
     assert all(c['samples'] == 2 for c in report['combinations'].values())

@@ -30,8 +30,9 @@ def compare(tmp_path):
 def write(folder, config, seed, scores, metrics):
     """The report of a finished run, whose PCR is a tenth of the score."""
     path = folder / f'work_dirs/compare_seeds/{config}/seed{seed}'
-    path.mkdir(parents=True)
-    (path / 'missing_modality.json').write_text(json.dumps(dict(
+    run = path / '20260101_000000'
+    run.mkdir(parents=True)
+    (run / 'missing_modality_val.json').write_text(json.dumps(dict(
         combinations={
             name: dict(metrics=dict.fromkeys(metrics, score))
             for name, score in scores.items()},
@@ -90,7 +91,26 @@ def test_a_run_that_was_cut_off_is_repeated(compare, tmp_path):
         result = compare('broken.py', '--seeds', '0')
         assert result.returncode
         assert 'training broken.py with seed 0' in result.stdout
-    assert not (folder / 'missing_modality.json').exists()
+    assert not (folder / 'finished').exists()
+
+
+def test_a_test_in_the_same_folder_does_not_matter(compare, tmp_path):
+    write(tmp_path, 'a', 0, {'rgb+depth': 80., 'rgb': 60.}, ['mIoU'])
+    folder = tmp_path / 'work_dirs/compare_seeds/a/seed0'
+    (folder / '20270101_000000').mkdir()
+    (folder / '20270101_000000/missing_modality_test.json').write_text('{}')
+    result = compare('a.py', '--seeds', '0')
+    assert result.returncode == 0, result.stdout
+    assert cells(result.stdout, 'a ') == ['a', '80.0', '60.0', '70.0', '6.0']
+
+
+def test_a_finished_run_without_its_report(compare, tmp_path):
+    write(tmp_path, 'a', 0, {'rgb+depth': 80., 'rgb': 60.}, ['mIoU'])
+    folder = tmp_path / 'work_dirs/compare_seeds/a/seed0'
+    (folder / '20260101_000000/missing_modality_val.json').unlink()
+    result = compare('a.py', '--seeds', '0')
+    assert result.returncode
+    assert 'seed0/finished says that this run is done' in result.stdout
 
 
 def test_a_run_that_ends_well_is_not_repeated(compare, tmp_path):

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from ..reports import read_report
+
 REPO = Path(__file__).resolve().parents[2]
 COMBINATIONS = ['rgb+depth', 'rgb', 'depth']
 
@@ -59,13 +61,13 @@ def test_training_ends_with_the_table(trained):
     table = out[out.index('Evaluation with missing modalities'):]
     for name in (*COMBINATIONS, 'avg', 'PCR'):
         assert name in table
-    with open(root / 'work/missing_modality.json') as f:
-        report = json.load(f)
+    report = read_report(root / 'work', 'val')
     assert list(report['combinations']) == COMBINATIONS
     assert all(c['samples'] == 3 for c in report['combinations'].values())
-    for name in ('missing_modality.csv', 'missing_modality.png',
+    for name in ('*/missing_modality_val.csv', '*/missing_modality_val.png',
                  'iter_2.pth'):
-        assert (root / 'work' / name).stat().st_size > 0
+        path, = (root / 'work').glob(name)
+        assert path.stat().st_size > 0
     scalars, = glob.glob(str(root / 'work/*/vis_data/scalars.json'))
     with open(scalars) as f:
         assert 'mwam/K_depth' in json.loads(f.readline())
@@ -74,13 +76,11 @@ def test_training_ends_with_the_table(trained):
 
 def test_testing_the_dumped_config_gives_the_same_scores(trained):
     root, _ = trained
-    with open(root / 'work/missing_modality.json') as f:
-        trained_report = json.load(f)
+    trained_report = read_report(root / 'work', 'val')
     run('tools/test.py', root / 'work/rgbd_seg_mwam.py',
         root / 'work/iter_2.pth', '--work-dir', root / 'tested',
         '--combinations', 'all')
-    with open(root / 'tested/missing_modality.json') as f:
-        report = json.load(f)
+    report = read_report(root / 'tested', 'test')
     scores = {
         frozenset(name.split('+')): entry['metrics']
         for name, entry in report['combinations'].items()
@@ -93,8 +93,8 @@ def test_testing_the_dumped_config_gives_the_same_scores(trained):
 
 def test_missing_sensor_by_flag(trained):
     root, _ = trained
-    with open(root / 'work/missing_modality.json') as f:
-        expected = json.load(f)['combinations']['rgb']['metrics']
+    report = read_report(root / 'work', 'val')
+    expected = report['combinations']['rgb']['metrics']
     out = run('tools/test.py', root / 'work/rgbd_seg_mwam.py',
               root / 'work/iter_2.pth', '--work-dir', root / 'missing',
               '--missing', 'depth')
@@ -120,7 +120,6 @@ def test_two_processes(trained, unused_port):
         '--combinations', 'all', **launch)
     # Not the same scores: each rank validated with its own BatchNorm
     # statistics, of which the checkpoint holds the first rank's.
-    for folder in ('two', 'two_tested'):
-        with open(root / folder / 'missing_modality.json') as f:
-            report = json.load(f)
+    for folder, stage in (('two', 'val'), ('two_tested', 'test')):
+        report = read_report(root / folder, stage)
         assert all(c['samples'] == 3 for c in report['combinations'].values())

@@ -40,6 +40,14 @@ def test_undefined_scores(value):
     assert not panel.lines
 
 
+def test_arrow_where_lower_is_better():
+    scores = {name: dict(MAE=value['mIoU']) for name, value in SCORES.items()}
+    report = build_report(scores, SAMPLES, ['rgb', 'depth'])
+    panel, = plot_missing_modality(report).axes
+    assert panel.get_ylabel() == 'MAE ↓'
+    assert 'PCR -20.0 %' in panel.texts[1].get_text()
+
+
 def test_no_pyplot_state():
     plt = pytest.importorskip('matplotlib.pyplot')
     plot_missing_modality(build_report(SCORES, SAMPLES, ['rgb', 'depth']))

@@ -1,8 +1,9 @@
 """Train configs with several seeds and tabulate mean and spread.
 
 Every run is one of ``tools/train.py`` whose validation loop writes
-``missing_modality.json``. A run that ends well leaves a file ``finished``
-beside it and is not repeated; one that was cut off starts anew.
+``missing_modality_val.json``. A run that ends well leaves a file ``finished``
+in its folder and is not repeated; one that was cut off starts anew. Tests in
+the same folder, which write ``missing_modality_test.json``, do not matter.
 """
 import argparse
 import json
@@ -16,6 +17,8 @@ from typing import Dict, List, Optional
 
 from rich.console import Console
 from rich.table import Table
+
+from mwam_mm.evaluation import newest_report
 
 TRAIN = osp.join(osp.dirname(osp.dirname(osp.abspath(__file__))), 'train.py')
 
@@ -54,17 +57,23 @@ def run(config: str, seed: int, args: argparse.Namespace) -> dict:
     """Train once, unless it is done, and return the report.
 
     Raises:
-        RuntimeError: If training fails or writes no report; the message names
-            the log.
+        RuntimeError: If training fails or writes no report, in which case the
+            message names the log, or the report of a run that is done is
+            gone.
     """
     folder = osp.join(args.work_dir, config_name(config), f'seed{seed}')
-    report = osp.join(folder, 'missing_modality.json')
-    # Not the report, which every validation writes.
+    report = newest_report(folder, 'val')
+    # A report alone does not tell: every validation of a run writes it.
     finished = osp.join(folder, 'finished')
-    if not osp.exists(finished):
+    if osp.exists(finished):
+        if report is None:
+            raise RuntimeError(
+                f'{finished} says that this run is done, but there is no '
+                'missing_modality_val.json of it: delete the file to train '
+                'again')
+    else:
         os.makedirs(folder, exist_ok=True)
-        if osp.exists(report):
-            os.remove(report)
+        earlier = report
         threads = max((os.cpu_count() or 1) // args.jobs, 1)
         log = osp.join(folder, 'train.log')
         print(f'training {config} with seed {seed}: {log}', flush=True)
@@ -78,11 +87,12 @@ def run(config: str, seed: int, args: argparse.Namespace) -> dict:
                 stdout=f,
                 stderr=subprocess.STDOUT,
                 env=dict(os.environ, OMP_NUM_THREADS=str(threads)))
-        if code or not osp.exists(report):
+        report = newest_report(folder, 'val')
+        if code or report == earlier:
             raise RuntimeError(
                 f'{config} with seed {seed} '
                 + (f'failed with exit status {code}'
-                   if code else 'left no missing_modality.json')
+                   if code else 'left no missing_modality_val.json')
                 + f': see {log}')
         open(finished, 'w').close()
     with open(report) as f:
@@ -101,7 +111,7 @@ def rows_of(report: dict, metric: str) -> Dict[str, Optional[float]]:
 
 
 def summary(values: List[Optional[float]], digits: int) -> str:
-    """Mean and sample standard deviation."""
+    """Format mean and sample standard deviation."""
     if any(v is None for v in values):
         return 'undefined'
     spread = f' ± {stdev(values):.{digits}f}' if len(values) > 1 else ''
