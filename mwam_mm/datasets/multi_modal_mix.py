@@ -5,7 +5,6 @@ from mmdet.datasets import MultiImageMixDataset
 
 from mwam_mm.registry import DATASETS
 
-
 __all__ = ['MultiModalMixDataset']
 
 

@@ -12,9 +12,9 @@ from mmengine.config import Config, ConfigDict
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS, METRICS, MODELS, init_default_scope
 
-from mwam_mm.models.backbones.pretrained import replace_stems
 from mwam_mm.convert.heads import set_num_classes
 from mwam_mm.convert.pretrained import thaw_backbone
+from mwam_mm.models.backbones.pretrained import replace_stems
 
 mmdet = pytest.importorskip('mmdet')
 pytest.importorskip('mmcv.ops')
