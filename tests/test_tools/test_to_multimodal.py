@@ -143,7 +143,7 @@ def test_missing_modalities(write_with_defaults, flags):
 
 
 def test_one_modality_is_never_missing(write_with_defaults):
-    _, cfg = write_with_defaults(FCN, modalities=('depth:1', ))
+    _, cfg = write_with_defaults(FCN, modalities=('rgb:3', ))
     assert len(cfg.train_dataloader.dataset.pipeline) == 1
     assert cfg.val_cfg.type == 'ValLoop'
 
