@@ -7,8 +7,8 @@ from mmengine.config import Config
 from mmengine.registry import OPTIMIZERS
 from torch import nn
 
+from mwam_mm.balance.interventions.gradient import is_adaptive
 from mwam_mm.config import leaf_datasets, type_name, walk_dicts
-from mwam_mm.engine.interventions import is_adaptive
 
 from .bases import Pipeline, base_pipelines, reference
 from .code import Code
