@@ -16,9 +16,10 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 from mmengine.utils import digit_version
 
+from mwam_mm.config import type_name
+
 __all__ = [
-    'add_common_arguments', 'build_runner', 'load_config', 'load_safely',
-    'type_name'
+    'add_common_arguments', 'build_runner', 'load_config', 'load_safely'
 ]
 
 
@@ -168,14 +169,3 @@ def build_runner(cfg: Config) -> Runner:
     if 'runner_type' in cfg:
         return RUNNERS.build(cfg)
     return Runner.from_cfg(cfg)
-
-
-def type_name(cfg: dict) -> str:
-    """Class name in a module's ``type``, '' where there is none.
-
-    Args:
-        cfg (dict): The module's config, whose ``type`` is a class or a name
-            with or without a scope or Python path.
-    """
-    type_ = cfg.get('type', '')
-    return type_.split('.')[-1] if isinstance(type_, str) else type_.__name__

@@ -45,7 +45,7 @@ MODELS = Registry(
     'model',
     parent=MMENGINE_MODELS,
     scope=_SCOPE,
-    locations=['mwam_mm.models'])
+    locations=['mwam_mm.models', 'mwam_mm.convert'])
 DATASETS = Registry(
     'dataset',
     parent=MMENGINE_DATASETS,
@@ -55,7 +55,7 @@ TRANSFORMS = Registry(
     'transform',
     parent=MMENGINE_TRANSFORMS,
     scope=_SCOPE,
-    locations=['mwam_mm.datasets.transforms'])
+    locations=['mwam_mm.datasets.transforms', 'mwam_mm.convert'])
 # MMEngine has no registries of these kinds, so they are roots of their own.
 WEIGHERS = Registry('weigher', scope=_SCOPE, locations=['mwam_mm.balance'])
 INTERVENTIONS = Registry(

@@ -1,6 +1,7 @@
 """Check that a supported OpenMMLab stack is installed."""
 import importlib
 import importlib.util
+from importlib.metadata import PackageNotFoundError, distribution
 
 __all__ = ['check_stack', 'has_detection', 'has_segmentation']
 
@@ -68,6 +69,23 @@ def check_stack(*packages: str) -> None:
                 importlib.import_module('mmcv.ops')
             except ImportError as error:
                 raise ImportError(_OPS) from error
+    _find_configs_of_mmseg()
+
+
+def _find_configs_of_mmseg() -> None:
+    """Let configs inherit from ``mmseg::...`` on the maintained stack.
+
+    MMEngine looks for such a config in the distribution ``mmsegmentation``
+    and says that it is not installed, since the maintained one has another
+    name. Where a distribution is not found, MMEngine takes the name for that
+    of a module, so the module's name works with any distribution.
+    """
+    from mmengine.config.utils import MODULE2PACKAGE
+    try:
+        distribution(MODULE2PACKAGE['mmseg'])
+    except PackageNotFoundError:
+        if importlib.util.find_spec('mmseg') is not None:
+            MODULE2PACKAGE['mmseg'] = 'mmseg'
 
 
 def has_segmentation() -> bool:

@@ -1,23 +1,15 @@
 """What the tests of the model zoos share."""
-import importlib.util
 import itertools
-from pathlib import Path
 
 import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS
 from mmengine.runner import Runner
 
+from mwam_mm.convert.bases import find_base, load_config
+from mwam_mm.convert.datasets import load_dataset
+from mwam_mm.convert.job import compose
 from mwam_mm.models.backbones import map_levels
-
-TOOL = Path(__file__).resolve().parents[1] / 'tools/misc/to_multimodal.py'
-
-
-def load_tool():
-    spec = importlib.util.spec_from_file_location('to_multimodal', TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def record_gradients(model, gradients):
@@ -49,16 +41,24 @@ def record_gradients(model, gradients):
 
 
 def train_with_mwam(package, name, folder, size, override):
-    """Make a stock config multimodal, train an iteration and check K."""
-    tool = load_tool()
+    """Make a stock config multimodal, train an iteration and check K.
+
+    K acts on the gradients, and no sample lacks a modality, so that what
+    every branch gets back can be compared.
+    """
     family = name.split('/')[0]
-    path = tool.find_base(f'{package}::{name}')
-    base = tool.load_config(path)
-    text = tool.compose(path, base, tool.load_dataset(None, base),
-                        ['rgb:3', 'depth:1'], size)
+    name = f'{package}::{name}'
+    base = load_config(find_base(name))
+    text = compose(
+        name,
+        base,
+        load_dataset(None, base), ['rgb:3', 'depth:1'],
+        dropout=False,
+        smoke_size=size)
     config = folder / f'{family}.py'
     config.write_text(text)
     cfg = Config.fromfile(config)
+    cfg.custom_hooks[-1].intervention = 'gradient'
     cfg.model.override = dict(cfg.model.get('override') or {}, **override)
     cfg.work_dir = str(folder / family)
     cfg.log_level = 'WARNING'

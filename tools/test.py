@@ -13,8 +13,8 @@ from mwam_mm.cli import (
     build_runner,
     load_config,
     load_safely,
-    type_name,
 )
+from mwam_mm.config import type_name, wrapped_datasets
 from mwam_mm.engine.missing_modality_loops import parse_combinations
 from mwam_mm.layout import ModalityLayout
 
@@ -70,12 +70,11 @@ def model_layout(cfg: Config) -> ModalityLayout:
 
 def datasets_with_pipeline(dataset: ConfigDict) -> Iterator[ConfigDict]:
     """The datasets, within any wrappers, whose pipeline runs last."""
+    wrapped = wrapped_datasets(dataset)
     if 'pipeline' in dataset:
         yield dataset
-    elif 'dataset' in dataset:
-        yield from datasets_with_pipeline(dataset['dataset'])
-    elif 'datasets' in dataset:
-        for inner in dataset['datasets']:
+    elif wrapped:
+        for inner in wrapped:
             yield from datasets_with_pipeline(inner)
     else:
         raise ValueError('--missing and --tta change the test pipeline, but '

@@ -11,8 +11,8 @@ from mwam_mm.cli import (
     build_runner,
     load_config,
     load_safely,
-    type_name,
 )
+from mwam_mm.config import type_name
 
 
 def build_parser() -> argparse.ArgumentParser:

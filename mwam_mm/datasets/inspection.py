@@ -5,15 +5,13 @@ from typing import Dict, Iterable, Iterator, List, Mapping, Optional, Tuple
 import numpy as np
 from mmcv.transforms import LoadAnnotations
 
+from mwam_mm.config import leaf_datasets, walk_transforms
+from mwam_mm.convert import multimodal_pipeline, multimodal_transforms
 from mwam_mm.layout import Modality, ModalityLayout
 from mwam_mm.registry import DATASETS, TRANSFORMS
 
 from .label_maps import load_label_map
-from .transforms import (
-    LoadModalities,
-    multimodal_pipeline,
-    multimodal_transforms,
-)
+from .transforms import LoadModalities
 
 __all__ = ['DatasetInspection', 'ModalityStatistics', 'inspect_dataset']
 
@@ -178,34 +176,19 @@ class DatasetInspection:
                         (counts / max(counts.sum(), 1)).tolist()))
 
 
-def _find(transforms: Iterable[Mapping], base: type) -> Iterator[Mapping]:
+def _find(pipeline: Iterable[Mapping], base: type) -> List[Mapping]:
     """Configs of the transforms of a class, in nested containers too."""
-    for transform in transforms:
-        if isinstance(transform, (list, tuple)):
-            yield from _find(transform, base)
-            continue
+    found: List[Mapping] = []
+    for transform in walk_transforms(pipeline, closed=('multimodal', )):
         cls = transform['type']
         if isinstance(cls, str):
             cls = TRANSFORMS.get(cls)
         if cls is multimodal_pipeline:
-            converted = multimodal_transforms(transform['transforms'],
-                                              transform['modalities'],
-                                              transform.get('annotations'))
-            yield from _find(converted, base)
+            arguments = {k: v for k, v in transform.items() if k != 'type'}
+            found += _find(multimodal_transforms(**arguments), base)
         elif isinstance(cls, type) and issubclass(cls, base):
-            yield transform
-        elif isinstance(transform.get('transforms'), (list, tuple)):
-            yield from _find(transform['transforms'], base)
-
-
-def _leaves(dataset: Mapping) -> Iterator[Mapping]:
-    """The datasets inside wrappers such as ``ConcatDataset``."""
-    inner = dataset.get('datasets', dataset.get('dataset'))
-    if inner is None:
-        yield dataset
-    else:
-        for item in inner if isinstance(inner, (list, tuple)) else [inner]:
-            yield from _leaves(item)
+            found.append(transform)
+    return found
 
 
 def inspect_dataset(cfg: Mapping) -> Iterator[DatasetInspection]:
@@ -225,9 +208,9 @@ def inspect_dataset(cfg: Mapping) -> Iterator[DatasetInspection]:
         ValueError: If the pipeline has no :class:`LoadModalities`.
     """
     result = None
-    for leaf in _leaves(cfg):
+    for leaf in leaf_datasets(cfg):
         pipeline = leaf.get('pipeline') or cfg.get('pipeline') or []
-        loaders = list(_find(pipeline, LoadModalities))
+        loaders = _find(pipeline, LoadModalities)
         if not loaders:
             raise ValueError(
                 f'the pipeline of {leaf["type"]} has no '

@@ -5,8 +5,6 @@ from mmdet.datasets import MultiImageMixDataset
 
 from mwam_mm.registry import DATASETS
 
-from .transforms import multimodal_transforms
-
 __all__ = ['MultiModalMixDataset']
 
 
@@ -43,6 +41,8 @@ class MultiModalMixDataset(MultiImageMixDataset):
 
     def __init__(self, dataset: dict, pipeline: Sequence[dict],
                  modalities: Mapping, **kwargs) -> None:
+        # Not at the top: the conversion needs the transforms of datasets.
+        from mwam_mm.convert import multimodal_transforms
         super().__init__(dataset, multimodal_transforms(pipeline, modalities),
                          **kwargs)
         self.pipeline_types = [

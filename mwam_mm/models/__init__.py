@@ -2,7 +2,6 @@
 from .backbones import ESANetBackbone, MultiModalBackbone
 from .data_preprocessors import *  # noqa: F401,F403
 from .modality_heads import with_modality_heads
-from .multimodal import multimodal
 from .necks import (
     ConcatFusion,
     GatedFusion,
@@ -13,6 +12,5 @@ from .necks import (
 
 __all__ = [
     'ConcatFusion', 'ESANetBackbone', 'GatedFusion', 'MWAMNeck',
-    'MeanVarFusion', 'MultiModalBackbone', 'SumFusion', 'multimodal',
-    'with_modality_heads'
+    'MeanVarFusion', 'MultiModalBackbone', 'SumFusion', 'with_modality_heads'
 ]

@@ -1,4 +1,5 @@
 """Tests of tools/misc/to_multimodal.py."""
+import ast
 import importlib.util
 import json
 import os
@@ -11,6 +12,12 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
+from mmengine.runner import Runner
+
+from mwam_mm.config import walk_dicts
+from mwam_mm.convert import job
+from mwam_mm.convert.bases import base_of, find_base, load_config
+from mwam_mm.convert.datasets import load_dataset
 
 REPO = Path(__file__).resolve().parents[2]
 TOOL = 'misc/to_multimodal'
@@ -20,36 +27,73 @@ AMP = 'mmseg::fcn/fcn_r101-d8_4xb2-amp-80k_cityscapes-512x1024.py'
 SMALL = 'mmseg::bisenetv2/bisenetv2_fcn_4xb4-160k_cityscapes-1024x1024.py'
 
 
+SEGFORMER = 'mmseg::segformer/segformer_mit-b0_8xb2-160k_ade20k-512x512.py'
+PLAIN = '--no-dropout', '--no-combinations'
+DROPOUT = dict(
+    type='mwam_mm.RandomDropModality',
+    modalities=dict(
+        rgb=dict(
+            channels=3,
+            mean=[122.7, 118.5, 116.2],
+            std=[47.1, 46.0, 46.5],
+            bgr_to_rgb=True),
+        depth=dict(
+            channels=1, mean=3.78, std=1.23, scale=0.001, invalid_value=0)))
+LOOPS = [
+    dict(type='mwam_mm.MissingModalityValLoop'),
+    dict(type='mwam_mm.MissingModalityTestLoop')
+]
+
+
 @pytest.fixture
 def tool(load_tool):
     return load_tool(TOOL)
 
 
 @pytest.fixture
-def compose(tool, tmp_path):
+def write_with_defaults(tool, tmp_path):
     """Text of the config for some flags, and the config itself."""
 
     def run(name, *flags, modalities=('rgb:3', 'depth:1')):
-        args = tool.build_parser().parse_args(
-            [name, '--modalities', *modalities, *flags, '-o', 'unused'])
-        path = tool.find_base(name)
-        base = tool.load_config(path)
-        text = tool.compose(path, base, tool.load_dataset(args.dataset, base),
-                            args.modalities, 64 if args.smoke else None)
         out = tmp_path / 'out.py'
+        args = tool.build_parser().parse_args(
+            [name, '--modalities', *modalities, *flags, '-o', str(out)])
+        base = load_config(find_base(name))
+        text = job.compose(
+            base_of(name, args.out), base, load_dataset(args.dataset, base),
+            args.modalities, args.dropout, args.combinations,
+            64 if args.smoke else None)
         out.write_text(text)
-        return text, Config.fromfile(out)
+        return text, without_scopes(Config.fromfile(out))
 
     return run
+
+
+@pytest.fixture
+def compose(write_with_defaults):
+    """The same without what trains and evaluates with missing modalities."""
+
+    def run(name, *flags, **kwargs):
+        return write_with_defaults(name, *flags, *PLAIN, **kwargs)
+
+    return run
+
+
+def without_scopes(cfg):
+    """A config without the scope that MMEngine notes in what is inherited."""
+    for _, part in walk_dicts(cfg._cfg_dict):
+        part.pop('_scope_', None)
+    return cfg
 
 
 def test_base_modalities_dataset(compose):
     text, cfg = compose(FCN)
     lines = text.splitlines()
     assert lines[0].startswith('# fcn_r18-d8_4xb2-80k_cityscapes-769x769')
-    assert len(lines) - 1 <= 15
-    assert max(map(len, lines[2:])) <= 79
-    stock = Config.fromfile(cfg.model.base and lines[1].split("'")[1])
+    # _base_, modalities, model, hooks, and two statements for three loaders
+    assert len(ast.parse(text).body) == 6
+    assert max(map(len, lines)) <= 79
+    stock = Config.fromfile(find_base(FCN))
     # The base's model, schedule and augmentation are referred to.
     assert cfg.model.base == stock.model
     for key in ('optim_wrapper', 'param_scheduler', 'train_cfg',
@@ -73,6 +117,103 @@ def test_base_modalities_dataset(compose):
     assert model.decode_head.num_classes == 8
     assert model.auxiliary_head.num_classes == 8
     assert model.neck.mwam is not None
+
+
+@pytest.mark.parametrize('flags', [(), PLAIN[:1], PLAIN[1:], PLAIN])
+def test_missing_modalities(write_with_defaults, flags):
+    """Each flag takes out what it names, and nothing else."""
+    _, cfg = write_with_defaults(FCN, *flags)
+    stock = Config.fromfile(find_base(FCN))
+    step, *dropout = cfg.train_dataloader.dataset.pipeline
+    assert step.transforms == stock.train_pipeline
+    assert dropout == ([] if '--no-dropout' in flags else [DROPOUT])
+    assert len(cfg.val_dataloader.dataset.pipeline) == 1
+    assert len(cfg.test_dataloader.dataset.pipeline) == 1
+    if '--no-combinations' in flags:
+        assert [cfg.val_cfg, cfg.test_cfg] == [stock.val_cfg, stock.test_cfg]
+        assert cfg.default_hooks == stock.default_hooks
+        return
+    assert [cfg.val_cfg, cfg.test_cfg] == LOOPS
+    checkpoint = cfg.default_hooks.pop('checkpoint')
+    assert checkpoint == dict(
+        stock.default_hooks.pop('checkpoint'),
+        save_best='avg/mIoU',
+        rule='greater')
+    assert cfg.default_hooks == stock.default_hooks
+
+
+def test_one_modality_is_never_missing(write_with_defaults):
+    _, cfg = write_with_defaults(FCN, modalities=('rgb:3', ))
+    assert len(cfg.train_dataloader.dataset.pipeline) == 1
+    assert cfg.val_cfg.type == 'ValLoop'
+
+
+def test_the_base_has_no_checkpoint_hook(write_with_defaults, write_config):
+    """MMEngine's default stays, with the best checkpoint besides."""
+    stock = find_base(FCN)
+    for hooks, expected in (
+        ('_delete_=True, logger=dict(type="LoggerHook")',
+         dict(type='CheckpointHook', interval=1, save_best='avg/mIoU',
+              rule='greater')),
+        ('checkpoint=None', None),
+    ):
+        base = write_config(f'_base_ = {stock!r}\ndefault_hooks=dict({hooks})')
+        _, cfg = write_with_defaults(base)
+        assert cfg.default_hooks.checkpoint == expected
+
+
+def test_a_metric_that_nobody_knows(write_with_defaults, write_config,
+                                    capsys):
+    """The base's best metric is none of the loop's, so it cannot stay."""
+    stock = find_base(FCN)
+    base = write_config(f"""
+_base_ = {stock!r}
+default_hooks = dict(checkpoint=dict(save_best='mIoU'))
+""")
+    dataset = write_config(
+        f"""
+_base_ = '{REPO}/configs/_base_/datasets/scenes_rgbdt_seg.py'
+val_evaluator = dict(_delete_=True, type='MyMetric')
+""", 'data.py')
+    _, cfg = write_with_defaults(base, '--dataset', dataset)
+    assert cfg.default_hooks.checkpoint.save_best is None
+    assert 'save_best=mIoU left out' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('base, optimizer, expected', [
+    (FCN, 'SGD', dict()),
+    (SEGFORMER, 'AdamW', dict(intervention='update')),
+    (BEIT, 'AdamW', dict(intervention='update')),
+])
+def test_intervention_suits_the_optimizer(write_with_defaults, base, optimizer,
+                                          expected):
+    """A factor of the gradients would hardly act on the steps of AdamW."""
+    _, cfg = write_with_defaults(base)
+    assert cfg.optim_wrapper.optimizer.type == optimizer
+    assert cfg.custom_hooks[-1] == dict(type='mwam_mm.MWAMHook', **expected)
+
+
+def test_the_base_is_as_it_was_named(tool, tmp_path, monkeypatch):
+    """Neither the environment nor the working directory is written down."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'mine').mkdir()
+    (tmp_path / 'mine/stock.py').write_text(f'_base_ = {SMALL!r}\n')
+    absolute = str(tmp_path / 'mine/stock.py')
+    for name, out, expected in (
+        (SMALL, 'a.py', SMALL),
+        ('mine/stock.py', 'mine/a.py', 'stock.py'),
+        ('mine/stock.py', 'jobs/deep/a.py', '../../mine/stock.py'),
+        (absolute, 'a.py', absolute),
+    ):
+        monkeypatch.setattr(sys, 'argv', [
+            'to_multimodal.py', name, '--modalities', 'rgb:3', 'depth:1', '-o',
+            out
+        ])
+        tool.main()
+        text = Path(out).read_text()
+        assert f'_base_ = {expected!r}' in text.splitlines()
+        assert 'site-packages' not in text
+        assert Config.fromfile(out).default_scope == 'mmseg'
 
 
 def test_three_modalities_in_any_order(compose):
@@ -132,47 +273,13 @@ def test_smoke_needs_no_gpu(compose):
     assert wrapper.optimizer.type == 'SGD'
 
 
-@pytest.mark.parametrize('sizes, expected', [
-    (dict(scale=(2048, 512), keep_ratio=True),
-     dict(scale=(64, 64), keep_ratio=True)),
-    (dict(scales=[320, 640], max_size=2560), dict(scales=[64], max_size=64)),
-    (dict(scales=[(1, 2), (3, 4)]), dict(scales=[(64, 64)])),
-    (dict(transforms=[[dict(size=[8, 9])]]),
-     dict(transforms=[[dict(size=[64, 64])]])),
-    (dict(scale_factor=0.5, size_divisor=32),
-     dict(scale_factor=0.5, size_divisor=32)),
-])
-def test_shrink(tool, sizes, expected):
-    assert tool.shrink(sizes, 64) == expected
-
-
-@pytest.mark.parametrize('value', [
-    dict(a=1, b=[1., 'x y, z'], c=(1, ), d=(), e=None),
-    {'a.b': (1, 2), 'c': dict()},
-])
-def test_code(tool, value):
-    text = tool.format_code(f'v = {tool.to_code(value)}')
-    scope = {}
-    exec(text, scope)
-    assert scope['v'] == value
-
-
-def test_lines_break_at_commas(tool):
-    value = {f'key_{i}': ['a b c, d'] * 3 for i in range(9)}
-    text = tool.format_code(f'value = {tool.to_code(value)}')
-    assert text.count('\n') > 3
-    assert max(map(len, text.splitlines())) <= 79
-    scope = {}
-    exec(text, scope)
-    assert scope['value'] == value
-
-
 @pytest.mark.parametrize('base, modalities, message', [
     ('nowhere.py', 'rgb:3', 'nowhere.py does not exist'),
     ('mmseg::fcn/fcn_r18.py', 'rgb:3', "not in the zoo.*'fcn/fcn_r"),
     ('mmseg::_base_/models/fcn_unet_s5-d16.py', 'rgb:3',
      'no `optim_wrapper`'),
     ('nopackage::a.py', 'rgb:3', 'cannot import nopackage'),
+    ('mwam_mm::rgbd_seg.py', 'rgb:3', 'by name from .*name the path'),
     ('mmseg::san/san-vit-b16_voc12aug-640x640.py', 'rgb:3', 'CLIP'),
     ('mmseg::vpd/vpd_sd_4xb8-25k_nyu-512x512.py', 'rgb:3', 'text'),
     ('mmseg::swin/swin-tiny-patch4-window7_upernet_1xb8-20k_levir-256x256.py',
@@ -248,18 +355,22 @@ def test_it_trains_as_it_stands(tmp_path):
     out = run(REPO / 'tools/train.py', 'configs/mine.py')
     assert 'Iter(train) [1/1]' in out and 'mwam/K_depth' in out
     assert 'mIoU' in out.splitlines()[-1]
+    # It drops modalities in training and ends with the table.
+    cfg = Config.fromfile(tmp_path / 'configs/mine.py')
+    assert cfg.train_dataloader.dataset.pipeline[-1] == DROPOUT
+    table = out[out.index('Evaluation with missing modalities'):]
+    for row in ('rgb+depth', 'rgb', 'depth', 'avg'):
+        assert re.search(rf'\| {re.escape(row)} +\| +\d', table)
+    assert 'rgb/mIoU: ' in out.splitlines()[-1]
     assert not list(tmp_path.glob('work_dirs/**/*.pth'))
 
 
-def test_smoke_images_are_as_large_as_the_model_needs(
-        tool, tmp_path, write_config):
+def test_smoke_images_are_as_large_as_the_model_needs(tmp_path):
     """LRASPP pools 49 by 49 pixels of a map of stride 8."""
-    base = tool.find_base('mmseg::mobilenet_v3/mobilenet-v3-d8-s_lraspp_4xb4-'
-                          '320k_cityscapes-512x1024.py')
+    base = find_base('mmseg::mobilenet_v3/mobilenet-v3-d8-s_lraspp_4xb4-'
+                     '320k_cityscapes-512x1024.py')
     out = tmp_path / 'out.py'
-    tool.convert(tool.build_parser().parse_args(
-        [base, '--modalities', 'rgb:3', 'depth:1', '--smoke', '-o',
-         str(out)]))
+    job.write_job(base, ['rgb:3', 'depth:1'], str(out), smoke=True)
     cfg = Config.fromfile(out)
     assert cfg.model.override['data_preprocessor.size'] == (512, 512)
     assert cfg.train_dataloader.dataset.scene_cfg.height == 512
@@ -278,7 +389,7 @@ RTMDET = 'mmdet::rtmdet/rtmdet-ins_tiny_8xb32-300e_coco.py'
 
 def test_a_detector(mmdet, compose):
     text, cfg = compose(RETINA)
-    stock = Config.fromfile(text.splitlines()[1].split("'")[1])
+    stock = Config.fromfile(find_base(RETINA))
     assert cfg.model.base == stock.model
     for key in ('optim_wrapper', 'param_scheduler', 'train_cfg'):
         assert cfg[key] == stock[key]
@@ -289,16 +400,18 @@ def test_a_detector(mmdet, compose):
     assert cfg.model.num_classes == 7
 
 
-def test_a_benchmark_for_a_detector(mmdet, tool, tmp_path, monkeypatch):
+def test_a_benchmark_for_a_detector(mmdet, tmp_path, monkeypatch):
     """Its boxes are in XML files, and its folder stays what it is."""
     from tests.det_benchmarks import run, write_llvip
     monkeypatch.chdir(tmp_path)
     write_llvip(tmp_path / 'data/llvip')
     dataset = str(REPO / 'configs/_base_/datasets/llvip.py')
-    tool.convert(tool.build_parser().parse_args([
-        RETINA, '--modalities', 'rgb:3', 'infrared:1', '--dataset', dataset,
-        '--smoke', '-o', 'job.py'
-    ]))
+    job.write_job(
+        RETINA, ['rgb:3', 'infrared:1'],
+        'job.py',
+        dataset=dataset,
+        combinations=False,
+        smoke=True)
     cfg = Config.fromfile('job.py')
     assert cfg.val_dataloader.dataset.data_root == 'data/llvip'
     cfg.update(work_dir=str(tmp_path / 'work'), log_level='WARNING')
@@ -341,7 +454,7 @@ train_dataloader = dict(dataset=dict(
 
 def test_images_are_mixed_as_in_the_base(mmdet, compose):
     text, cfg = compose(YOLOX)
-    stock = Config.fromfile(text.splitlines()[1].split("'")[1])
+    stock = Config.fromfile(find_base(YOLOX))
     mix = cfg.train_dataloader.dataset
     assert mix.type == 'mwam_mm.MultiModalMixDataset'
     assert mix.pipeline == stock.train_pipeline
@@ -349,6 +462,43 @@ def test_images_are_mixed_as_in_the_base(mmdet, compose):
     assert step.transforms == stock.train_dataset.dataset.pipeline
     # Nothing of the base's is written out.
     assert 'Mosaic' not in text
+
+
+def test_missing_modalities_of_detectors(mmdet, write_with_defaults):
+    _, cfg = write_with_defaults(RETINA)
+    assert cfg.train_dataloader.dataset.pipeline[1:] == [DROPOUT]
+    assert [cfg.val_cfg, cfg.test_cfg] == LOOPS
+    assert cfg.default_hooks.checkpoint.save_best == 'avg/coco/bbox_mAP'
+    # Where images are mixed, the outer pipeline packs the samples.
+    _, cfg = write_with_defaults(YOLOX)
+    mix = cfg.train_dataloader.dataset
+    stock = Config.fromfile(find_base(YOLOX))
+    assert mix.pipeline == [*stock.train_pipeline, DROPOUT]
+    assert len(mix.dataset.pipeline) == 1
+    # The pipeline of the last epochs drops modalities as well.
+    _, cfg = write_with_defaults(RTMDET)
+    switch, = (h for h in cfg.custom_hooks if h.type == 'PipelineSwitchHook')
+    assert switch.switch_pipeline[1:] == [DROPOUT]
+    assert cfg.custom_hooks[-1].intervention == 'update'
+
+
+@pytest.mark.parametrize('name', ['RETINA', 'YOLOX'])
+def test_a_detector_trains_with_missing_modalities(mmdet, name, tmp_path,
+                                                   monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    job.write_job(
+        globals()[name], ['rgb:3', 'depth:1'], 'job.py', smoke=True)
+    cfg = Config.fromfile('job.py')
+    cfg.update(work_dir='work', log_level='WARNING')
+    # An untrained model has to detect something.
+    cfg.model.override = dict(
+        cfg.model.get('override') or {}, **{'test_cfg.score_thr': 0.})
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    assert runner.iter == 1
+    metrics = runner.val_loop.run()
+    assert 0 <= metrics['avg/coco/bbox_mAP'] <= 1
+    assert 'depth/coco/bbox_mAP' in metrics
 
 
 def test_smoke_shrinks_the_mixing(mmdet, compose):
@@ -362,7 +512,7 @@ def test_smoke_shrinks_the_mixing(mmdet, compose):
 
 def test_pipelines_of_hooks_and_masks(mmdet, compose):
     text, cfg = compose(RTMDET)
-    stock = Config.fromfile(text.splitlines()[1].split("'")[1])
+    stock = Config.fromfile(find_base(RTMDET))
     switch, = (h for h in cfg.custom_hooks if h.type == 'PipelineSwitchHook')
     step, = switch.switch_pipeline
     assert step.type == 'mwam_mm.multimodal'
@@ -370,12 +520,14 @@ def test_pipelines_of_hooks_and_masks(mmdet, compose):
     assert cfg.val_evaluator.metric == ['bbox', 'segm']
 
 
-def test_smoke_without_evaluation(mmdet, tool, tmp_path, capsys):
+def test_smoke_without_evaluation(mmdet, tmp_path, capsys):
     """The masked convolution of guided anchoring predicts on GPUs only."""
     out = tmp_path / 'out.py'
-    tool.convert(tool.build_parser().parse_args([
-        'mmdet::guided_anchoring/ga-rpn_r50_fpn_1x_coco.py', '--modalities',
-        'rgb:3', 'depth:1', '--smoke', '-o', str(out)]))
+    job.write_job(
+        'mmdet::guided_anchoring/ga-rpn_r50_fpn_1x_coco.py',
+        ['rgb:3', 'depth:1'],
+        str(out),
+        smoke=True)
     cfg = Config.fromfile(out)
     if torch.cuda.is_available():
         assert cfg.val_cfg

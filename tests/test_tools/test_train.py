@@ -10,7 +10,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 from mmengine.runner.checkpoint import load_checkpoint
 
-from mwam_mm.cli import build_runner, load_config, load_safely, type_name
+from mwam_mm.cli import build_runner, load_config, load_safely
 
 from .conftest import TOOLS
 
@@ -136,17 +136,6 @@ def test_build_runner_takes_the_runner_type():
     finally:
         RUNNERS.module_dict.pop('TestToolsRunner')
     assert built == (OwnRunner, 'w')
-
-
-@pytest.mark.parametrize('type_, expected', [
-    ('IoUMetric', 'IoUMetric'),
-    ('mmseg.IoUMetric', 'IoUMetric'),
-    ('mmseg.evaluation.IoUMetric', 'IoUMetric'),
-    (Runner, 'Runner'),
-])
-def test_type_name(type_, expected):
-    assert type_name(dict(type=type_)) == expected
-    assert type_name(dict()) == ''
 
 
 def test_errors_are_short(exit_of_tool, write_config):

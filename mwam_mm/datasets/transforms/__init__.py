@@ -4,14 +4,12 @@ from mwam_mm.stack import has_segmentation
 from .geometric import FillWithMean
 from .loading import LoadModalities
 from .modality_drop import DropModality, RandomDropModality
-from .multimodal_pipeline import multimodal_pipeline, multimodal_transforms
 from .photometric import PhotometricTransforms
 from .pipeline import check_pipeline
 
 __all__ = [
     'DropModality', 'FillWithMean', 'LoadModalities', 'PhotometricTransforms',
-    'RandomDropModality', 'check_pipeline', 'multimodal_pipeline',
-    'multimodal_transforms'
+    'RandomDropModality', 'check_pipeline'
 ]
 
 if has_segmentation():

@@ -6,6 +6,7 @@ from typing import Any, Dict, List, Mapping, Optional
 import numpy as np
 from mmcv.transforms import BaseTransform
 
+from mwam_mm.config import type_name
 from mwam_mm.layout import ModalityLayout
 from mwam_mm.registry import TRANSFORMS
 
@@ -103,9 +104,7 @@ class FillWithMean(BaseTransform):
         self._mean = np.concatenate(
             [m.stack_mean for m in self.layout.values()]).astype(np.float32)
         transform = copy.deepcopy(dict(transform))
-        type_ = transform['type']
-        name = type_.split('.')[-1] if isinstance(type_,
-                                                  str) else type_.__name__
+        name = type_name(transform)
         if name not in FILLING:
             raise ValueError(f'FillWithMean is for {sorted(FILLING)}, but got '
                              f'{name}: use it without FillWithMean')

@@ -1,9 +1,10 @@
 """Refusal of pipelines that spoil a stacked multimodal image."""
 from typing import Callable, Iterable, Iterator
 
-from .geometric import FILLING, FillWithMean
+from mwam_mm.config import walk_transforms
+
+from .geometric import FILLING
 from .loading import LoadModalities
-from .photometric import PhotometricTransforms
 
 __all__ = ['check_pipeline', 'flatten_pipeline']
 
@@ -17,7 +18,7 @@ PHOTOMETRIC = frozenset([
     'Corrupt', 'Equalize', 'Invert', 'Posterize', 'Sharpness', 'Solarize',
     'SolarizeAdd', 'YOLOXHSVRandomAug'
 ])  # yapf: disable
-# Of those in FILLING, what takes any number of channels, and up to four.
+# Those of FILLING that take any number of channels, and up to four.
 _ANY = frozenset([
     'CopyPaste', 'RandomAffine', 'RandomErasing', 'RandomRotate',
     'RandomShift', 'Rotate', 'ShearX', 'ShearY', 'TranslateX', 'TranslateY'
@@ -26,29 +27,18 @@ _FOUR = frozenset(['FixShapeResize', 'Pad'])
 
 
 def flatten_pipeline(transforms: Iterable[Callable]) -> Iterator[Callable]:
-    """Walk through nested containers (``Compose``, ``RandomApply``, ...).
+    """Go through the transforms that get the stacked image.
 
     Args:
         transforms (Iterable[Callable]): Built transforms.
 
     Yields:
-        Callable: The containers and what they hold, apart from what never
-        sees the stack.
+        Callable: The transforms and those that containers hold, apart from
+        what :class:`FillWithMean` and :class:`PhotometricTransforms` hold,
+        which never get the whole stack.
     """
-    for transform in transforms:
-        if isinstance(transform, (list, tuple)):
-            yield from flatten_pipeline(transform)
-            continue
-        yield transform
-        if isinstance(transform, (FillWithMean, PhotometricTransforms)):
-            continue
-        for attr in ('transforms', 'subroutines', 'branch_pipelines'):
-            inner = getattr(transform, attr, None)
-            if isinstance(inner, dict):
-                inner = list(inner.values())
-            if inner is not None:
-                yield from flatten_pipeline(
-                    inner if isinstance(inner, (list, tuple)) else [inner])
+    yield from walk_transforms(
+        list(transforms), closed=('FillWithMean', 'PhotometricTransforms'))
 
 
 def check_pipeline(transforms: Iterable[Callable]) -> None:
@@ -59,8 +49,8 @@ def check_pipeline(transforms: Iterable[Callable]) -> None:
     refused before the first sample rather than tolerated. A pipeline without
     :class:`LoadModalities` has no stack and is left alone.
 
-    Refused as well is a packing that forgets which optional modalities a
-    sample lacks: they would be trained and tested on as images of 0.
+    It also refuses a packing that forgets which optional modalities a sample
+    lacks: training and tests would take them for images of 0.
 
     Args:
         transforms (Compose | Sequence[Callable]): Built transforms.

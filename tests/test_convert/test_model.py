@@ -1,6 +1,5 @@
 """The builder that makes a stock config multimodal."""
 import copy
-import sys
 
 import pytest
 import torch
@@ -9,6 +8,7 @@ from mmengine.model import BaseModule
 from mmengine.registry import init_default_scope
 from torch import nn
 
+from mwam_mm.convert import notice
 from mwam_mm.models import MultiModalBackbone, MWAMNeck
 from mwam_mm.registry import MODELS
 
@@ -122,9 +122,6 @@ TOKENS = segmentor(
     backbone=dict(type='mwam_mm.TokenBackbone'),
     decode_head=dict(type='mwam_mm.TokenHead', num_classes=19),
     auxiliary_head=None)
-
-
-multimodal = sys.modules['mwam_mm.models.multimodal']
 
 
 def build(base=None, modalities=MODALITIES, **kwargs):
@@ -306,7 +303,7 @@ def test_override():
 ])
 def test_nothing_is_downloaded(base, monkeypatch):
     said = []
-    monkeypatch.setattr(multimodal, 'print_log',
+    monkeypatch.setattr(notice, 'print_log',
                         lambda message, **kwargs: said.append(message))
     model = build(base)
     assert 'resnet' in said[0] and 'left out' in said[0]

@@ -12,8 +12,9 @@ from mmengine.config import Config, ConfigDict
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS, METRICS, MODELS, init_default_scope
 
+from mwam_mm.convert.heads import set_num_classes
+from mwam_mm.convert.pretrained import thaw_backbone
 from mwam_mm.models.backbones.pretrained import replace_stems
-from mwam_mm.models.multimodal import _set_num_classes, _thaw
 
 mmdet = pytest.importorskip('mmdet')
 pytest.importorskip('mmcv.ops')
@@ -94,7 +95,7 @@ def test_one_class_is_not_the_proposals():
     base = zoo('faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py')
     base.roi_head.bbox_head.num_classes = 1
     base.rpn_head.num_classes = 1
-    _set_num_classes(base, 7)
+    set_num_classes(base, 7)
     assert base.roi_head.bbox_head.num_classes == 7
     assert base.rpn_head.num_classes == 1
 
@@ -102,12 +103,12 @@ def test_one_class_is_not_the_proposals():
 def test_what_is_about_stuff_is_left_out():
     htc = zoo('htc/htc_r50_fpn_1x_coco.py')
     assert htc.roi_head.semantic_head
-    _set_num_classes(htc, 7)
+    set_num_classes(htc, 7)
     assert htc.roi_head.semantic_head is None
     assert htc.roi_head.semantic_roi_extractor is None
 
     panoptic = zoo('mask2former/mask2former_r50_8xb2-lsj-50e_coco-panoptic.py')
-    _set_num_classes(panoptic, 7)
+    set_num_classes(panoptic, 7)
     for head in (panoptic.panoptic_head, panoptic.panoptic_fusion_head):
         assert (head.num_things_classes, head.num_stuff_classes) == (7, 0)
     assert panoptic.panoptic_head.loss_cls.class_weight == [1.] * 7 + [0.1]
@@ -125,13 +126,13 @@ def test_nothing_random_stays_frozen(name, norm_eval, frozen):
         copy.deepcopy(branch),
         init_cfg=dict(type='Pretrained', checkpoint='r.pth'))
     before = copy.deepcopy(pretrained)
-    _thaw(pretrained, {})
+    thaw_backbone(pretrained, {})
     assert pretrained == before
     kept = copy.deepcopy(branch)
-    _thaw(kept, {'backbone.norm_eval': norm_eval})
+    thaw_backbone(kept, {'backbone.norm_eval': norm_eval})
     assert kept.get('norm_eval') == norm_eval
 
-    _thaw(branch, {})
+    thaw_backbone(branch, {})
     assert branch.norm_eval is False and branch.norm_cfg.requires_grad
     if frozen is not None:
         assert branch.frozen_stages == (0 if name == 'EfficientNet' else -1)

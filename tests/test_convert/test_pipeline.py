@@ -7,7 +7,7 @@ import pytest
 from mmcv.transforms import Compose
 from mmengine.registry import init_default_scope
 
-from mwam_mm.datasets.transforms import multimodal_transforms
+from mwam_mm.convert import multimodal_transforms
 from mwam_mm.registry import TRANSFORMS
 
 MODALITIES = dict(

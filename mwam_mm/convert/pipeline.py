@@ -1,14 +1,14 @@
-"""A pipeline for stacked images, of a stock one for RGB images."""
+"""A pipeline for stacked images from a stock one for RGB images."""
 import inspect
 from typing import Any, List, Mapping, Optional, Sequence
 
 from mmcv.transforms import Compose
 
+from mwam_mm.config import type_name
+from mwam_mm.datasets.transforms.geometric import FILLING
+from mwam_mm.datasets.transforms.pipeline import PHOTOMETRIC, check_pipeline
 from mwam_mm.layout import ModalityLayout
 from mwam_mm.registry import TRANSFORMS
-
-from .geometric import FILLING
-from .pipeline import PHOTOMETRIC, check_pipeline
 
 __all__ = ['multimodal_pipeline', 'multimodal_transforms']
 
@@ -104,9 +104,7 @@ def multimodal_transforms(transforms: Sequence[dict],
         if isinstance(cfg, (list, tuple)):
             return [convert(c) for c in cfg]
         cfg = dict(cfg)
-        type_ = cfg['type']
-        name = type_.split('.')[-1] if isinstance(
-            type_, str) else type_.__name__
+        name = type_name(cfg)
         if name in _REFUSED:
             raise ValueError(f'{name} cannot be carried over to modalities '
                              f'{list(layout)}: {_REFUSED[name]}')
@@ -145,31 +143,33 @@ def multimodal_transforms(transforms: Sequence[dict],
                 ('absent_modalities',
                  any(m.optional for m in layout.values())),
                 ('instances', name == 'PackDetInputs')) if keep]
-            meta_keys = cfg.get('meta_keys', _default(type_, 'meta_keys'))
+            meta_keys = cfg.get('meta_keys', _default(cfg, 'meta_keys'))
             if kept:
                 cfg['meta_keys'] = tuple(dict.fromkeys([*meta_keys, *kept]))
         if cfg.get('backend') == 'pillow':
-            cfg.pop('backend')  # it knows uint8 images only
+            cfg.pop('backend')  # Pillow resizes uint8 images only
         for key in _NESTED:
-            if key in cfg or _default(type_, key):
-                cfg[key] = convert(cfg.get(key) or _default(type_, key))
+            if key in cfg or _default(cfg, key):
+                cfg[key] = convert(cfg.get(key) or _default(cfg, key))
         if name == 'MultiBranch':
             cfg.update({
                 key: convert(value)
                 for key, value in cfg.items()
-                if key not in ('type', 'branch_field')
+                if key not in ('type', '_scope_', 'branch_field')
             })
         return cfg
 
     return convert(transforms)
 
 
-def _default(type_: Any, key: str) -> Any:
-    """Default of a transform's argument, None if it has no such."""
+def _default(cfg: Mapping, key: str) -> Any:
+    """Default of a transform's argument, None where it takes no such."""
+    type_ = cfg['type']
     if isinstance(type_, str):
-        with TRANSFORMS.switch_scope_and_registry(None) as registry:
+        with TRANSFORMS.switch_scope_and_registry(
+                cfg.get('_scope_')) as registry:
             type_ = registry.get(type_)
-    if type_ is None:  # the builder says so
+    if type_ is None:  # building the transform will say so
         return None
     parameter = inspect.signature(type_).parameters.get(key)
     if parameter is None or parameter.default is parameter.empty:

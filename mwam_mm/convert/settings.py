@@ -1,0 +1,242 @@
+"""The settings of a multimodal config, each from those of a stock config."""
+import os.path as osp
+from typing import Any, Dict, List, Optional
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import OPTIMIZERS
+from torch import nn
+
+from mwam_mm.balance.interventions.gradient import is_adaptive
+from mwam_mm.config import leaf_datasets, type_name, walk_dicts
+
+from .bases import Pipeline, base_pipelines, reference
+from .code import Code
+from .datasets import (
+    annotations_of,
+    evaluator_like,
+    main_metric,
+    num_classes_of,
+)
+from .pipeline import multimodal_pipeline, multimodal_transforms
+from .smoke import (
+    resize,
+    shrink,
+    shrink_dataset,
+    shrink_evaluator,
+    without_amp,
+)
+
+__all__ = ['JobSettings']
+
+_DROPOUT = dict(
+    type='mwam_mm.RandomDropModality', modalities=Code('modalities'))
+
+
+class JobSettings:
+    """The settings of a job, each by a method.
+
+    Args:
+        base (Config): The stock config.
+        dataset (Config): Config of the dataset.
+        modalities (dict[str, dict]): The layout.
+        smoke_size (int, optional): Pixels of the images of a smoke test.
+    """
+
+    def __init__(self, base: Config, dataset: Config,
+                 modalities: Dict[str, dict],
+                 smoke_size: Optional[int]) -> None:
+        self.base = base
+        self.dataset = dataset
+        self.modalities = modalities
+        self.smoke_size = smoke_size
+        train_set = dataset.train_dataloader.dataset.to_dict()
+        self.num_classes = num_classes_of(train_set)
+        self.annotations = annotations_of(train_set)
+
+    def model(self) -> dict:
+        """The model."""
+        model = dict(
+            _delete_=True,
+            type='mwam_mm.multimodal',
+            base=Code('_base_.model'),
+            modalities=Code('modalities'),
+            num_classes=self.num_classes,
+            mwam=dict())
+        override = self._override()
+        if override:
+            model['override'] = override
+        return model
+
+    def _override(self) -> Dict[str, Any]:
+        """What must change in the base's model."""
+        model = self.base.model.to_dict()
+        override = {path: None for path in _missing_files(model)}
+        preprocessor = model.get('data_preprocessor') or {}
+        if self.smoke_size:
+            if preprocessor.get('batch_augments'):
+                override['data_preprocessor.batch_augments'] = shrink(
+                    preprocessor['batch_augments'], self.smoke_size)
+            for path, size in (('backbone.img_size',
+                                model['backbone'].get('img_size')),
+                               ('data_preprocessor.size',
+                                preprocessor.get('size'))):
+                if size:
+                    override[path] = resize(size, self.smoke_size)
+        if type_name(preprocessor) == 'SegDataPreProcessor' and not (
+                preprocessor.get('size') or preprocessor.get('size_divisor')):
+            # A few configs of the zoo forgot it, and would not train.
+            print('note: data_preprocessor pads to no size: size_divisor=32')
+            override['data_preprocessor.size_divisor'] = 32
+        return override
+
+    def hooks(self, dropout: bool) -> List[dict]:
+        """The base's hooks, and the one that weights the modalities."""
+        hooks = self.base.to_dict().get('custom_hooks') or []
+        for hook in hooks:
+            if 'switch_pipeline' in hook:
+                transforms = hook['switch_pipeline']
+                hook['switch_pipeline'] = self._pipeline(
+                    Pipeline(transforms, reference(self.base, transforms)),
+                    dropout)
+        weighting = dict(type='mwam_mm.MWAMHook')
+        optimizer = self.base.optim_wrapper.to_dict().get('optimizer')
+        if optimizer and is_adaptive(
+                OPTIMIZERS.build(
+                    dict(optimizer, params=[nn.Parameter(torch.zeros(1))]))):
+            weighting['intervention'] = 'update'
+        return [*hooks, weighting]
+
+    def loader(self, key: str, dropout: bool = False) -> dict:
+        """A dataloader: the dataset's samples through the base's pipeline."""
+        cfg = self.dataset[key].dataset.to_dict()
+        load, mix, mix_args = base_pipelines(self.base, key)
+        if self.smoke_size:
+            shrink_dataset(cfg, self.smoke_size)
+        for leaf in leaf_datasets(cfg):
+            # Where images are mixed, the outer pipeline packs the samples.
+            leaf['pipeline'] = self._pipeline(load, dropout and not mix)
+        if mix is not None:
+            multimodal_transforms(mix.transforms, self.modalities)
+            cfg = dict(
+                type='mwam_mm.MultiModalMixDataset',
+                modalities=Code('modalities'),
+                dataset=cfg,
+                pipeline=self._mix_pipeline(mix, dropout),
+                **mix_args)
+        loader = dict(dataset=dict(_delete_=True, **cfg))
+        if self.smoke_size:
+            loader.update(num_workers=0, persistent_workers=False)
+            if key == 'train_dataloader':
+                loader.update(batch_size=2)
+        return loader
+
+    def _pipeline(self, pipeline: Pipeline, dropout: bool) -> List[dict]:
+        """A stock pipeline, made multimodal as a whole."""
+        transforms, code = pipeline
+        # This tells at once if a transform cannot be carried over.
+        multimodal_pipeline(transforms, self.modalities, self.annotations)
+        step = dict(
+            type='mwam_mm.multimodal',
+            modalities=Code('modalities'),
+            transforms=(shrink(transforms, self.smoke_size)
+                        if self.smoke_size else code))
+        if self.annotations is not None:
+            step['annotations'] = self.annotations
+        return [step, _DROPOUT] if dropout else [step]
+
+    def _mix_pipeline(self, pipeline: Pipeline, dropout: bool) -> Any:
+        """The pipeline of a dataset that mixes images."""
+        transforms, code = pipeline
+        if self.smoke_size:
+            code = shrink(transforms, self.smoke_size)
+        if not dropout:
+            return code
+        if isinstance(code, Code):
+            return [Code(f'*{code}'), _DROPOUT]
+        return [*code, _DROPOUT]
+
+    def evaluation(self, combinations: bool) -> Dict[str, Any]:
+        """Dataloaders, evaluators and loops of validation and test."""
+        base, dataset = self.base, self.dataset
+        settings = {}
+        if dataset.test_dataloader == dataset.val_dataloader:
+            settings['val_dataloader = test_dataloader'] = \
+                self.loader('val_dataloader')
+        else:
+            settings['val_dataloader'] = self.loader('val_dataloader')
+            settings['test_dataloader'] = self.loader('test_dataloader')
+        for stage in ('val', 'test'):
+            key = f'{stage}_evaluator'
+            if base.get(key) == dataset[key]:
+                continue
+            evaluator = evaluator_like(base.get(key), dataset.to_dict()[key])
+            if self.smoke_size and isinstance(evaluator, dict):
+                shrink_evaluator(
+                    evaluator, dataset[f'{stage}_dataloader'].dataset,
+                    self.smoke_size)
+            settings[key] = evaluator
+        if combinations:
+            for stage, loop in (('val', 'Val'), ('test', 'Test')):
+                settings[f'{stage}_cfg'] = dict(
+                    type=f'mwam_mm.MissingModality{loop}Loop')
+            default_hooks = self._save_best(
+                settings.get('val_evaluator', dataset.val_evaluator))
+            if default_hooks:
+                settings['default_hooks'] = default_hooks
+        return settings
+
+    def _save_best(self, evaluator: Any) -> Optional[dict]:
+        """Keep the checkpoint whose average over the combinations is best."""
+        hooks = self.base.get('default_hooks') or {}
+        # MMEngine's own, where the base has none.
+        checkpoint = hooks.get('checkpoint',
+                               dict(type='CheckpointHook', interval=1))
+        if checkpoint is None:
+            return None
+        change = {} if 'checkpoint' in hooks else checkpoint
+        metric = main_metric(evaluator)
+        if metric is not None:
+            change = dict(change, save_best=f'avg/{metric}', rule='greater')
+        elif checkpoint.get('save_best'):
+            print(f'note: save_best={checkpoint.save_best} left out, the '
+                  'combinations have metrics of their own')
+            change = dict(change, save_best=None)
+        return dict(checkpoint=change) if change else None
+
+    def optim_wrapper(self) -> Optional[dict]:
+        """What must change in the optimizer's config, None for nothing."""
+        wrapper = self.base.optim_wrapper.to_dict()
+        rules = wrapper.get('paramwise_cfg') or {}
+        constructor = wrapper.get('constructor')
+        change = {}
+        if constructor or any('backbone.' in key
+                              for key in rules.get('custom_keys', {})):
+            change['constructor'] = 'mwam_mm.MultiModalOptimWrapperConstructor'
+            if constructor:
+                change['paramwise_cfg'] = dict(constructor=constructor)
+        if self.smoke_size and type_name(wrapper) == 'AmpOptimWrapper':
+            wrapper = without_amp(wrapper)
+            wrapper['paramwise_cfg'] = dict(rules,
+                                            **change.pop('paramwise_cfg', {}))
+            return dict(wrapper, **change)
+        return change or None
+
+
+def _missing_files(model: dict) -> List[str]:
+    """Places of pretrained weights that are local files not at hand."""
+    missing = []
+    for path, cfg in walk_dicts(model):
+        init = cfg.get('init_cfg')
+        files = dict(
+            pretrained=cfg.get('pretrained'),
+            init_cfg=init.get('checkpoint') if isinstance(init, dict) else None
+        )
+        for key, file in files.items():
+            if isinstance(file, str) and '://' not in file and not osp.exists(
+                    file):
+                place = f'{path}.{key}' if path else key
+                missing.append(place)
+                print(f'note: {place}: {file} is not at hand, training '
+                      'starts from scratch')
+    return missing
