@@ -194,9 +194,9 @@ def _where(present: List[bool]) -> List[int]:
 def allow_single_values(branch: nn.Module) -> Iterator[None]:
     """Let BatchNorm layers of a branch that trains meet one value a channel.
 
-    It is what a single sample pooled to 1x1 leaves, and has no variance; nor
-    has an empty batch. The layers that meet it normalise by their running statistics instead, and
-    keep those as they are.
+    It is what a single sample pooled to 1x1 leaves, and has no variance; an
+    empty batch has none either. The layers that meet it normalise by their
+    running statistics instead, and keep those as they are.
     """
     frozen: List[nn.Module] = []
 

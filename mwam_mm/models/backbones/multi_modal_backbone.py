@@ -9,12 +9,7 @@ from torch import Tensor
 from mwam_mm.layout import ModalityLayout, Presence
 from mwam_mm.registry import MODELS
 
-from .multi_branch import (
-    MultiBranch,
-    allow_single_values,
-    gather,
-    scatter,
-)
+from .multi_branch import MultiBranch, allow_single_values, gather, scatter
 
 # A tensor per level, nested as the branch returned them: mostly a tuple.
 Features = Any
