@@ -1,5 +1,5 @@
 """Fusion inside the encoder, in the manner of ESANet."""
-from typing import Dict, Iterable, List, Mapping, Optional, Tuple
+from typing import Dict, List, Mapping, Optional, Tuple
 
 import torch
 from mmengine.model import ModuleList
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from mwam_mm.layout import Presence
 from mwam_mm.registry import MODELS
 
-from .multi_branch import MultiBranch, gather, scatter, zero_touching
+from .multi_branch import MultiBranch, gather, scatter
 
 
 @MODELS.register_module()
@@ -110,19 +110,27 @@ class ESANetBackbone(MultiBranch):
         """
         present = self.layout.presence(x)
         self._check_presence(present)
+        with self._joined(present, x) as joined:
+            return self._encode(x, present, joined)
+
+    def _encode(self, x: Tensor, present: Presence,
+                joined: List[str]) -> Tuple[Tensor, ...]:
         main = self.branches[self.main]
         streams = {
             name: _stem(self.branches[name],
                         gather(x[:, modality.slice], present[name]))
-            for name, modality in self.layout.items() if any(present[name])
+            for name, modality in self.layout.items()
+            if any(present[name]) or name in joined
         }
-        if not streams:  # a blank window, in evaluation
+        if not any(map(any, present.values())):
+            # A blank window, in evaluation.
             present = dict(present, **{self.main: [True] * len(x)})
             streams[self.main] = torch.zeros_like(
                 _stem(main, x[:, self.layout[self.main].slice]))
         fused = self._fuse(0, streams, present)
-        if self.training:
-            fused = self._touch_idle_streams(fused, streams)
+        zero = self._touching_idle(present) if self.training else None
+        if zero is not None:
+            fused = fused + zero.to(fused.dtype)
         streams.pop(self.main, None)
         # From here on the main stream has every sample.
         present = dict(present, **{self.main: [True] * len(x)})
@@ -150,14 +158,9 @@ class ESANetBackbone(MultiBranch):
             for name in self.layout.names
         })
 
-    def _touch_idle_streams(self, x: Tensor, running: Iterable[str]) -> Tensor:
-        """Give the parameters of streams that do not run a gradient."""
-        idle = []
-        for name in set(self.layout.names) - set(running):
-            stream = self.branches[name]
-            idle += _stem_modules(stream) if name == self.main else [stream]
-        zero = zero_touching(idle)
-        return x if zero is None else x + zero.to(x.dtype)
+    def _parts(self, name: str) -> List[nn.Module]:
+        stream = self.branches[name]
+        return _stem_modules(stream) if name == self.main else [stream]
 
 
 def _widths(stream: nn.Module) -> List[int]:

@@ -1,10 +1,11 @@
 """What the backbones with one branch per modality share."""
 import copy
 import inspect
-from contextlib import contextmanager
-from typing import Any, Iterable, Iterator, List, Mapping, Optional
+from contextlib import ExitStack, contextmanager
+from typing import Any, Iterable, Iterator, List, Mapping, Optional, Tuple
 
 import torch
+from mmengine.dist import all_reduce, get_world_size
 from mmengine.model import BaseModule, ModuleDict
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -76,6 +77,92 @@ class MultiBranch(BaseModule):
                     'hold no measurement. Leave it out of the training set')
 
 
+    @contextmanager
+    def _joined(self, present: Presence, x: Tensor) -> Iterator[List[str]]:
+        """Find the branches that run although no sample here needs them.
+
+        Another rank's batch may have the modality that this one's lacks. A
+        branch that communicates with the other ranks has to run on all of
+        them, here on an empty batch: SyncBatchNorm would wait for ever
+        otherwise, and so would FSDP for the parameters. Where no rank has the
+        modality, the running statistics stay as they are.
+
+        Args:
+            present (dict[str, list[bool]]): Which modalities each sample has.
+            x (Tensor): Gives the device.
+
+        Yields:
+            list[str]: The modalities of which an empty batch is to be
+            encoded.
+
+        Raises:
+            ValueError: If a branch takes the mean over the ranks whatever
+                number of samples they have.
+        """
+        joined: List[str] = []
+        kept: List[Tuple[Tensor, Tensor, Tensor]] = []
+        if get_world_size() > 1:
+            parts = {name: self._parts(name) for name in self.branches}
+            layers = {
+                name: [m for part in found for m in part.modules()
+                       if m.training and _synchronises(m)]
+                for name, found in parts.items()
+            }
+            joined = [
+                name for name, found in parts.items()
+                if not any(present[name]) and
+                (layers[name] or any(map(_is_sharded, found)))
+            ]
+            if any(layers.values()):
+                # On the device, which nobody waits for.
+                seen = to_device(
+                    [float(any(present[name])) for name in layers], x)
+                all_reduce(seen)
+                kept = [(statistic, statistic.clone(), has > 0)
+                        for (name, found), has in zip(layers.items(), seen)
+                        if name in joined
+                        for statistic in _statistics(name, found)]
+        with ExitStack() as stack:
+            for name in joined:
+                stack.enter_context(allow_single_values(self.branches[name]))
+            yield joined
+        with torch.no_grad():
+            for statistic, before, has in kept:
+                statistic.copy_(torch.where(has, statistic, before))
+
+    def _parts(self, name: str) -> List[nn.Module]:
+        """What runs for the samples that have a modality only."""
+        return [self.branches[name]]
+
+    def _touching_idle(self, present: Presence) -> Optional[Tensor]:
+        """A zero that gives the parameters of what saw no sample a gradient.
+        """
+        return zero_touching(
+            part for name in self.branches if not any(present[name])
+            for part in self._parts(name) if not _is_sharded(part))
+
+
+def _statistics(name: str, layers: Iterable[nn.Module]) -> List[Tensor]:
+    """The running statistics of SyncBN layers that get an empty batch."""
+    if any(getattr(m, 'stats_mode', None) == 'default' for m in layers):
+        raise ValueError(
+            f'no sample of this rank has the modality "{name}", whose branch '
+            'has MMSyncBN layers that count every rank the same: set '
+            "norm_cfg=dict(type='MMSyncBN', stats_mode='N') or take SyncBN")
+    return [b for m in layers for b in m.buffers(recurse=False)]
+
+
+def _synchronises(module: nn.Module) -> bool:
+    """Whether a layer takes its statistics over the ranks, of any library."""
+    return any('SyncBatchNorm' in c.__name__ for c in type(module).__mro__)
+
+
+def _is_sharded(module: nn.Module) -> bool:
+    """Whether FSDP gathers parameters of a module when it runs."""
+    return any(c.__name__ in ('FullyShardedDataParallel', 'FSDPModule')
+               for m in module.modules() for c in type(m).__mro__)
+
+
 def scatter(x: Tensor, present: List[bool]) -> Tensor:
     """Put the features of the present samples in their places, 0 elsewhere.
 
@@ -107,21 +194,20 @@ def _where(present: List[bool]) -> List[int]:
 def allow_single_values(branch: nn.Module) -> Iterator[None]:
     """Let BatchNorm layers of a branch that trains meet one value a channel.
 
-    It is what a single sample pooled to 1x1 leaves, and has no variance. The
-    layers that meet it normalise by their running statistics instead, and
-    keep those as they are.
+    It is what a single sample pooled to 1x1 leaves, and has no variance; an
+    empty batch has none either. The layers that meet it normalise by their
+    running statistics instead, and keep those as they are.
     """
     frozen: List[nn.Module] = []
 
     def freeze(layer: nn.Module, args: tuple) -> None:
-        if layer.training and args[0].numel() == args[0].size(1):
+        if layer.training and args[0].numel() <= args[0].size(1):
             frozen.append(layer.eval())
 
     # Not SyncBatchNorm, which takes its statistics over the ranks.
     handles = [
         layer.register_forward_pre_hook(freeze) for layer in branch.modules()
-        if isinstance(layer, _BatchNorm)
-        and not isinstance(layer, nn.SyncBatchNorm)
+        if isinstance(layer, _BatchNorm) and not _synchronises(layer)
     ]
     try:
         yield

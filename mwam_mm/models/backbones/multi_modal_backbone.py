@@ -9,13 +9,7 @@ from torch import Tensor
 from mwam_mm.layout import ModalityLayout, Presence
 from mwam_mm.registry import MODELS
 
-from .multi_branch import (
-    MultiBranch,
-    allow_single_values,
-    gather,
-    scatter,
-    zero_touching,
-)
+from .multi_branch import MultiBranch, allow_single_values, gather, scatter
 
 # A tensor per level, nested as the branch returned them: mostly a tuple.
 Features = Any
@@ -218,19 +212,26 @@ class MultiModalBackbone(MultiBranch):
                     present[name] = [False] * len(x)
         self._check_presence(present)
         features: Dict[str, Optional[Features]] = {}
-        for name in self.layout.names:
-            if not any(present[name]):
-                features[name] = None
-                continue
-            if name not in known:
-                known[name] = self._encode(name, inputs[name], present[name])
-            features[name] = known[name]
+        with self._joined(present, x) as joined:
+            for name in self.layout.names:
+                if not any(present[name]):
+                    features[name] = (
+                        self._encode(name, inputs[name], present[name])
+                        if name in joined else None)
+                    continue
+                if name not in known:
+                    known[name] = self._encode(name, inputs[name],
+                                               present[name])
+                features[name] = known[name]
         # A blank window, in evaluation.
         if all(f is None for f in features.values()):
             features[name] = map_levels(
                 torch.zeros_like, self.branches[name](inputs[name]))
-        if self.training:
-            self._touch_idle_branches(features)
+        zero = self._touching_idle(present) if self.training else None
+        if zero is not None:
+            name = next(n for n, flags in present.items() if any(flags))
+            features[name] = map_levels(lambda f: f + zero.to(f.dtype),
+                                        features[name])
         return BranchOutputs(features, inputs, present)
 
     def _encode(self, name: str, x: Tensor, present: List[bool]) -> Features:
@@ -241,13 +242,3 @@ class MultiModalBackbone(MultiBranch):
         with allow_single_values(branch) if single else nullcontext():
             features = branch(gather(x, present))
         return map_levels(lambda f: scatter(f, present), features)
-
-    def _touch_idle_branches(
-            self, features: Dict[str, Optional[Features]]) -> None:
-        """Give the parameters of branches that did not run a gradient."""
-        zero = zero_touching(
-            self.branches[name] for name, f in features.items() if f is None)
-        if zero is not None:
-            name = next(name for name, f in features.items() if f is not None)
-            features[name] = map_levels(lambda f: f + zero.to(f.dtype),
-                                        features[name])
