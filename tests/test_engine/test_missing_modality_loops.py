@@ -705,7 +705,7 @@ def _test_sharded(rank, data, weights):
 
 
 @fsdp
-def test_sharded_model_equals_one_process(data):
+def test_sharded_model_equals_one_process(data, on_cpu):
     """In the second batch of 1, one rank has no RGB and the other no depth."""
     (data / 'depth' / '3.png').unlink()
     runner = build(lacking(data))

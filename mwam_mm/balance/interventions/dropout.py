@@ -1,5 +1,5 @@
 """K on the probabilities of modality dropout."""
-from typing import Any, Iterable, Iterator, List, Mapping, Tuple
+from typing import Any, Iterable, List, Mapping, Tuple
 
 import numpy as np
 import torch
@@ -7,6 +7,7 @@ from mmengine.dist import get_rank
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
+from mwam_mm.config import type_name, walk_pipelines
 from mwam_mm.layout import ModalityLayout
 from mwam_mm.mwam import dropout_probabilities
 from mwam_mm.registry import INTERVENTIONS
@@ -82,23 +83,12 @@ def _check(runner, model: nn.Module, modalities: Iterable[str],
         raise ValueError(
             f'{where} is for the modalities {list(modalities)}, but the '
             f'data preprocessor has {list(layout.names)}')
-    # Not at the top: the hook alone needs no MMSegmentation.
-    from mwam_mm.datasets.transforms import RandomDropModality
-    if any(isinstance(part, RandomDropModality)
-           for part in walk_pipeline(runner.train_dataloader.dataset)):
+    if any(
+            type_name(transform) == 'RandomDropModality'
+            for transform in walk_pipelines(runner.train_dataloader.dataset)):
         raise ValueError(
             f'{where} and RandomDropModality in the training pipeline would '
             'drop modalities twice: take RandomDropModality out')
-
-
-def walk_pipeline(owner: Any) -> Iterator[Any]:
-    """A dataset, the ones that it wraps, and their transforms."""
-    yield owner
-    for key in ('dataset', 'datasets', 'pipeline', 'transforms'):
-        parts = getattr(owner, key, None)
-        for part in parts if isinstance(parts, (list, tuple)) else [parts]:
-            if part is not None:
-                yield from walk_pipeline(part)
 
 
 def drop_modalities(runner, data_batch: Any, weights: Any,

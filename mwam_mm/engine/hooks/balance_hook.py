@@ -21,7 +21,7 @@ from mwam_mm.balance import (
 )
 from mwam_mm.balance.interventions.base import step_hooks
 from mwam_mm.balance.probes import check_recomputed
-from mwam_mm.cli import type_name
+from mwam_mm.config import type_name
 from mwam_mm.layout import check_layouts
 from mwam_mm.models.backbones import BranchOutputs
 from mwam_mm.models.modality_heads import ModalityHeads
