@@ -135,8 +135,8 @@ def test_waiting_is_noticed(device):
 @ways
 def test_mwam_does_not_wait_for_the_device(tmp_path, monkeypatch, device,
                                            way):
-    """Measuring, the neck, the backward pass, the step and the hook's part
-    of an iteration that logs nothing.
+    """Measuring, the branches, the neck, the backward pass, the step and the
+    hook's part of an iteration that logs nothing.
 
     Dropping modalities of a batch reads the K of the one before.
     """
@@ -161,7 +161,8 @@ def test_mwam_does_not_wait_for_the_device(tmp_path, monkeypatch, device,
 
     for name in ('observe', 'step'):
         guard(MWAM, name)
-    guard(runner.model.neck, 'forward')
+    for module in (runner.model.backbone, runner.model.neck):
+        guard(module, 'forward')
     guard(hook, 'after_train_iter')
     if way != 'neck-dropout':
         guard(hook, 'before_train_iter')
