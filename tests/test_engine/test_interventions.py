@@ -14,10 +14,10 @@ from mmseg.models import EncoderDecoder
 from mmseg.structures import SegDataSample
 from torch import nn
 
+from mwam_mm.balance.builder import build_interventions
 from mwam_mm.balance.interventions.dropout import drop_modalities
 from mwam_mm.balance.interventions.gradient import is_adaptive
 from mwam_mm.balance.interventions.update import scale_updates
-from mwam_mm.engine.hooks.balance_hook import build_interventions
 from mwam_mm.layout import ModalityLayout
 from mwam_mm.mwam import MWAM
 from mwam_mm.registry import DATASETS, MODELS, OPTIM_WRAPPER_CONSTRUCTORS

@@ -97,7 +97,7 @@ class Gradient(Intervention):
             self._weights = self._weights.clamp(min=_TINY)
         for weight, of_branch in zip(self._weights, gradients):
             if of_branch:
-                torch._foreach_div_(of_branch, weight)
+                torch._foreach_mul_(of_branch, 1 / weight)
         Variable._execution_engine.queue_callback(self._wait)
 
     def _wait(self) -> None:

@@ -5,30 +5,28 @@ import torch
 from mmengine.hooks import Hook, LoggerHook
 from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapperDict
-from mmengine.registry import DefaultScope, Registry
 from mmengine.utils import apply_to
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from mwam_mm.balance import (
     Context,
-    Intervention,
     NeckProbe,
     PathProbe,
     Probe,
     Signal,
     Weigher,
 )
+from mwam_mm.balance.builder import (
+    Interventions,
+    build_interventions,
+    build_weigher,
+)
+from mwam_mm.balance.checks import check_run
 from mwam_mm.balance.interventions.base import step_hooks
-from mwam_mm.balance.probes import check_recomputed
-from mwam_mm.config import type_name
-from mwam_mm.layout import check_layouts
 from mwam_mm.models.backbones import BranchOutputs
-from mwam_mm.models.modality_heads import ModalityHeads
 from mwam_mm.models.necks import MWAMNeck
-from mwam_mm.registry import HOOKS, INTERVENTIONS, WEIGHERS
-
-Interventions = Union[str, dict, Sequence[Union[str, dict]]]
+from mwam_mm.registry import HOOKS
 
 
 @HOOKS.register_module()
@@ -96,6 +94,7 @@ class BalanceHook(Hook):
         where = type(self).__name__
         self.interventions = build_interventions(
             intervention, f'{where}.intervention')
+        self._acting = list(self.interventions.values())
         if branches is not None and not branches:
             raise ValueError(f'{where}.branches is empty: name the modalities')
         self.branches = None if branches is None else {
@@ -147,18 +146,14 @@ class BalanceHook(Hook):
             _optimizers(runner.optim_wrapper),
             tuple(self.interventions),
             f'{where}.intervention')
-        check_layouts(model)
-        check_recomputed(self.probe,
-                         runner.cfg.get('activation_checkpointing'))
-        self._check_heads(model)
-        self._check_frozen(runner)
-        for intervention in self.interventions.values():
+        check_run(self.context, self._acting)
+        for intervention in self._acting:
             intervention.check(self.context)
-        for intervention in self.interventions.values():
+        for intervention in self._acting:
             intervention.attach(self.context)
         self.probe.attach(self._at_features, self._at_end)
         self._handles = step_hooks(self.context.optimizers,
-                                   list(self.interventions.values()))
+                                   self._acting)
         if runner.iter > 0:
             self._restore(runner)
 
@@ -174,12 +169,12 @@ class BalanceHook(Hook):
             data_batch (dict, optional): Data from dataloader. Defaults to
                 None.
         """
-        for intervention in self.interventions.values():
+        for intervention in self._acting:
             intervention.before_iter(data_batch)
 
     def _at_features(self, signal: Signal,
                      outputs: BranchOutputs) -> BranchOutputs:
-        for intervention in self.interventions.values():
+        for intervention in self._acting:
             outputs = intervention.at_features(signal, outputs)
         return outputs
 
@@ -188,7 +183,7 @@ class BalanceHook(Hook):
         # Copied, because backward may come after the weigher's next step.
         signal.weights.copy_(self.weigher.step(), non_blocking=True)
         self.context.weights = signal.weights
-        for intervention in self.interventions.values():
+        for intervention in self._acting:
             losses = intervention.at_losses(signal, losses)
         return losses
 
@@ -232,7 +227,7 @@ class BalanceHook(Hook):
         if self.weigher is None:
             return
         state = dict(self.weigher.state_dict())
-        for intervention in self.interventions.values():
+        for intervention in self._acting:
             own = intervention.state_dict()
             taken = sorted(state.keys() & own.keys())
             if taken:
@@ -251,14 +246,14 @@ class BalanceHook(Hook):
             runner (Runner): The runner of the training process.
         """
         self.probe.detach()
-        for intervention in self.interventions.values():
+        for intervention in self._acting:
             intervention.detach()
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
 
     def _build_weigher(self, modalities: Sequence[str]) -> Weigher:
-        return build(WEIGHERS, self.weigher_cfg, modalities=modalities)
+        return build_weigher(self.weigher_cfg, modalities)
 
     def _build_probe(self, model: nn.Module) -> Probe:
         if self.branches is None:
@@ -281,81 +276,14 @@ class BalanceHook(Hook):
                 f'mwam_mm.MWAMNeck, or give {where}.branches')
         return necks[0]
 
-    def _check_heads(self, model: nn.Module) -> None:
-        heads = getattr(model, 'modality_heads', None)
-        if isinstance(heads, ModalityHeads) and \
-                'loss' not in self.interventions:
-            raise ValueError(
-                'the model has heads for each modality, which intervention='
-                f'{list(self.interventions)} of {type(self).__name__} does '
-                'not train: add "loss", or build the model without '
-                'with_modality_heads')
-
-    def _check_frozen(self, runner) -> None:
-        names = [name for name, intervention in self.interventions.items()
-                 if intervention.scales_branches]
-        for modality, branch in self.probe.branches.items():
-            if names and branch and not any(p.requires_grad for p in branch):
-                runner.logger.warning(
-                    f'The branch of modality "{modality}" is frozen: its '
-                    f'weight K acts on nothing by {names}.')
-
     def _restore(self, runner) -> None:
         if self._saved_state is None:
             runner.logger.info(f'The checkpoint holds no {self.title} state: '
                                'the weigher starts anew.')
             return
         self.weigher.load_state_dict(self._saved_state)
-        for intervention in self.interventions.values():
+        for intervention in self._acting:
             intervention.load_state_dict(self._saved_state)
-
-
-def build(registry: Registry, cfg: dict, **kwargs) -> Any:
-    """Build from a registry that MMSegmentation and the like have no part of.
-
-    Args:
-        registry (Registry): ``WEIGHERS`` or ``INTERVENTIONS``.
-        cfg (dict): The config.
-        **kwargs: Further arguments.
-    """
-    # The scope of the job would be looked for in vain, with a warning.
-    with DefaultScope.overwrite_default_scope(registry.scope):
-        return registry.build(dict(cfg, **kwargs))
-
-
-def build_interventions(interventions: Interventions,
-                        where: str) -> Dict[str, Intervention]:
-    """Build the interventions that a config names.
-
-    Args:
-        interventions (str | dict | list): One or several, each a name or a
-            config.
-        where (str): The config key, for the error messages.
-
-    Returns:
-        dict[str, Intervention]: Name to intervention, in the given order.
-
-    Raises:
-        ValueError: If there is none, an unknown one, or one twice.
-    """
-    if isinstance(interventions, (str, Mapping)):
-        interventions = [interventions]
-    where = f'{where}={interventions!r}'
-    cfgs = [dict(type=cfg) if isinstance(cfg, str) else dict(cfg)
-            for cfg in interventions]
-    names = [type_name(cfg) for cfg in cfgs]
-    INTERVENTIONS.import_from_location()
-    known = sorted(INTERVENTIONS.module_dict)
-    if not names:
-        raise ValueError(f'{where} is empty: name one or several of {known}')
-    unknown = [name for name, cfg in zip(names, cfgs)
-               if isinstance(cfg['type'], str) and name not in known]
-    if unknown:
-        raise ValueError(f'{where} names {unknown}; known are {known}')
-    if len(set(names)) < len(names):
-        raise ValueError(f'{where} names one twice')
-    return {name: build(INTERVENTIONS, cfg)
-            for name, cfg in zip(names, cfgs)}
 
 
 def _necks(model: nn.Module) -> List[MWAMNeck]:

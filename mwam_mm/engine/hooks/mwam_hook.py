@@ -5,12 +5,13 @@ from typing import Any, List, Mapping, Optional, Sequence, Union
 from torch import nn
 
 from mwam_mm.balance import Weigher
+from mwam_mm.balance.builder import Interventions
 from mwam_mm.balance.weighers import MWAMWeigher
 from mwam_mm.models.necks import MWAMNeck
 from mwam_mm.mwam import MWAM
 from mwam_mm.registry import HOOKS
 
-from .balance_hook import BalanceHook, Interventions
+from .balance_hook import BalanceHook
 
 
 @HOOKS.register_module()

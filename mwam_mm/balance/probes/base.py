@@ -1,0 +1,114 @@
+"""What all probes share."""
+import inspect
+from typing import Any, Callable, Dict, List, Optional, Sequence, Set
+
+import torch
+from torch import nn
+
+from mwam_mm.models.backbones import BranchOutputs
+from mwam_mm.models.subsets import Host
+
+from ..signal import Signal
+
+__all__ = ['Listener', 'Probe']
+
+AtFeatures = Callable[[Signal, BranchOutputs], BranchOutputs]
+AtEnd = Callable[[Signal, Any], Any]
+
+
+class Listener:
+    """A function that a module of the model calls.
+
+    A copy of the model, also a pickled one, calls nothing: it is another
+    model, which nobody looks after.
+    """
+
+    def __init__(self, function: Optional[Callable] = None) -> None:
+        self.function = function
+
+    def __call__(self, *args, **kwargs) -> Any:
+        if self.function is not None:
+            return self.function(*args, **kwargs)
+
+    def __deepcopy__(self, memo: dict) -> 'Listener':
+        return Listener()
+
+    def __reduce__(self) -> tuple:
+        return Listener, ()
+
+
+class Probe:
+    """Makes the signal of every training forward of a model.
+
+    Args:
+        model (nn.Module): The model, without wrapper.
+        modalities (Sequence[str]): The modalities' names, in the order of K.
+    """
+
+    #: Whether interventions can act on the features of the modalities.
+    gives_features = False
+    #: Runs neck and heads on features that are there, if the model can.
+    host: Optional[Host] = None
+
+    def __init__(self, model: nn.Module, modalities: Sequence[str]) -> None:
+        self.model = model
+        self.modalities = tuple(modalities)
+        #: Modality to the parameters of its branch.
+        self.branches: Dict[str, List[nn.Parameter]] = {}
+        self._signal: Optional[Signal] = None
+        self._handles: List[Any] = []
+
+    def entrances(self) -> Set[nn.Module]:
+        """The modules that the images enter."""
+        raise NotImplementedError
+
+    def attach(self, at_features: AtFeatures, at_end: AtEnd) -> None:
+        """Start making signals.
+
+        Args:
+            at_features (Callable): Called with the signal and what the
+                branches gave, before it is fused; returns what is fused.
+            at_end (Callable): Called with the signal and what the model's
+                forward returns; returns what it returns instead.
+        """
+        self._at_features = at_features
+        self._at_end = at_end
+        self._handles += [
+            self.model.register_forward_pre_hook(
+                Listener(self._begin), with_kwargs=True),
+            self.model.register_forward_hook(Listener(self._end))
+        ]
+
+    def detach(self) -> None:
+        """Leave the model as it was."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+
+    def _begin(self, model: nn.Module, args: tuple, kwargs: dict) -> None:
+        self._signal = None
+        if not (model.training and torch.is_grad_enabled()):
+            return
+        device = next(model.parameters()).device
+        self._signal = Signal(
+            self.modalities,
+            torch.ones(len(self.modalities), device=device),
+            host=self.host,
+            arguments=_by_name(type(model).forward, model, args, kwargs))
+
+    def _end(self, model: nn.Module, args: tuple, output: Any) -> Any:
+        # Every rank reaches the end of the forward, so what the weigher
+        # reduces over the ranks meets its counterparts there, before
+        # backward starts to reduce gradients.
+        signal, self._signal = self._signal, None
+        return output if signal is None else self._at_end(signal, output)
+
+
+def _by_name(function: Callable, model: nn.Module, args: tuple,
+             kwargs: dict) -> Dict[str, Any]:
+    try:
+        bound = inspect.signature(function).bind(model, *args, **kwargs)
+    except TypeError:  # the call itself fails as well, with a better error
+        return {}
+    bound.apply_defaults()
+    return dict(bound.arguments)

@@ -1,0 +1,67 @@
+"""The signal of a model that fuses its branches in an MWAMNeck."""
+from typing import Callable, Iterator, Set
+
+import torch
+from torch import nn
+
+from mwam_mm.models import MultiModalBackbone, MWAMNeck
+from mwam_mm.models.backbones import BranchOutputs
+from mwam_mm.models.subsets import find_host
+
+from .base import AtEnd, AtFeatures, Listener, Probe
+
+__all__ = ['NeckProbe']
+
+
+class NeckProbe(Probe):
+    """The signal of a model whose :class:`MWAMNeck` fuses the branches.
+
+    Args:
+        model (nn.Module): The model, without wrapper.
+        neck (MWAMNeck): Its neck.
+    """
+
+    gives_features = True
+
+    def __init__(self, model: nn.Module, neck: MWAMNeck) -> None:
+        super().__init__(model, neck.layout.names)
+        self.neck = neck
+        self.host = find_host(model)
+        for backbone in self._backbones():
+            for name, branch in backbone.branches.items():
+                self.branches[name] = list(branch.parameters())
+
+    def _backbones(self) -> Iterator[MultiModalBackbone]:
+        return (m for m in self.model.modules()
+                if isinstance(m, MultiModalBackbone))
+
+    def entrances(self) -> Set[nn.Module]:
+        branches = (branch for backbone in self._backbones()
+                    for branch in backbone.branches.values())
+        return {self.neck, *branches}
+
+    def attach(self, at_features: AtFeatures, at_end: AtEnd) -> None:
+        super().attach(at_features, at_end)
+        self._listener = Listener(_untraced(self._fuse))
+        self.neck.listeners.append(self._listener)
+
+    def detach(self) -> None:
+        super().detach()
+        self.neck.listeners.remove(self._listener)
+
+    def _fuse(self, outputs: BranchOutputs) -> BranchOutputs:
+        signal = self._signal
+        if signal is None or self.host is not None and self.host.running:
+            return outputs
+        signal.entered += outputs.inputs.items()
+        signal.present = outputs.present
+        signal.outputs = self._at_features(signal, outputs)
+        return signal.outputs
+
+
+def _untraced(function: Callable) -> Callable:
+    """Keep torch.compile from following a function."""
+    try:
+        return torch.compiler.disable(function)
+    except AttributeError:  # PyTorch 2.0
+        return torch._dynamo.disable(function)

@@ -1,0 +1,120 @@
+"""The signal of any model, by the paths of its modules."""
+from typing import Any, Callable, Dict, Mapping, Sequence, Set
+
+from mmengine.utils import apply_to
+from torch import Tensor, nn
+
+from .base import AtEnd, AtFeatures, Listener, Probe
+
+__all__ = ['PathProbe']
+
+
+class PathProbe(Probe):
+    """The signal of any model, by the paths of its modules.
+
+    Args:
+        model (nn.Module): The model, without wrapper.
+        branches (Mapping[str, Sequence[str]]): Modality to the paths of the
+            modules whose parameters are its branch.
+        inputs (Mapping[str, str]): Modality to the path of the module that
+            its image of shape (B, C, H, W) enters as the only argument of
+            that shape. Without an entry it is the branch's first path.
+        where (str): What named the paths, for the error messages.
+
+    Raises:
+        ValueError: If a path matches no module or no parameter, or two
+            modalities share a parameter.
+    """
+
+    def __init__(self,
+                 model: nn.Module,
+                 branches: Mapping[str, Sequence[str]],
+                 inputs: Mapping[str, str],
+                 where: str = 'MWAMHook') -> None:
+        super().__init__(model, list(branches))
+        self._where = where
+        owner: Dict[Tensor, str] = {}
+        self._entrances: Dict[str, nn.Module] = {}
+        self._paths: Dict[str, str] = {}
+        for name, paths in branches.items():
+            parameters = {
+                p: None  # a dict keeps the order and drops duplicates
+                for path in paths
+                for p in self._module(path, name, 'branches').parameters()
+            }
+            if not parameters:
+                raise ValueError(f'the branch of modality "{name}", '
+                                 f'{list(paths)}, has no parameter')
+            for p in parameters:
+                if p in owner and p.requires_grad:
+                    raise ValueError(
+                        f'modalities "{owner[p]}" and "{name}" share a '
+                        'parameter: name disjoint modules in '
+                        f'{where}.branches')
+                owner[p] = name
+            self.branches[name] = list(parameters)
+            path = inputs.get(name, paths[0])
+            key = 'inputs' if name in inputs else 'branches'
+            entrance = self._module(path, name, key)
+            if isinstance(entrance, (nn.ModuleList, nn.ModuleDict)):
+                raise ValueError(
+                    f'modality "{name}": {path} is a container that is never '
+                    'called: name the module that the image enters in '
+                    f'{where}.inputs[{name!r}]')
+            self._entrances[name], self._paths[name] = entrance, path
+
+    def _module(self, path: str, name: str, key: str) -> nn.Module:
+        try:
+            return self.model.get_submodule(path)
+        except AttributeError as e:
+            children = [n for n, _ in self.model.named_children()]
+            raise ValueError(
+                f'{self._where}.{key}: modality "{name}" names "{path}", '
+                f'which is no module of {type(self.model).__name__} ({e}); '
+                f'its children are {children}') from None
+
+    def entrances(self) -> Set[nn.Module]:
+        return set(self._entrances.values())
+
+    def attach(self, at_features: AtFeatures, at_end: AtEnd) -> None:
+        super().attach(at_features, at_end)
+        self._handles += [
+            entrance.register_forward_pre_hook(
+                Listener(self._enter(name)), with_kwargs=True)
+            for name, entrance in self._entrances.items()
+        ]
+
+    def _enter(self, name: str) -> Callable:
+
+        def hook(module: nn.Module, args: tuple, kwargs: dict) -> None:
+            # None when activation checkpointing runs the branch again.
+            if self._signal is not None:
+                image = self._find_image(name, args, kwargs)
+                self._signal.entered.append((name, image))
+
+        return hook
+
+    def _find_image(self, name: str, args: tuple, kwargs: dict) -> Tensor:
+        arguments = [*args, *kwargs.values()]
+        images = [x for x in arguments if _is_image(x)]
+        if not images:  # or the only one within dicts and lists
+            apply_to(arguments, _is_image, images.append)
+        if len(images) != 1:
+            raise ValueError(
+                f'modality "{name}": {self._paths[name]} is called with '
+                f'{len(images)} tensors of shape (B, C, H, W) where the image '
+                'of the modality should be found: name the module that it '
+                f'enters in {self._where}.inputs[{name!r}]')
+        for other, image in self._signal.entered:
+            if image is images[0] and other != name:
+                raise ValueError(
+                    f'modalities "{other}" and "{name}" enter with the same '
+                    'tensor, so their images cannot be told apart: name '
+                    'modules that only the one image enters in '
+                    f'{self._where}.inputs. In a model without such modules, '
+                    'pass each image through an nn.Identity() of its own')
+        return images[0]
+
+
+def _is_image(x: Any) -> bool:
+    return isinstance(x, Tensor) and x.ndim == 4
