@@ -113,9 +113,10 @@ class JobSettings:
         load, mix, mix_args = base_pipelines(self.base, key)
         if self.smoke_size:
             shrink_dataset(cfg, self.smoke_size)
+        # Where images are mixed, the outer pipeline packs the samples.
+        pipeline = self._pipeline(load, dropout and not mix)
         for leaf in leaf_datasets(cfg):
-            # Where images are mixed, the outer pipeline packs the samples.
-            leaf['pipeline'] = self._pipeline(load, dropout and not mix)
+            leaf['pipeline'] = pipeline
         if mix is not None:
             multimodal_transforms(mix.transforms, self.modalities)
             cfg = dict(
