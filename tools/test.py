@@ -15,7 +15,7 @@ from mwam_mm.cli import (
     load_safely,
 )
 from mwam_mm.config import type_name, wrapped_datasets
-from mwam_mm.engine.missing_modality_loops import parse_combinations
+from mwam_mm.engine.combinations import parse_combinations
 from mwam_mm.layout import ModalityLayout
 
 

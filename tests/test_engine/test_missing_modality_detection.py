@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from mwam_mm.engine.missing_modality_loops import MissingModalityLoop
+from mwam_mm.engine.missing_modality_loop import MissingModalityLoop
 
 pytest.importorskip('mmdet')
 pytest.importorskip('mmcv.ops')

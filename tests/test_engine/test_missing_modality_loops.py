@@ -19,7 +19,7 @@ from mmengine.runner import Runner
 from mmseg.models import ResNet, SegDataPreProcessor
 from torch import nn
 
-from mwam_mm.engine.missing_modality_loops import parse_combinations
+from mwam_mm.engine.combinations import parse_combinations
 from mwam_mm.layout import ModalityLayout, combination_name
 from mwam_mm.registry import MODELS, TRANSFORMS
 

@@ -200,6 +200,8 @@ class MultiModalBackbone(MultiBranch):
         if self._replayed is not None:
             return self._replayed
         present = self.layout.presence(x)
+        # What a combination leaves out is left out on every rank.
+        held = dict(present)
         inputs = {
             name: x[:, modality.slice]
             for name, modality in self.layout.items()
@@ -212,7 +214,7 @@ class MultiModalBackbone(MultiBranch):
                     present[name] = [False] * len(x)
         self._check_presence(present)
         features: Dict[str, Optional[Features]] = {}
-        with self._joined(present, x) as joined:
+        with self._joined(held, x) as joined:
             for name in self.layout.names:
                 if not any(present[name]):
                     features[name] = (

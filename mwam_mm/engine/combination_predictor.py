@@ -1,0 +1,172 @@
+"""Prediction of a batch for several combinations of modalities."""
+from contextlib import nullcontext
+from typing import Dict, Iterator, List, Optional, Sequence, Tuple
+
+import torch
+from mmengine.model import is_model_wrapper
+from mmengine.runner.amp import autocast
+from mmengine.structures import BaseDataElement
+from torch import Tensor, nn
+
+from mwam_mm.layout import (
+    ModalityLayout,
+    Presence,
+    check_layouts,
+    with_presence,
+)
+from mwam_mm.models.backbones.multi_branch import gather
+from mwam_mm.models.backbones.multi_modal_backbone import (
+    EncodeOnce,
+    MultiModalBackbone,
+)
+
+from .combinations import Combination
+
+__all__ = ['CombinationPredictor', 'count_sharded_units']
+
+
+def count_sharded_units(model: nn.Module) -> int:
+    """Number of modules that FSDP wraps, the model itself included."""
+    if not torch.distributed.is_available():
+        return 0
+    from torch.distributed.fsdp import FullyShardedDataParallel
+    return sum(
+        isinstance(m, FullyShardedDataParallel) for m in model.modules())
+
+
+class CombinationPredictor:
+    """Predict a batch for several combinations of modalities.
+
+    A :class:`MultiModalBackbone` encodes each sample once and shares the
+    features between the combinations. In any other model the channels of the
+    missing modalities are set to 0.
+
+    A module that DDP wraps is called directly, as the wrapper would broadcast
+    buffers. A model that FSDP shards gathers its parameters from all ranks in
+    each forward, so there every rank calls the wrapper once for each batch and
+    combination, whatever its samples have.
+
+    Args:
+        model (nn.Module): The model, in a wrapper or not.
+        fp16 (bool): Whether to predict in fp16. Defaults to False.
+
+    Raises:
+        TypeError: If the model's data preprocessor has no layout.
+        ValueError: If the parts of the model have different layouts.
+    """
+
+    def __init__(self, model: nn.Module, fp16: bool = False) -> None:
+        module = model.module if is_model_wrapper(model) else model
+        preprocessor = getattr(module, 'data_preprocessor', None)
+        layout = getattr(preprocessor, 'layout', None)
+        if not isinstance(layout, ModalityLayout):
+            raise TypeError(
+                'the loops over combinations of modalities need a data '
+                'preprocessor that knows the modalities, such as '
+                'mwam_mm.MultiModalSegDataPreprocessor, but '
+                f'{type(module).__name__} has {type(preprocessor).__name__}')
+        check_layouts(module)
+        self.layout = layout
+        self.data_preprocessor = preprocessor
+        self._fp16 = fp16
+        units = count_sharded_units(model)
+        self._sharded = units > 0
+        self._needs_filler = units > 1
+        self._model = model if self._sharded else module
+        backbones = [
+            m for m in module.modules() if isinstance(m, MultiModalBackbone)
+        ]
+        self._backbone = backbones[0] if len(backbones) == 1 else None
+
+    def predict(
+        self, inputs: Tensor, samples: Sequence[BaseDataElement],
+        counts: Sequence[bool], combinations: Sequence[Combination]
+    ) -> Iterator[Tuple[Combination, Dict[int, BaseDataElement]]]:
+        """Predict the samples that count.
+
+        Args:
+            inputs (Tensor): Normalised stacked tensor of shape (B, C, H, W).
+            samples (Sequence[BaseDataElement]): The B data samples.
+            counts (Sequence[bool]): Whether each of the B samples counts.
+            combinations (Sequence[tuple[str]]): The combinations.
+
+        Yields:
+            tuple[tuple[str], dict[int, BaseDataElement]]: Combination, and
+            index in the batch to prediction. A combination may come several
+            times, with other samples, and lacks those that have none of its
+            modalities.
+        """
+        presence = self.layout.presence(inputs)
+        present = {
+            i: tuple(n for n, flag in zip(presence, flags) if flag)
+            for i, flags in enumerate(zip(*presence.values())) if counts[i]
+        }
+        for group in self._groups(present, len(samples)):
+            chosen = self._choose(inputs, presence, group)
+            sharing = (
+                nullcontext()
+                if self._backbone is None else self._backbone.encode_once())
+            with sharing as session:
+                for combination in combinations:
+                    counted = [
+                        i for i in group
+                        if set(combination) & set(present.get(i, ()))
+                    ]
+                    if not counted and not self._sharded:
+                        continue
+                    predictions = self._predict(
+                        chosen, [samples[i].new() for i in group],
+                        combination, session)
+                    by_index = dict(zip(group, predictions))
+                    if counted:
+                        yield combination, {i: by_index[i] for i in counted}
+
+    def _groups(self, present: Dict[int, Combination],
+                size: int) -> List[List[int]]:
+        """The samples of a batch that are predicted together.
+
+        Samples with the same modalities form a group, since they share their
+        combinations and each branch then runs once for them. The number of
+        forwards of a sharded model must not depend on what a rank's samples
+        have, so there the whole batch is one group.
+        """
+        if self._sharded:
+            return [list(range(size))]
+        groups: Dict[Combination, List[int]] = {}
+        for i, names in present.items():
+            groups.setdefault(names, []).append(i)
+        return list(groups.values())
+
+    def _choose(self, inputs: Tensor, presence: Presence,
+                group: List[int]) -> Tensor:
+        """The images of a group, and what they have.
+
+        Where branches are sharded by themselves, each must run on every rank.
+        An image that has every modality is added to make sure of it.
+        """
+        chosen = gather(inputs, [i in group for i in range(len(inputs))])
+        flags = {n: [f[i] for i in group] for n, f in presence.items()}
+        if self._needs_filler:
+            chosen = torch.cat([chosen, torch.ones_like(chosen[:1])])
+            flags = {n: [*f, True] for n, f in flags.items()}
+        return with_presence(chosen, flags)
+
+    def _predict(self, inputs: Tensor, samples: List[BaseDataElement],
+                 combination: Combination,
+                 session: Optional[EncodeOnce]) -> List[BaseDataElement]:
+        size = len(samples)
+        if self._needs_filler:
+            samples = [*samples, samples[0].new()]
+        if session is not None:
+            session.select(combination)
+        else:
+            presence = self.layout.presence(inputs)
+            inputs = inputs.clone()
+            for name, modality in self.layout.items():
+                if name not in combination:
+                    inputs[:, modality.slice] = 0
+                    presence[name] = [False] * len(inputs)
+            with_presence(inputs, presence)
+        with autocast(enabled=self._fp16):
+            predictions = self._model(inputs, samples, mode='predict')
+        return predictions[:size]

@@ -1,0 +1,277 @@
+"""What the loops over modality combinations share."""
+import copy
+import logging
+import os.path as osp
+from numbers import Real
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Union
+
+import torch
+from mmengine.dist import all_reduce, get_dist_info, is_main_process
+from mmengine.evaluator import Evaluator
+from mmengine.logging import print_log
+from mmengine.runner import EpochBasedTrainLoop
+from mmengine.runner.base_loop import BaseLoop
+from mmengine.structures import BaseDataElement
+from mmengine.utils import mkdir_or_exist
+from torch.utils.data import DataLoader
+
+from mwam_mm.evaluation import (
+    build_report,
+    flatten_report,
+    format_report,
+    is_higher_better,
+    save_report,
+)
+from mwam_mm.layout import combination_name
+
+from .combination_predictor import CombinationPredictor
+from .combinations import Combination, parse_combinations
+
+__all__ = ['MissingModalityLoop']
+
+
+def _check_directions(directions: Optional[Mapping[str, bool]],
+                      where: str) -> Dict[str, bool]:
+    if directions is None:
+        return {}
+    if not isinstance(directions, Mapping) or not all(
+            isinstance(value, bool) for value in directions.values()):
+        raise TypeError(f'{where} must map metrics to True or False, but got '
+                        f'{directions!r}')
+    return dict(directions)
+
+
+class MissingModalityLoop(BaseLoop):
+    """What :class:`MissingModalityValLoop` and the test loop share.
+
+    It is mixed in before the stock loop, which builds dataloader and
+    evaluator.
+    """
+
+    stage: str
+
+    def __init__(self,
+                 runner,
+                 dataloader: Union[DataLoader, Dict],
+                 evaluator: Union[Evaluator, Dict, List],
+                 combinations: Union[str, Sequence] = 'all',
+                 metric: Union[None, str, Sequence[str]] = None,
+                 drop_probs: Sequence[float] = (0.05, 0.1, 0.2),
+                 fp16: bool = False,
+                 higher_is_better: Optional[Mapping[str, bool]] = None
+                 ) -> None:
+        super().__init__(runner, dataloader, evaluator, fp16=fp16)
+        self._predictor = CombinationPredictor(runner.model, fp16)
+        self.layout = self._predictor.layout
+        self.combinations = parse_combinations(
+            combinations, self.layout, f'{self.stage}_cfg.combinations')
+        self.metric = metric
+        self.drop_probs = drop_probs
+        if not all(0 <= p < 1 for p in drop_probs):
+            raise ValueError(f'{self.stage}_cfg.drop_probs must be in [0, 1),'
+                             f' but got {list(drop_probs)}')
+        self.higher_is_better = _check_directions(
+            higher_is_better, f'{self.stage}_cfg.higher_is_better')
+
+    def run(self) -> Dict[str, Any]:
+        """Evaluate every combination in one pass over the data.
+
+        Returns:
+            dict: The merged metrics.
+        """
+        self.runner.call_hook(f'before_{self.stage}')
+        self.runner.call_hook(f'before_{self.stage}_epoch')
+        self.runner.model.eval()
+        # The evaluator is copied now rather than at construction because users
+        # add metrics to it in between.
+        self._evaluators = {
+            c: self._copy_evaluator(c) for c in self.combinations
+        }
+        self._counts = dict.fromkeys(self.combinations, 0)
+        self._position = 0
+        for idx, data_batch in enumerate(self.dataloader):
+            self.run_iter(idx, data_batch)
+        metrics = self._evaluate()
+        self._forget_outdated(metrics)
+        self.runner.call_hook(f'after_{self.stage}_epoch', metrics=metrics)
+        self.runner.call_hook(f'after_{self.stage}')
+        return metrics
+
+    @torch.no_grad()
+    def run_iter(self, idx: int, data_batch: dict) -> None:
+        """Predict and process one batch for every combination.
+
+        Args:
+            idx (int): Index of the batch.
+            data_batch (dict): ``inputs`` and ``data_samples`` as the
+                dataloader collates them.
+        """
+        self.runner.call_hook(
+            f'before_{self.stage}_iter', batch_idx=idx, data_batch=data_batch)
+        data = self._predictor.data_preprocessor(data_batch, False)
+        inputs, samples = data['inputs'], data['data_samples']
+        outputs: Dict[int, BaseDataElement] = {}
+        for combination, predictions in self._predictor.predict(
+                inputs, samples, self._counting(len(samples)),
+                self.combinations):
+            self._evaluators[combination].process(
+                data_samples=list(predictions.values()),
+                data_batch={
+                    key: [values[i] for i in predictions]
+                    for key, values in data_batch.items()
+                })
+            self._counts[combination] += len(predictions)
+            outputs = {**predictions, **outputs}
+        self._position += len(samples)
+        # Hooks get the predictions of the most complete combination.
+        self.runner.call_hook(
+            f'after_{self.stage}_iter',
+            batch_idx=idx,
+            data_batch=data_batch,
+            outputs=[outputs.get(i, s) for i, s in enumerate(samples)])
+
+    def _counting(self, size: int) -> List[bool]:
+        """Whether each sample of the batch counts.
+
+        The copies of first samples with which a distributed sampler fills up
+        the last batches do not: their position, counted over all ranks, is
+        beyond the dataset.
+        """
+        rank, world_size = get_dist_info()
+        return [
+            (self._position + i) * world_size + rank < len(
+                self.dataloader.dataset) for i in range(size)
+        ]
+
+    def _copy_evaluator(self, combination: Combination) -> Evaluator:
+        """Copy the evaluator and give its files a folder of their own."""
+        evaluator = copy.deepcopy(self.evaluator)
+        name = combination_name(combination)
+        for metric in evaluator.metrics:
+            for key in ('output_dir', 'outfile_prefix', 'out_file_path'):
+                path = getattr(metric, key, None)
+                if path is None:
+                    continue
+                is_folder = key == 'output_dir'
+                folder, file = (path, '') if is_folder else osp.split(path)
+                mkdir_or_exist(osp.join(folder, name))
+                setattr(metric, key, osp.join(folder, name, file))
+        return evaluator
+
+    def _evaluate(self) -> Dict[str, Any]:
+        """Evaluate what was processed and merge the metrics."""
+        total = len(self.dataloader.dataset)
+        scores: Dict[str, dict] = {}
+        counts: Dict[str, int] = {}
+        for combination, evaluator in self._evaluators.items():
+            name = combination_name(combination)
+            count = torch.tensor(self._counts[combination])
+            all_reduce(count)
+            counts[name] = int(count)
+            print_log(f'Modalities {name}, {counts[name]} of {total} samples:',
+                      'current')
+            if counts[name] < total:
+                print_log(
+                    f'{total - counts[name]} samples have none of the '
+                    f'modalities of "{name}" and are left out of it',
+                    'current', logging.WARNING)
+            scores[name] = (
+                evaluator.evaluate(counts[name]) if counts[name] else {})
+        if not any(scores.values()):
+            return {}  # the evaluator only writes files
+        self._score_nothing(scores, counts, self.higher_is_better)
+        metrics = self._report(scores, counts)
+        for name, values in scores.items():
+            for key, value in values.items():
+                metrics.setdefault(f'{name}/{key}', value)
+        return metrics
+
+    @staticmethod
+    def _score_nothing(scores: Dict[str, dict],
+                       counts: Dict[str, int],
+                       higher_is_better: Optional[Mapping[str, bool]] = None
+                       ) -> None:
+        """Give 0 where an evaluator has nothing to say.
+
+        ``CocoMetric`` returns no metric where not one object was detected,
+        which may happen to a detector that lacks a modality. A metric of
+        which lower is better stays undefined, as 0 would be perfect.
+        """
+        keys = {
+            key
+            for values in scores.values() for key, value in values.items()
+            if isinstance(value, Real)
+        }
+        undefined = {
+            key
+            for key in keys if is_higher_better(key, higher_is_better) is False
+        }
+        for name, values in scores.items():
+            if counts[name] and not values:
+                print_log(
+                    f'The evaluator gives no metric of "{name}", so all are '
+                    '0: nothing was detected' +
+                    (f'. {sorted(undefined)}, of which lower is better, are '
+                     'undefined' if undefined else ''), 'current',
+                    logging.WARNING)
+                values.update(dict.fromkeys(keys - undefined, 0.))
+
+    def _report(self, scores: Dict[str, dict],
+                counts: Dict[str, int]) -> Dict[str, Optional[float]]:
+        """Log and write the report and return it as flat metrics."""
+        report = dict(
+            config=osp.basename(self.runner.cfg.filename or '') or None,
+            checkpoint=self._checkpoint_name(),
+            stage=self.stage,
+            **build_report(scores, counts, self.layout.names, self.metric,
+                           self.drop_probs, self.higher_is_better))
+        metrics = flatten_report(report)
+        unknown = [
+            key for key in report['avg']['PCR']
+            if report['higher_is_better'][key] is None
+        ]
+        if unknown:
+            print_log(
+                f'The names {unknown} do not say whether higher is better, '
+                'which the PCR assumes. If lower is better, set '
+                f'{self.stage}_cfg.higher_is_better='
+                f'{dict.fromkeys(unknown, False)}', 'current',
+                logging.WARNING)
+        undefined = [key for key, value in metrics.items() if value is None]
+        if undefined:
+            full = combination_name(self.layout.names)
+            print_log(
+                f'Undefined, reported as null: {undefined}. PCR needs a '
+                f'positive score of "{full}", an average needs every score '
+                'in it, an expectation every combination of modalities',
+                'current', logging.WARNING)
+        print_log('Evaluation with missing modalities:\n'
+                  f'{format_report(report)}', 'current')
+        if is_main_process():
+            # Each run has such a folder of its own. Tests may share it where
+            # several start in the same second or one run tests repeatedly.
+            paths = save_report(
+                report, self.runner.log_dir, replace=self.stage == 'val')
+            print_log(f'Written to {paths[0]}', 'current')
+        return metrics
+
+    def _checkpoint_name(self) -> Optional[str]:
+        loop = self.runner._train_loop
+        if isinstance(loop, EpochBasedTrainLoop):
+            return f'epoch_{loop.epoch}'
+        if isinstance(loop, BaseLoop):
+            return f'iter_{loop.iter}'
+        path = self.runner._load_from
+        return path and osp.basename(path)
+
+    def _forget_outdated(self, metrics: Dict[str, Any]) -> None:
+        """Remove what MMEngine would log of an earlier evaluation.
+
+        It stores numbers and other values in different places, so a metric
+        that was a number and is None now, or the reverse, would be logged
+        twice.
+        """
+        hub = self.runner.message_hub
+        for key, value in metrics.items():
+            outdated = hub.log_scalars if value is None else hub.runtime_info
+            outdated.pop(f'{self.stage}/{key}', None)
