@@ -165,7 +165,7 @@ class MWAM:
         self._observed = torch.zeros(
             2, len(self.modalities), dtype=sum_dtype(device), device=device)
         if self._fused is not None:
-            self._fused.num_rows = 0
+            self._fused.reset()
 
     @property
     def _measure(self) -> Dict[str, Any]:

@@ -18,10 +18,8 @@ MAX_IMAGES = 5
 # argument needs no copy to the device, which would take longer.
 _BITS = 31
 _MAX_ABSENT = 4 * _BITS
-# A sample has at most so many partial sums, lest the second kernel, which is
-# a single program, have too much to do.
-_MAX_PROGRAMS = 256
-_SAMPLES_AT_ONCE = 16
+# What the second kernel adds up at once: samples and partial sums of each.
+_ROWS, _COLUMNS = 16, 256
 # So many elements of any type begin at a multiple of 16 bytes, which is what
 # one instruction can load.
 _ALIGNED = 8
@@ -33,17 +31,17 @@ Image = Tuple[int, Tensor, Optional[Sequence[bool]]]
 
 
 @triton.jit(do_not_specialize=[
-    'first_row', 'absent0', 'absent1', 'absent2', 'absent3'
+    'first_partial', 'first_row', 'absent0', 'absent1', 'absent2', 'absent3'
 ])
 def _measure_kernel(x0, x1, x2, x3, x4, table, rows, partials, codes,
-                    first_row, absent0, absent1, absent2, absent3, sigma,
+                    first_partial, first_row, absent0, absent1, absent2,
+                    absent3, sigma,
                     NUM_IMAGES: tl.constexpr, FIELDS: tl.constexpr,
                     UNIT: tl.constexpr, COLUMN_STRIDE: tl.constexpr,
                     METRIC: tl.constexpr, SIZE: tl.constexpr,
                     BLOCK: tl.constexpr, FLAT: tl.constexpr,
-                    NUM_PATCHES: tl.constexpr, MAX_PROGRAMS: tl.constexpr,
-                    BITS: tl.constexpr):
-    """Partial sums over some patches of one sample of one image.
+                    NUM_PATCHES: tl.constexpr, BITS: tl.constexpr):
+    """Numerator and denominator of some patches of a sample of an image.
 
     A row is of one sample of one image. The rows of all images lie one after
     the other.
@@ -52,10 +50,11 @@ def _measure_kernel(x0, x1, x2, x3, x4, table, rows, partials, codes,
         x0: Pointer to the first image, and so on; None if there are fewer.
         table: Pointer to the fields of each image, see :func:`_fields`.
         rows: Pointer to :func:`dct_rows`.
-        partials: Pointer to the result, shape (rows, 2, MAX_PROGRAMS):
-            numerators and denominators.
+        partials: Pointer to the result, one pair for each program.
         codes: Pointer to what :func:`_finish_kernel` needs to know about each
-            row: see :func:`_fields`, or -1 for a sample that is absent.
+            row: where its pairs begin, how many there are and the code, see
+            :func:`_fields`, or -1 if the sample is absent.
+        first_partial: Where the pairs of this launch begin.
         first_row: Where the rows of this launch begin.
         absent0: Bits of the first rows of this launch, and so on: whether
             the sample is absent.
@@ -85,15 +84,14 @@ def _measure_kernel(x0, x1, x2, x3, x4, table, rows, partials, codes,
     program -= tl.load(table).to(tl.int32)
     row = tl.load(table + 1).to(tl.int32)
     programs = tl.load(table + 2).to(tl.int32)
-    repeats = tl.load(table + 3).to(tl.int32)
-    num_patches = tl.load(table + 4).to(tl.int32)
-    patches_per_channel = tl.load(table + 5).to(tl.int32)
-    patches_per_row = tl.load(table + 6).to(tl.int32)
-    code = tl.load(table + 7).to(tl.int32)
+    num_patches = tl.load(table + 3).to(tl.int32)
+    patches_per_channel = tl.load(table + 4).to(tl.int32)
+    patches_per_row = tl.load(table + 5).to(tl.int32)
+    code = tl.load(table + 6).to(tl.int32)
     # That they are multiples lets the compiler load several pixels at once.
-    sample_stride = tl.load(table + 8) * UNIT
-    channel_stride = tl.load(table + 9) * UNIT
-    row_stride = tl.load(table + 10) * UNIT
+    sample_stride = tl.load(table + 7) * UNIT
+    channel_stride = tl.load(table + 8) * UNIT
+    row_stride = tl.load(table + 9) * UNIT
     sample = program // programs
     program = program % programs
     row += sample
@@ -104,49 +102,48 @@ def _measure_kernel(x0, x1, x2, x3, x4, table, rows, partials, codes,
                  tl.where(word == 2, absent2,
                           tl.where(word == 3, absent3, 0))))
     absent = (bits >> (row % BITS)) & 1 == 1
-    repeats = tl.where(absent, 0, repeats)  # nothing of it is read
-    code = tl.where(absent, -1, code)
-    row += first_row
-
+    index = program * NUM_PATCHES + tl.arange(0, NUM_PATCHES)
+    # What is too much repeats the last patch and does not count.
+    counts = index < num_patches
+    index = tl.minimum(index, num_patches - 1)
     numerator = tl.zeros([NUM_PATCHES], tl.float32)
     denominator = tl.zeros([NUM_PATCHES], tl.float32)
-    for i in range(repeats):
-        index = (i * programs + program) * NUM_PATCHES + tl.arange(
-            0, NUM_PATCHES)
-        # What is too much repeats the last patch and does not count.
-        counts = index < num_patches
-        index = tl.minimum(index, num_patches - 1)
+    if not absent:
         if COLUMN_STRIDE == 1:
-            above, below = patch_sums(
+            numerator, denominator = patch_sums(
                 x, index, sample, rows, patches_per_channel, patches_per_row,
                 sample_stride, channel_stride, row_stride, 1, sigma, METRIC,
                 SIZE, BLOCK, FLAT, NUM_PATCHES)
         else:
-            above, below = patch_sums(
+            numerator, denominator = patch_sums(
                 x, index, sample, rows, patches_per_channel, patches_per_row,
                 sample_stride, channel_stride, row_stride,
-                tl.load(table + 11), sigma, METRIC, SIZE, BLOCK, FLAT,
+                tl.load(table + 10), sigma, METRIC, SIZE, BLOCK, FLAT,
                 NUM_PATCHES)
-        numerator += tl.where(counts, above, 0.)
-        denominator += tl.where(counts, below, 0.)
     # In a place of its own, so that the order of the sum is fixed.
-    partials += row.to(tl.int64) * 2 * MAX_PROGRAMS + program
-    tl.store(partials, tl.sum(numerator, 0))
-    tl.store(partials + MAX_PROGRAMS, tl.sum(denominator, 0))
-    tl.store(codes + row, code, mask=program == 0)
+    first_partial += tl.program_id(0)
+    place = partials + first_partial.to(tl.int64) * 2
+    tl.store(place, tl.sum(tl.where(counts, numerator, 0.), 0))
+    tl.store(place + 1, tl.sum(tl.where(counts, denominator, 0.), 0))
+    codes += (first_row + row) * 3
+    is_first = program == 0
+    tl.store(codes, first_partial, mask=is_first)
+    tl.store(codes + 1, programs, mask=is_first)
+    tl.store(codes + 2, tl.where(absent, -1, code), mask=is_first)
 
 
-@triton.jit(do_not_specialize=['num_rows'])
-def _finish_kernel(partials, codes, num_rows, observed, constants, values,
-                   seen, abnormal, weights, M: tl.constexpr,
-                   WIDTH: tl.constexpr, STEP: tl.constexpr,
-                   MAX_PROGRAMS: tl.constexpr, ROWS: tl.constexpr):
+@triton.jit(do_not_specialize=['num_rows', 'max_programs'])
+def _finish_kernel(partials, codes, num_rows, max_programs, observed,
+                   constants, values, seen, abnormal, weights,
+                   M: tl.constexpr, WIDTH: tl.constexpr, STEP: tl.constexpr,
+                   ROWS: tl.constexpr, COLUMNS: tl.constexpr):
     """Sum the partial sums; update bank and weights.
 
     Args:
         partials: Pointer to the result of :func:`_measure_kernel`.
         codes: Pointer to the result of :func:`_measure_kernel`.
         num_rows: How many rows these have.
+        max_programs: The largest number of pairs of a row.
         observed: Pointer to sums and counts, shape (2, M), which the rows
             are added to; then it is used up, or kept if not STEP.
         constants: Pointer to momentum, alpha, beta, lam, gamma and sigma.
@@ -167,22 +164,26 @@ def _finish_kernel(partials, codes, num_rows, observed, constants, values,
     # Each thread has read before one of them writes to the same place.
     tl.debug_barrier()
 
-    column = tl.arange(0, MAX_PROGRAMS)
+    column = tl.arange(0, COLUMNS)
     for first in range(0, num_rows, ROWS):
         row = first + tl.arange(0, ROWS)
-        code = tl.load(codes + row, mask=row < num_rows, other=-1)
-        # See _fields.
-        programs = tl.where(code < 0, 0, code % 512)
-        judged = code // 512 % 2 == 0
-        owner = tl.where(code < 0, -1, code // 1024)
-        place = row[:, None].to(
-            tl.int64) * 2 * MAX_PROGRAMS + column[None, :]
-        there = column[None, :] < programs[:, None]
-        numerator = tl.load(partials + place, mask=there, other=0.)
-        numerator = tl.sum(numerator.to(tl.float64), 1)
-        denominator = tl.load(
-            partials + MAX_PROGRAMS + place, mask=there, other=0.)
-        denominator = tl.sum(denominator.to(tl.float64), 1)
+        there = row < num_rows
+        start = tl.load(codes + row * 3, mask=there, other=0)
+        programs = tl.load(codes + row * 3 + 1, mask=there, other=0)
+        code = tl.load(codes + row * 3 + 2, mask=there, other=-1)
+        judged = code % 2 == 0
+        owner = tl.where(code < 0, -1, code // 2)
+        numerator = tl.zeros([ROWS], tl.float64)
+        denominator = tl.zeros([ROWS], tl.float64)
+        for left in range(0, max_programs, COLUMNS):
+            # A pair has a place below 2^31, its numbers perhaps not.
+            place = start[:, None] + left + column[None, :]
+            place = partials + place.to(tl.int64) * 2
+            inner = left + column[None, :] < programs[:, None]
+            above = tl.load(place, mask=inner, other=0.)
+            below = tl.load(place + 1, mask=inner, other=0.)
+            numerator += tl.sum(above.to(tl.float64), 1)
+            denominator += tl.sum(below.to(tl.float64), 1)
         # Only zeros give exactly 0, so the image is not read again.
         denominator = tl.where(judged & (numerator == 0), 0., denominator)
         mine = owner[:, None] == modality[None, :]
@@ -225,23 +226,20 @@ def _fields(image: Image, first_program: int, first_row: int,
 
     Returns:
         list[int]: Number of its first program and of its first row, programs
-        per sample, repeats of each program, patches per sample, channel and
-        row of patches, code, and the strides, all but that of the columns in
-        units. The code is the programs per sample, 512 if the samples' presence
-        is known, and 1024 times the index of the modality.
+        per sample, patches per sample, channel and row of patches, the code,
+        and the strides, all but that of the columns in units. The code is
+        twice the index of the modality, plus 1 if it is known which samples
+        have it.
     """
     i, x, present = image
     patches_per_row = x.size(3) // patch_size
     patches_per_channel = x.size(2) // patch_size * patches_per_row
     num_patches = x.size(1) * patches_per_channel
-    at_once = COLUMNS // patch_size
-    repeats = -(-num_patches // (at_once * _MAX_PROGRAMS))
-    programs = -(-num_patches // (at_once * repeats))
-    code = programs + 512 * (present is not None) + 1024 * i
+    programs = -(-num_patches // (COLUMNS // patch_size))
     sample, channel, row, column = x.stride()
     return [
-        first_program, first_row, programs, repeats, num_patches,
-        patches_per_channel, patches_per_row, code, sample // unit,
+        first_program, first_row, programs, num_patches, patches_per_channel,
+        patches_per_row, 2 * i + (present is not None), sample // unit,
         channel // unit, row // unit, column
     ]
 
@@ -254,11 +252,13 @@ class _Plan:
         strides = [s for _, x, _ in images for s in x.stride()[:3]]
         unit = 1 if any(s % _ALIGNED for s in strides) else _ALIGNED
         fields = []
-        self.programs = self.rows = 0
+        self.programs = self.rows = self.max_programs = 0
         for image in images:
             fields.append(
                 _fields(image, self.programs, self.rows, patch_size, unit))
-            self.programs += fields[-1][2] * len(image[1])
+            programs = fields[-1][2]
+            self.max_programs = max(self.max_programs, programs)
+            self.programs += programs * len(image[1])
             self.rows += len(image[1])
         self.table = _to_device(fields, torch.int64, device)
         contiguous = all(x.stride(3) == 1 for _, x, _ in images)
@@ -306,7 +306,7 @@ class FusedUpdate:
         self.sigma = sigma
         self.flip = flip
         self._metric = (metric, patch_size, block_size, FLAT,
-                        COLUMNS // patch_size, _MAX_PROGRAMS, _BITS)
+                        COLUMNS // patch_size, _BITS)
         self._rows_of_dct = dct_rows(patch_size, block_size, device)
         self._constants = _to_device(
             [momentum, alpha, beta, lam, gamma, sigma], torch.float64,
@@ -316,10 +316,17 @@ class FusedUpdate:
         # Tables are written on the stream of the batch that first needs them.
         # Later batches come after it, or the bank would be wrong as well.
         self._plans: Dict[tuple, Optional[_Plan]] = {}
-        self._partials = torch.empty((0, 2, _MAX_PROGRAMS), device=device)
-        self._codes = torch.empty(0, dtype=torch.int32, device=device)
-        #: Rows of the batch that are measured.
+        self._room = (0, 0)
+        self._partials = torch.empty((0, 2), device=device)
+        self._codes = torch.empty((0, 3), dtype=torch.int32, device=device)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget what was measured of the batch."""
+        #: Samples of images that are measured.
         self.num_rows = 0
+        self._num_partials = 0
+        self._max_programs = 0
 
     def measure(self, images: Sequence[Image]) -> bool:
         """Measure images in one launch.
@@ -346,16 +353,21 @@ class FusedUpdate:
         if absent >> _MAX_ABSENT:
             return False
         num_rows = self.num_rows + plan.rows
-        if num_rows > len(self._codes):
-            self._enlarge(num_rows)
+        num_partials = self._num_partials + plan.programs
+        if num_rows > self._room[0] or num_partials > self._room[1]:
+            self._enlarge(num_rows, num_partials)
         mask = 2**_BITS - 1
         self._launch(
             _measure_kernel, plan.programs, NUM_WARPS,
             *[x for _, x, _ in images], *plan.padding, plan.table,
-            self._rows_of_dct, self._partials, self._codes, self.num_rows,
-            absent & mask, absent >> _BITS & mask, absent >> 2 * _BITS & mask,
+            self._rows_of_dct, self._partials, self._codes,
+            self._num_partials, self.num_rows, absent & mask,
+            absent >> _BITS & mask, absent >> 2 * _BITS & mask,
             absent >> 3 * _BITS, self.sigma, *plan.constants, *self._metric)
         self.num_rows = num_rows
+        self._num_partials = num_partials
+        if plan.max_programs > self._max_programs:
+            self._max_programs = plan.max_programs
         return True
 
     def gather(self, observed: Tensor, values: Tensor, seen: Tensor,
@@ -381,10 +393,10 @@ class FusedUpdate:
                 abnormal: Tensor, weights: Optional[Tensor],
                 step: bool) -> None:
         self._launch(_finish_kernel, 1, 8, self._partials, self._codes,
-                     self.num_rows, observed, self._constants, values, seen,
-                     abnormal, weights, *self._sizes, step, _MAX_PROGRAMS,
-                     _SAMPLES_AT_ONCE)
-        self.num_rows = 0
+                     self.num_rows, self._max_programs, observed,
+                     self._constants, values, seen, abnormal, weights,
+                     *self._sizes, step, _ROWS, _COLUMNS)
+        self.reset()
 
     def _takes(self, images: Sequence[Image]) -> bool:
         dtype = images[0][1].dtype
@@ -395,12 +407,14 @@ class FusedUpdate:
             and frm_triton.takes(x, self.patch_size, self.block_size)
             for _, x, _ in images)
 
-    def _enlarge(self, num_rows: int) -> None:
-        """Room for more rows; those of the batch so far stay."""
-        num_rows = triton.next_power_of_2(num_rows)
-        for name in ('_partials', '_codes'):
+    def _enlarge(self, *num: int) -> None:
+        """Room for more rows and pairs; those of the batch so far stay."""
+        self._room = tuple(
+            max(triton.next_power_of_2(n), room)
+            for n, room in zip(num, self._room))
+        for name, size in zip(('_codes', '_partials'), self._room):
             old = getattr(self, name)
-            new = old.new_empty((num_rows, *old.shape[1:]))
+            new = old.new_empty((size, old.size(1)))
             new[:len(old)] = old
             setattr(self, name, new)
 
