@@ -320,14 +320,15 @@ class MWAM:
         """Update the bank and the weights by operators of PyTorch."""
         sums, counts = self._observed
         self._reset()
-        valid = counts > 0
+        valid = counts != 0  # NaN is a measurement, too
         self.abnormal = self.abnormal | (valid & ~torch.isfinite(sums))
         if self.preset == 'paper':
             frm = sums / counts
             preference = self.bank.update(frm, valid)
             known = self.bank.seen
         else:
-            known = torch.zeros_like(valid) if self.bank.seen is None                 else self.bank.seen
+            known = torch.zeros_like(valid) if self.bank.seen is None \
+                else self.bank.seen
             bank = self.bank.update(sums, valid)
             valid = valid & torch.isfinite(sums)
             preference = torch.where(valid, sums, bank)

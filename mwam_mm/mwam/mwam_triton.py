@@ -17,7 +17,6 @@ MAX_IMAGES = 5
 # The kernels get which samples are absent as four integers of 31 bits: an
 # argument needs no copy to the device, which would take longer.
 _BITS = 31
-_MAX_ABSENT = 4 * _BITS
 # What the second kernel adds up at once: samples and partial sums of each.
 _ROWS, _COLUMNS = 16, 256
 # So many elements of any type begin at a multiple of 16 bytes, which is what
@@ -197,7 +196,7 @@ def _finish_kernel(partials, codes, num_rows, max_programs, observed,
         lam = tl.load(constants + 3)
         gamma = tl.load(constants + 4)
         sigma = tl.load(constants + 5)
-        measured = counts > 0
+        measured = counts != 0  # NaN is a measurement, too
         bad = bad | (measured & ~(tl.abs(sums) < float('inf')))
         frm = sums / counts
         valid = measured & (tl.abs(frm) < float('inf'))
@@ -298,8 +297,8 @@ class FusedUpdate:
 
     def __init__(self, num_modalities: int, device: torch.device,
                  patch_size: int, block_size: int, sigma: float, metric: str,
-                 flip: str, momentum: float, alpha: float, beta: float, lam: float,
-                 gamma: float) -> None:
+                 flip: str, momentum: float, alpha: float, beta: float,
+                 lam: float, gamma: float) -> None:
         self.device = device
         self.patch_size = patch_size
         self.block_size = block_size
@@ -350,7 +349,7 @@ class FusedUpdate:
             if plan is None:
                 return False
         absent = _absent_bits(images)
-        if absent >> _MAX_ABSENT:
+        if absent >> 4 * _BITS:
             return False
         num_rows = self.num_rows + plan.rows
         num_partials = self._num_partials + plan.programs
