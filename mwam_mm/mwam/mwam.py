@@ -393,12 +393,12 @@ class MWAM:
                 'empty bank by load_from instead of resume')
         device = self.weights.device
         order = [saved.index(name) for name in self.modalities]
-        # Wherever they were saved or loaded to.
+        # They may be on any device, and of a type that this one lacks.
         self.bank.load_state_dict({
-            key: None if value is None else value.to(device)[order]
+            key: None if value is None else value[order]
             for key, value in state_dict['bank'].items()
         })
         self.bank.to(device, sum_dtype(device))
-        self.weights = state_dict['weights'].to(device)[order]
+        self.weights = state_dict['weights'][order].to(device)
         self._batches = state_dict['batches']
         self._reset()
