@@ -247,26 +247,18 @@ class MWAM:
             for image in images:
                 self._observe_plain(*image)
             return
-        images = [
-            (i, x, present.tolist() if isinstance(present, Tensor)
-             and present.device.type == 'cpu' else present)
-            for i, x, present in images
-        ]
+        for j, (i, x, present) in enumerate(images):
+            if isinstance(present, Tensor) and present.device.type == 'cpu':
+                images[j] = i, x, present.tolist()
         if images and images[0][1].device != self._observed.device:
             self.to(images[0][1].device)
-        if self._measure_fused(images):
+        if images and self._fused is not None and self._fused.measure(images):
             return
         for image in images:
             if image[1].device != self._observed.device:
                 self.to(image[1].device)
-            if len(images) == 1 or not self._measure_fused([image]):
+            if self._fused is None or not self._fused.measure([image]):
                 self._observe_plain(*image)
-
-    def _measure_fused(self, images: List[Image]) -> bool:
-        """Measure images in one launch; False if that cannot be."""
-        return (self._fused is not None and bool(images)
-                and not any(isinstance(p, Tensor) for _, _, p in images)
-                and self._fused.measure(images))
 
     @torch.no_grad()
     def _observe_plain(self, i: int, x: Tensor, present: Presence) -> None:

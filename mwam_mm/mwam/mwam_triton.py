@@ -250,11 +250,12 @@ class _Plan:
                  device: torch.device) -> None:
         strides = [s for _, x, _ in images for s in x.stride()[:3]]
         unit = 1 if any(s % _ALIGNED for s in strides) else _ALIGNED
-        fields = []
+        fields, self.first_rows = [], []
         self.programs = self.rows = self.max_programs = 0
         for image in images:
             fields.append(
                 _fields(image, self.programs, self.rows, patch_size, unit))
+            self.first_rows.append(self.rows)
             programs = fields[-1][2]
             self.max_programs = max(self.max_programs, programs)
             self.programs += programs * len(image[1])
@@ -337,7 +338,7 @@ class FusedUpdate:
             such images.
         """
         key = tuple([(i, x.shape, x.stride(), x.dtype, x.get_device(),
-                      type(x), present is None) for i, x, present in images])
+                      type(x), type(present)) for i, x, present in images])
         plan = self._plans.get(key)
         if plan is None:
             if key not in self._plans:
@@ -348,7 +349,12 @@ class FusedUpdate:
                 self._plans[key] = plan
             if plan is None:
                 return False
-        absent = _absent_bits(images)
+        absent = 0
+        for (_, _, present), row in zip(images, plan.first_rows):
+            if present is not None and not all(present):
+                for i, is_present in enumerate(present, row):
+                    if not is_present:
+                        absent |= 1 << i
         if absent >> 4 * _BITS:
             return False
         num_rows = self.num_rows + plan.rows
@@ -400,11 +406,12 @@ class FusedUpdate:
     def _takes(self, images: Sequence[Image]) -> bool:
         dtype = images[0][1].dtype
         return self.flip == 'block' and len(images) <= MAX_IMAGES and all(
-            type(x) in (Tensor, nn.Parameter) and x.device == self.device
+            type(x) in (Tensor, nn.Parameter) and not isinstance(
+                present, Tensor) and x.device == self.device
             and x.dtype == dtype and x.ndim == 4
             and min(x.shape[2:]) >= self.patch_size and x.size(1)
             and frm_triton.takes(x, self.patch_size, self.block_size)
-            for _, x, _ in images)
+            for _, x, present in images)
 
     def _enlarge(self, *num: int) -> None:
         """Room for more rows and pairs; those of the batch so far stay."""
@@ -432,15 +439,3 @@ class FusedUpdate:
             num_stages=1,
             # Its default changes with Triton 3.10.
             enable_fp_fusion=True)
-
-
-def _absent_bits(images: Sequence[Image]) -> int:
-    """A bit for each sample of each image, set if it is absent."""
-    bits = row = 0
-    for _, x, present in images:
-        if present is not None and not all(present):
-            for i, is_present in enumerate(present, row):
-                if not is_present:
-                    bits |= 1 << i
-        row += len(x)
-    return bits

@@ -507,6 +507,20 @@ def test_nothing_waits():
 
 
 @on_cuda
+def test_presence_on_the_device():
+    mwam, expected = fused(metric='sum'), fused(metric='sum')
+    inputs, present = batch(), [True, False, True]
+    on_device = torch.tensor(present, device='cuda')
+    torch.cuda.set_sync_debug_mode('error')
+    try:
+        mwam.update(inputs, dict(a=on_device))
+    finally:
+        torch.cuda.set_sync_debug_mode('default')
+    expected.update(inputs, dict(a=present))
+    assert_same(mwam, expected)
+
+
+@on_cuda
 @pytest.mark.parametrize('dtype', (torch.float32, torch.bfloat16))
 def test_agrees_with_the_cpu(dtype):
     mwam, expected = fused(metric='sum'), MWAM(NAMES[:2], metric='sum')
