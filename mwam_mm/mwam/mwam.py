@@ -1,5 +1,7 @@
 """FRM -> bank -> K: the core shared by the hook and the neck."""
 import math
+import warnings
+from functools import lru_cache
 from types import ModuleType
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
@@ -27,13 +29,19 @@ _PRESETS = dict(
     reference=dict(lam=10.0, gamma=1.0))
 
 
+@lru_cache(maxsize=None)
 def kernels_for(device: torch.device) -> Optional[ModuleType]:
     """The module with the kernels of :class:`MWAM` for a device, if any."""
-    # Where the kernel of FRM runs, which loop_for has tried, these do.
     if device.type != 'cuda' or loop_for('cuda') is None or \
             torch.cuda.get_device_capability(device) < (8, 0):
         return None
     from . import mwam_triton
+    try:
+        mwam_triton.try_out(device)
+    except Exception as error:  # of many kinds, by Triton's version
+        warnings.warn('MWAM goes without its kernels and takes longer: '
+                      f'{error}')
+        return None
     return mwam_triton
 
 

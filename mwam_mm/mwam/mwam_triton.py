@@ -439,3 +439,24 @@ class FusedUpdate:
             num_stages=1,
             # Its default changes with Triton 3.10.
             enable_fp_fusion=True)
+
+
+def try_out(device: torch.device) -> None:
+    """Raise whatever keeps the kernels from running on this machine.
+
+    Images whose values are known: of patches of ones, the only coefficient
+    is DC, which is 8.
+    """
+    update = FusedUpdate(2, device, 8, 2, 1e-6, 'sum', 'block', 0.5, 1.5, 1.,
+                         6., 0.7)
+    images = [(i, torch.full((2, 1, 16, 16), i + 1., device=device), None)
+              for i in range(2)]
+    observed = torch.zeros(2, 2, dtype=torch.float64, device=device)
+    values, seen, weights = observed.new_zeros(2), torch.zeros(
+        2, dtype=torch.bool, device=device), torch.zeros(2, device=device)
+    if not update.measure(images):
+        return
+    update.step(observed, values, seen, seen.clone(), weights)
+    if not torch.allclose(values.cpu(), values.new_tensor(
+            [2., 4.], device='cpu'), rtol=1e-5):
+        raise RuntimeError(f'FRM is {values.tolist()} instead of 2 and 4')

@@ -4,6 +4,7 @@ import os
 import pickle
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -353,3 +354,21 @@ def test_importable_without_openmmlab():
                             env=dict(os.environ))
     assert result.returncode == 0, result.stderr
     assert 'torch.Size([1])' in result.stdout
+
+
+def test_kernels_that_fail_are_done_without(monkeypatch):
+    core = sys.modules['mwam_mm.mwam.mwam']
+
+    def try_out(device):
+        raise OSError('no compiler')
+
+    broken = SimpleNamespace(try_out=try_out)
+    monkeypatch.setattr(
+        'mwam_mm.mwam.mwam_triton', broken, raising=False)
+    monkeypatch.setattr(core, 'loop_for', lambda device: broken)
+    monkeypatch.setattr(
+        torch.cuda, 'get_device_capability', lambda device: (9, 0))
+    device = torch.device('cuda', 99)
+    with pytest.warns(UserWarning, match='takes longer: no compiler'):
+        assert core.kernels_for(device) is None
+    assert core.kernels_for(torch.device('cpu')) is None

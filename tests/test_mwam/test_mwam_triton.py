@@ -199,6 +199,17 @@ def test_any_number_of_modalities(num, launches):
 
 
 @on_any
+def test_trying_out_sees_wrong_results(launches, monkeypatch):
+    from mwam_mm.mwam import mwam_triton
+    device = noise(1).device
+    mwam_triton.try_out(device)
+    assert launches == ['measure', 'finish']
+    monkeypatch.setattr(mwam_triton.FusedUpdate, 'step', lambda *args: None)
+    with pytest.raises(RuntimeError, match='instead of 2 and 4'):
+        mwam_triton.try_out(device)
+
+
+@on_any
 def test_more_modalities_than_one_launch_takes(launches):
     names = [f'm{i}' for i in range(7)]
     mwam = MWAM(names, metric='sum').to(DEVICE)
