@@ -56,8 +56,7 @@ class FRMBank:
         finite = torch.isfinite(frm)
         valid = finite if valid is None else valid & finite
         if self.values is None:
-            self.values = torch.zeros_like(frm)
-            self.seen = torch.zeros_like(valid)
+            self.clear(frm)
         if self.values.shape != frm.shape:
             raise ValueError(f'the bank holds {len(self.values)} modalities, '
                              f'but got the metric of {tuple(frm.shape)}')
@@ -70,9 +69,24 @@ class FRMBank:
         self.seen = seen | valid
         return self.values
 
+    def clear(self, like: Tensor) -> None:
+        """Start over, with entries of the shape, type and device of another
+        tensor."""
+        self.values = torch.zeros_like(like)
+        self.seen = torch.zeros_like(like, dtype=torch.bool)
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> None:
+        """Move to a device, with values of a data type."""
+        if self.values is not None:
+            self.values = self.values.to(device, dtype)
+            self.seen = self.seen.to(device)
+
     def state_dict(self) -> Dict[str, Optional[Tensor]]:
-        """The entries; load with :meth:`load_state_dict`."""
-        return dict(values=self.values, seen=self.seen)
+        """A copy of the entries; load with :meth:`load_state_dict`."""
+        return {
+            key: None if value is None else value.clone()
+            for key, value in (('values', self.values), ('seen', self.seen))
+        }
 
     def load_state_dict(self, state_dict: Dict[str, Optional[Tensor]]) -> None:
         """Restore the entries of :meth:`state_dict`."""

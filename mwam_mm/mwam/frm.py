@@ -1,6 +1,7 @@
 """The frequency ratio metric (FRM) of a modality's input."""
 import math
 import warnings
+from contextlib import nullcontext
 from functools import lru_cache
 from types import ModuleType
 from typing import Callable, List, Optional, Tuple
@@ -20,6 +21,17 @@ FLIPS = ('block', 'map')
 # A patch whose other coefficients are below this share of DC is flat up to
 # rounding: one grey level of an 8-bit image is a hundred times more.
 FLAT = 1e-5
+# Types of devices that have no float64.
+WITHOUT_FLOAT64 = ('mps', )
+
+
+def sum_dtype(device: torch.device) -> torch.dtype:
+    """What sums over an image and a batch are kept in on a device.
+
+    In float64 they hardly depend on how the batch is split.
+    """
+    return (torch.float32
+            if device.type in WITHOUT_FLOAT64 else torch.float64)
 
 
 @lru_cache(maxsize=None)
@@ -80,7 +92,7 @@ def _to_patches(x: Tensor, patch_size: int) -> Tensor:
 
 
 @lru_cache(maxsize=None)
-def _loop_for(device: str) -> Optional[ModuleType]:
+def loop_for(device: str) -> Optional[ModuleType]:
     """The module with the compiled loop for a type of device, if any."""
     try:
         if device == 'cpu':
@@ -107,7 +119,7 @@ def _compiled_loop(x: Tensor, patch_size: int, block_size: int,
     if flip != 'block' or is_compiling() or (x.requires_grad
                                              and torch.is_grad_enabled()):
         return None
-    loop = _loop_for(x.device.type)
+    loop = loop_for(x.device.type)
     if loop is None or not loop.takes(x, patch_size, block_size):
         return None
     return loop
@@ -154,8 +166,20 @@ def _reduce(function: Callable[[Tensor, Tensor], Tensor],
     def of_chunk(x: Tensor) -> Tensor:
         return function(*_coefficients(x, block_size, flip))
 
-    with torch.autocast(x.device.type, enabled=False):
+    has_autocast = is_compiling() or _has_autocast(x.device.type)
+    with (torch.autocast(x.device.type, enabled=False)
+          if has_autocast else nullcontext()):
         return _in_chunks(of_chunk, x, join, 2 if flip == 'map' else 3, limit)
+
+
+@lru_cache(maxsize=None)
+def _has_autocast(device: str) -> bool:
+    """Whether the installed PyTorch has autocast for a type of device."""
+    try:
+        torch.autocast(device, enabled=False)
+    except RuntimeError:
+        return False
+    return True
 
 
 def _coefficients(x: Tensor, block_size: int,
@@ -193,15 +217,15 @@ def _metric(low: Tensor, high: Tensor, sigma: float, metric: str) -> Tensor:
 
 
 def _sum(values: Tensor) -> Tensor:
-    """Sum per sample of (B, C, rows, ..), in float64 over the rows.
+    """Sum per sample of (B, C, rows, ..), over the rows in float64 if any.
 
     So the sum does not depend on how the samples and rows were cut.
     """
-    return values.flatten(3).sum(3).double().sum((1, 2))
+    return values.flatten(3).sum(3).to(sum_dtype(values.device)).sum((1, 2))
 
 
 def _parts(low: Tensor, high: Tensor, sigma: float, metric: str) -> Tensor:
-    """Numerator and denominator per sample, shape (2, B), float64."""
+    """Numerator and denominator per sample, shape (2, B)."""
     if metric != 'robust':
         total = _sum(_metric(low, high, sigma, metric))
         count = low.shape[1:].numel()
@@ -231,8 +255,8 @@ def frm_parts(x: Tensor,
     samples are.
 
     Returns:
-        Tensor: Shape (2, B), float64. Both are 0 of a sample without
-        information; the numerator of an image of zeros is exactly 0.
+        Tensor: Shape (2, B), of :func:`sum_dtype`. Both are 0 of a sample
+        without information; the numerator of an image of zeros is exactly 0.
     """
     check_arguments(patch_size, block_size, sigma, metric, flip)
     _check_input(x, patch_size)

@@ -18,14 +18,14 @@ DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 PATCH_SIZES = (2, 4, 8, 16, 32)
 # Every pair of frequencies adds to the code of the kernel.
 MAX_BLOCK_SIZE = 4
-_NUM_WARPS = 4
-_COLUMNS = _NUM_WARPS * 32 * 4
+NUM_WARPS = 4
+COLUMNS = NUM_WARPS * 32 * 4
 # What a grid has room for in its second dimension.
 _MAX_SAMPLES = 65535
 
 
 @lru_cache(maxsize=None)
-def _rows(patch_size: int, block_size: int, device: torch.device) -> Tensor:
+def dct_rows(patch_size: int, block_size: int, device: torch.device) -> Tensor:
     """The rows of :func:`band_rows`, shape (2, q, p)."""
     # From the host, which waits, so that any stream may use them.
     return band_rows(patch_size, block_size).float().to(device)
@@ -57,30 +57,21 @@ def _vertical(pixels, stride, row, FREQUENCY: tl.constexpr,
     return total
 
 
-@triton.jit(do_not_specialize=[
-    'num_patches', 'patches_per_channel', 'patches_per_row'
-])
-def _frm_kernel(x, rows, sums, num_patches, patches_per_channel,
-                patches_per_row, sample_stride, channel_stride, row_stride,
-                column_stride, sigma, METRIC: tl.constexpr,
-                SIZE: tl.constexpr, BLOCK: tl.constexpr, FLAT: tl.constexpr,
-                NUM_PATCHES: tl.constexpr):
-    """Numerator and denominator of some patches of a sample.
+@triton.jit
+def patch_sums(x, index, sample, rows, patches_per_channel, patches_per_row,
+               sample_stride, channel_stride, row_stride, column_stride,
+               sigma, METRIC: tl.constexpr, SIZE: tl.constexpr,
+               BLOCK: tl.constexpr, FLAT: tl.constexpr,
+               NUM_PATCHES: tl.constexpr):
+    """Numerator and denominator of each of some patches of a sample.
 
     Args:
         x: Pointer to the input.
-        rows: Pointer to :func:`_rows`.
-        sums: Pointer to the result, shape (2, samples, programs).
-        num_patches: Of a sample. They are counted along the columns, then
-            the rows, then the channels.
-        NUM_PATCHES: Of a program.
+        index: Of each patch, shape (NUM_PATCHES, ). Patches are counted along
+            the columns, then the rows, then the channels.
+        sample: The sample that the patches are of.
+        rows: Pointer to :func:`dct_rows`.
     """
-    program = tl.program_id(0)
-    sample = tl.program_id(1)
-    index = program * NUM_PATCHES + tl.arange(0, NUM_PATCHES)
-    # What is too much repeats the last patch and does not count.
-    counts = index < num_patches
-    index = tl.minimum(index, num_patches - 1)
     channel = index // patches_per_channel
     row = index % patches_per_channel // patches_per_row
     column = index % patches_per_row
@@ -130,6 +121,36 @@ def _frm_kernel(x, rows, sums, num_patches, patches_per_channel,
         denominator = tl.where(flat, 0., denominator)
     else:
         denominator += BLOCK * BLOCK
+    return numerator, denominator
+
+
+@triton.jit(do_not_specialize=[
+    'num_patches', 'patches_per_channel', 'patches_per_row'
+])
+def _frm_kernel(x, rows, sums, num_patches, patches_per_channel,
+                patches_per_row, sample_stride, channel_stride, row_stride,
+                column_stride, sigma, METRIC: tl.constexpr,
+                SIZE: tl.constexpr, BLOCK: tl.constexpr, FLAT: tl.constexpr,
+                NUM_PATCHES: tl.constexpr):
+    """Numerator and denominator of some patches of a sample.
+
+    Args:
+        x: Pointer to the input.
+        rows: Pointer to :func:`dct_rows`.
+        sums: Pointer to the result, shape (2, samples, programs).
+        num_patches: Of a sample.
+        NUM_PATCHES: Of a program.
+    """
+    program = tl.program_id(0)
+    sample = tl.program_id(1)
+    index = program * NUM_PATCHES + tl.arange(0, NUM_PATCHES)
+    # What is too much repeats the last patch and does not count.
+    counts = index < num_patches
+    index = tl.minimum(index, num_patches - 1)
+    numerator, denominator = patch_sums(
+        x, index, sample, rows, patches_per_channel, patches_per_row,
+        sample_stride, channel_stride, row_stride, column_stride, sigma,
+        METRIC, SIZE, BLOCK, FLAT, NUM_PATCHES)
     # In a place of its own, so that the order of the sum is fixed.
     sums += sample * tl.num_programs(0) + program
     total = tl.sum(tl.where(counts, numerator, 0.), 0)
@@ -177,14 +198,14 @@ def frm_parts(x: Tensor, patch_size: int, block_size: int, sigma: float,
     patches_per_row = width // patch_size
     patches_per_channel = height // patch_size * patches_per_row
     num_patches = channels * patches_per_channel
-    patches_per_program = _COLUMNS // patch_size
+    patches_per_program = COLUMNS // patch_size
     programs = -(-num_patches // patches_per_program)
     sums = x.new_empty((2, samples, programs), dtype=torch.float64)
     # Triton launches on the current device.
     with torch.cuda.device_of(x):
         _frm_kernel[programs, samples](
             x,
-            _rows(patch_size, block_size, x.device),
+            dct_rows(patch_size, block_size, x.device),
             sums,
             num_patches,
             patches_per_channel,
@@ -196,7 +217,7 @@ def frm_parts(x: Tensor, patch_size: int, block_size: int, sigma: float,
             BLOCK=block_size,
             FLAT=FLAT,
             NUM_PATCHES=patches_per_program,
-            num_warps=_NUM_WARPS,
+            num_warps=NUM_WARPS,
             # Its default changes with Triton 3.10.
             enable_fp_fusion=True)
     return sums.sum(2)

@@ -1,6 +1,9 @@
 """FRM -> bank -> K: the core shared by the hook and the neck."""
 import math
-from typing import Any, Dict, Mapping, Optional, Sequence, Union
+import warnings
+from functools import lru_cache
+from types import ModuleType
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 import torch
 import torch.distributed as dist
@@ -8,14 +11,38 @@ from torch import Tensor
 
 from .allocation import check_range, sigmoid_weights
 from .bank import FRMBank
-from .frm import check_arguments, frm_parts
+from .frm import (
+    check_arguments,
+    frm_parts,
+    is_compiling,
+    loop_for,
+    sum_dtype,
+)
 
 Presence = Union[None, Tensor, Sequence[bool]]
+# Index of the modality, input of its branch, and which samples have it.
+Image = Tuple[int, Tensor, Presence]
 
 # Where the paper and the authors' code differ.
 _PRESETS = dict(
     paper=dict(lam=6.0, gamma=0.7),
     reference=dict(lam=10.0, gamma=1.0))
+
+
+@lru_cache(maxsize=None)
+def kernels_for(device: torch.device) -> Optional[ModuleType]:
+    """The module with the kernels of :class:`MWAM` for a device, if any."""
+    if device.type != 'cuda' or loop_for('cuda') is None or \
+            torch.cuda.get_device_capability(device) < (8, 0):
+        return None
+    from . import mwam_triton
+    try:
+        mwam_triton.try_out(device)
+    except Exception as error:  # of many kinds, by Triton's version
+        warnings.warn('MWAM goes without its kernels and takes longer: '
+                      f'{error}')
+        return None
+    return mwam_triton
 
 
 class MWAM:
@@ -27,19 +54,39 @@ class MWAM:
     numbers a measured step makes FRM the mean over the global batch, so K is
     the same on every rank and independent of the split.
 
+    On CUDA devices from Ampere on and with Triton, :meth:`update` launches
+    two kernels: one measures all modalities, the other updates bank and
+    weights. Everything else, such as the reference preset, images of several
+    data types or of float64, goes through the operators of PyTorch.
+
     Args:
         modalities (Sequence[str]): The modalities' names, in the order of K.
-        patch_size (int): p of :func:`frm`. Defaults to 8.
-        block_size (int): q of :func:`frm`. Defaults to 2.
-        sigma (float): Of :func:`frm` and :func:`allocate`. Defaults to 1e-6.
-        metric (str): Of :func:`frm`. Defaults to ``'ratio'``.
-        flip (str): Of :func:`frm`. Defaults to ``'block'``.
-        momentum (float): w of :class:`FRMBank`. Defaults to 0.5.
-        alpha (float): Of :func:`allocate`. Defaults to 1.5.
-        beta (float): Of :func:`allocate`. Defaults to 1.0.
-        lam (float, optional): Of :func:`allocate`. Defaults to None, the
-            preset's: 6 (paper) or 10 (reference).
-        gamma (float, optional): Of :func:`allocate`. Defaults to None, the
+        patch_size (int): Side p of the square patches, in pixels, whose
+            frequencies FRM compares. Defaults to 8.
+        block_size (int): Side q of the low and of the high band: how many of
+            the p frequencies of each direction belong to it. Defaults to 2.
+        sigma (float): What keeps two denominators from 0: that of FRM, in the
+            units of the input, which so decides how much a patch without high
+            frequencies counts, and the mean FRM of the modalities. Defaults
+            to 1e-6.
+        metric (str): What FRM is: ``'ratio'`` of low to high frequencies as
+            in the paper, ``'robust'`` for data with holes or clipped values,
+            or one of the ablations ``'low'``, ``'sum'`` and
+            ``'weighted_sum'``, see :func:`frm`. Defaults to ``'ratio'``.
+        flip (str): Which frequencies the ratio compares: ``'block'`` flips
+            the high band inside each patch, ``'map'`` across the image.
+            Defaults to ``'block'``.
+        momentum (float): Share of the past in the smoothed FRM, from 0, only
+            the current batch, to below 1. Defaults to 0.5.
+        alpha (float): Upper end of K, which a modality gets that is not
+            preferred at all. Defaults to 1.5.
+        beta (float): Width of K's range: K lies between alpha - beta and
+            alpha, so 0 <= beta <= alpha. Defaults to 1.0.
+        lam (float, optional): How steeply K falls with the preference for the
+            modality; 0 gives all of them alpha - beta / 2. Defaults to None,
+            the preset's: 6 (paper) or 10 (reference).
+        gamma (float, optional): Where K is in the middle of its range: FRM of
+            the modality over the mean FRM of all. Defaults to None, the
             preset's: 0.7 (paper) or 1 (reference).
         preset (str): ``'paper'`` or ``'reference'``. The latter does as the
             authors' code where it differs: FRM is summed over batch and
@@ -114,18 +161,19 @@ class MWAM:
         #: bool of shape (M,): whose FRM was ever not finite.
         self.abnormal = torch.zeros(len(self.modalities), dtype=torch.bool)
         self.interval = interval
+        self._index = {name: i for i, name in enumerate(self.modalities)}
         self._batches = 0
+        self._fused = None
         self._reset()
 
     def _reset(self) -> None:
         """Forget what :meth:`observe` saw."""
+        device = self.weights.device
         # Two rows, sums and counts, so that one all-reduce carries both.
-        # float64 makes the result independent of how a batch is split.
         self._observed = torch.zeros(
-            2,
-            len(self.modalities),
-            dtype=torch.float64,
-            device=self.weights.device)
+            2, len(self.modalities), dtype=sum_dtype(device), device=device)
+        if self._fused is not None:
+            self._fused.reset()
 
     @property
     def _measure(self) -> Dict[str, Any]:
@@ -138,81 +186,149 @@ class MWAM:
 
     def to(self, device: Union[str, torch.device]) -> 'MWAM':
         """Move to ``device``; :meth:`observe` does it by itself."""
+        if self._fused is not None and self._fused.num_rows:
+            self._fused.gather(*self._state())
+        observed = self._observed
         self.weights = self.weights.to(device)
-        self._observed = self._observed.to(device)
+        device = self.weights.device
+        self.abnormal = self.abnormal.to(device)
+        self.bank.to(device, sum_dtype(device))
+        self._fused = None
+        self._reset()
+        self._observed += observed.to(device, sum_dtype(device))
+        kernels = kernels_for(device) if self.preset == 'paper' else None
+        if kernels is not None:
+            self._fused = kernels.FusedUpdate(
+                len(self.modalities), device, momentum=self.bank.momentum,
+                **self._frm, **self._allocation)
         return self
 
-    @torch.no_grad()
-    def observe(self, modality: str, x: Tensor,
-                present: Presence = None) -> None:
-        """Take in one modality's input of the batch.
+    def _state(self) -> Tuple[Tensor, ...]:
+        """What the kernels update in place."""
+        if self.bank.values is None:
+            self.bank.clear(self._observed[0])
+        return (self._observed, self.bank.values, self.bank.seen,
+                self.abnormal)
 
-        Args:
-            modality (str): Its name.
-            x (Tensor): Input of its branch, shape (B, C, H, W).
-            present (Tensor | Sequence[bool], optional): Whether each of the B
-                samples has the modality. Defaults to None: a sample lacks it
-                when its metric is exactly 0, as that of zeros is.
+    def __getstate__(self) -> Dict[str, Any]:
+        # A machine that loads it may have no kernels.
+        return dict(self.__dict__, _fused=None)
 
-        Raises:
-            ValueError: If the modality is unknown or smaller than one patch,
-                or ``present`` is not of B samples.
-        """
-        if modality not in self.modalities:
+    def __setstate__(self, state: Dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.to(self.weights.device)
+
+    def _check(self, modality: str, x: Tensor, present: Presence) -> None:
+        if modality not in self._index:
             raise ValueError(f'unknown modality "{modality}": MWAM has '
                              f'{list(self.modalities)}')
         if present is not None and len(present) != len(x):
             raise ValueError(f'modality "{modality}": present is of '
                              f'{len(present)} samples, the batch of {len(x)}')
+
+    def observe(self, modality: str, x: Tensor,
+                present: Presence = None) -> None:
+        """Take in one modality's input of the batch, at once.
+
+        So the input may be changed in place afterwards.
+
+        Args:
+            modality (str): Its name.
+            x (Tensor): Input of its branch, shape (B, C, H, W).
+            present (Tensor | Sequence[bool], optional): Whether each of the B
+                samples has the modality. Best a sequence or a tensor on the
+                CPU. Defaults to None: a sample lacks it when its metric is
+                exactly 0, as that of zeros is.
+
+        Raises:
+            ValueError: If the modality is unknown or smaller than one patch,
+                or ``present`` is not of B samples.
+        """
+        self._check(modality, x, present)
+        self._observe_all([(self._index[modality], x, present)])
+
+    def _observe_all(self, images: List[Image]) -> None:
+        """Measure images, if they can be all in one launch."""
         if not self._due:
             return
-        if x.device != self._observed.device:
-            self.to(x.device)
-        known = not (present is None or isinstance(present, Tensor))
-        if known and not any(present):
+        if is_compiling():
+            for image in images:
+                self._observe_plain(*image)
             return
-        sums, counts = parts = frm_parts(x, **self._frm)
-        if known and not all(present):
-            # Slices, because indexing with a list waits for the device.
-            sums, counts = torch.stack(
-                [parts[:, i] for i, p in enumerate(present) if p], 1)
-        elif present is None:
-            # Only zeros give exactly 0, so the image is not read again.
-            counts = torch.where(sums != 0, counts, 0.)
-        elif not known:
-            sums, counts = torch.where(present.to(x.device), parts, 0.)
-        i = self.modalities.index(modality)
-        self._observed[0, i] += sums.sum()
-        self._observed[1, i] += counts.sum()
+        for j, (i, x, present) in enumerate(images):
+            if isinstance(present, Tensor) and present.device.type == 'cpu':
+                images[j] = i, x, present.tolist()
+        if images and images[0][1].device != self._observed.device:
+            self.to(images[0][1].device)
+        if images and self._fused is not None and self._fused.measure(images):
+            return
+        for image in images:
+            if image[1].device != self._observed.device:
+                self.to(image[1].device)
+            if self._fused is None or not self._fused.measure([image]):
+                self._observe_plain(*image)
 
     @torch.no_grad()
+    def _observe_plain(self, i: int, x: Tensor, present: Presence) -> None:
+        """Measure an image by operators of PyTorch."""
+        known = present is not None
+        if known and not isinstance(present, Tensor):
+            if not any(present):
+                return
+            # From pinned memory the copy does not wait for the device.
+            present = None if all(present) else torch.tensor(
+                present,
+                dtype=torch.bool,
+                pin_memory=x.is_cuda and not is_compiling())
+        parts = frm_parts(x, **self._frm)
+        if not known:
+            # Only zeros give exactly 0, so the image is not read again.
+            present = parts[0] != 0
+        if present is not None:
+            present = present.to(x.device, non_blocking=True)
+            parts = torch.where(present, parts, 0.)
+        self._observed[:, i] += parts.sum(1)
+
     def step(self) -> Tensor:
         """End the batch: update the bank and the weights.
 
         Every rank of a distributed run must call it, once per batch.
 
         Returns:
-            Tensor: K of shape (M,), float32; 1 for a modality never seen.
+            Tensor: K of shape (M,), float32; 1 for a modality never seen. A
+            new tensor each time.
         """
         due = self._due
         self._batches += 1
         if not due:
             return self.weights
-        observed = self._observed
-        if dist.is_available() and dist.is_initialized():
-            dist.all_reduce(observed)
-        sums, counts = observed
-        self.abnormal = self.abnormal.to(sums.device) | (
-            (counts > 0) & ~torch.isfinite(sums))
+        is_distributed = dist.is_available() and dist.is_initialized()
+        if self._fused is None or is_compiling():
+            if is_distributed:
+                dist.all_reduce(self._observed)
+            return self._step_plain()
+        state = self._state()
+        if is_distributed:
+            self._fused.gather(*state)
+            dist.all_reduce(self._observed)
+        self.weights = torch.empty_like(self.weights)
+        self._fused.step(*state, self.weights)
+        return self.weights
+
+    @torch.no_grad()
+    def _step_plain(self) -> Tensor:
+        """Update the bank and the weights by operators of PyTorch."""
+        sums, counts = self._observed
         self._reset()
-        valid = counts > 0
+        valid = counts != 0  # NaN is a measurement, too
+        self.abnormal = self.abnormal | (valid & ~torch.isfinite(sums))
         if self.preset == 'paper':
             frm = sums / counts
             preference = self.bank.update(frm, valid)
             known = self.bank.seen
         else:
             known = torch.zeros_like(valid) if self.bank.seen is None \
-                else self.bank.seen.to(valid.device)
+                else self.bank.seen
             bank = self.bank.update(sums, valid)
             valid = valid & torch.isfinite(sums)
             preference = torch.where(valid, sums, bank)
@@ -236,8 +352,12 @@ class MWAM:
         Returns:
             Tensor: K of shape (M,).
         """
+        images = []
         for modality, x in inputs.items():
-            self.observe(modality, x, (present or {}).get(modality))
+            has_it = None if present is None else present.get(modality)
+            self._check(modality, x, has_it)
+            images.append((self._index[modality], x, has_it))
+        self._observe_all(images)
         return self.step()
 
     @property
@@ -271,11 +391,14 @@ class MWAM:
                 f'the saved MWAM state is of {state_dict["metric"]}, but MWAM '
                 f'has {self._measure}: resume with the same, or start with an '
                 'empty bank by load_from instead of resume')
+        device = self.weights.device
         order = [saved.index(name) for name in self.modalities]
+        # They may be on any device, and of a type that this one lacks.
         self.bank.load_state_dict({
             key: None if value is None else value[order]
             for key, value in state_dict['bank'].items()
         })
-        self.weights = state_dict['weights'][order]
+        self.bank.to(device, sum_dtype(device))
+        self.weights = state_dict['weights'][order].to(device)
         self._batches = state_dict['batches']
         self._reset()

@@ -1,16 +1,21 @@
 """The core against plain Python over the same batches."""
 import math
 import os
+import pickle
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
 import torch.multiprocessing as mp
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mwam_mm.mwam import MWAM, allocate, frm
 
 NAMES = ('rgb', 'depth')
+# the module, which the package's function of the same name hides
+FRM = sys.modules['mwam_mm.mwam.frm']
 
 
 def batch(seed, size=4):
@@ -173,6 +178,99 @@ def test_state_goes_by_name():
     assert torch.equal(a.update(batch(1)), b.update(batch(1)).flip(0))
 
 
+class NoFloat64(TorchDispatchMode):
+    """A type of device without float64."""
+
+    def __init__(self, device):
+        super().__init__()
+        self.device = device
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        for x in result if isinstance(result, (list, tuple)) else [result]:
+            if isinstance(x, torch.Tensor) and x.device.type == self.device:
+                assert x.dtype != torch.float64, func
+        return result
+
+
+@pytest.mark.parametrize('preset,metric', [('paper', 'ratio'),
+                                           ('paper', 'robust'),
+                                           ('reference', 'sum')])
+def test_devices_without_float64(preset, metric, monkeypatch):
+    # Meta tensors have no values either, so nothing can wait for one.
+    monkeypatch.setattr(FRM, 'WITHOUT_FLOAT64', ('mps', 'meta'))
+    saved = MWAM(NAMES, preset=preset, metric=metric)
+    saved.update(batch(0))
+    assert saved.frm.dtype == torch.float64
+    with NoFloat64('meta'):
+        mwam = MWAM(NAMES, preset=preset, metric=metric)
+        for present in (None, dict(depth=[True, False, True, True]),
+                        dict(rgb=torch.ones(4, dtype=torch.bool))):
+            k = mwam.update(
+                {name: x.to('meta') for name, x in batch(0).items()}, present)
+            assert k.device.type == 'meta' and k.dtype == torch.float32
+        mwam.load_state_dict(saved.state_dict())
+        assert mwam.bank.values.device.type == 'meta'
+        mwam.update({name: x.to('meta') for name, x in batch(1).items()})
+
+
+def test_sums_in_float32_are_nearly_the_same(monkeypatch):
+    expected = MWAM(NAMES, metric='sum')
+    expected.update(batch(0))
+    monkeypatch.setattr(FRM, 'WITHOUT_FLOAT64', ('cpu', ))
+    mwam = MWAM(NAMES, metric='sum')
+    mwam.load_state_dict(expected.state_dict())
+    with NoFloat64('cpu'):
+        mwam.update(batch(1))
+    assert mwam.frm.dtype == torch.float32
+    expected.update(batch(1))
+    torch.testing.assert_close(mwam.frm.double(), expected.frm, rtol=1e-5,
+                               atol=0)
+    # back to where there is float64
+    monkeypatch.undo()
+    resumed = MWAM(NAMES, metric='sum')
+    resumed.load_state_dict(mwam.state_dict())
+    assert resumed.frm.dtype == torch.float64
+    torch.testing.assert_close(resumed.update(batch(2)),
+                               expected.update(batch(2)))
+
+
+def test_state_is_loaded_to_where_the_inputs_are():
+    state = MWAM(NAMES)
+    state.update(batch(0))
+    mwam = MWAM(NAMES).to('meta')
+    mwam.load_state_dict(state.state_dict())
+    for x in (mwam.weights, mwam.bank.values, mwam.bank.seen, mwam.abnormal):
+        assert x.device.type == 'meta'
+
+
+def test_moving_keeps_what_was_observed():
+    mwam, expected = MWAM(NAMES), MWAM(NAMES)
+    for name, x in batch(0).items():
+        mwam.observe(name, x)
+        mwam.to('cpu')
+    assert torch.equal(mwam.step(), expected.update(batch(0)))
+
+
+def test_saved_state_does_not_change_with_later_batches():
+    mwam = MWAM(NAMES)
+    mwam.update(batch(0))
+    state, copy = mwam.state_dict(), pickle.loads(pickle.dumps(mwam))
+    before = state['bank']['values'].tolist()
+    k = mwam.update(batch(1))
+    assert state['bank']['values'].tolist() == before == copy.frm.tolist()
+    assert torch.equal(copy.update(batch(1)), k)
+
+
+def test_bad_numbers_are_noted_with_the_robust_metric_too():
+    mwam = MWAM(NAMES, metric='robust')
+    inputs = batch(0)
+    inputs['depth'][0, 0, 0, 0] = math.nan
+    mwam.update(inputs)
+    assert mwam.abnormal.tolist() == [False, True]
+    assert mwam.weights[1] == 1 and mwam.frm[1].isnan()
+
+
 def test_state_of_other_modalities_is_refused():
     state = MWAM(('rgb', 'thermal')).state_dict()
     with pytest.raises(ValueError, match='thermal.*depth'):
@@ -256,3 +354,21 @@ def test_importable_without_openmmlab():
                             env=dict(os.environ))
     assert result.returncode == 0, result.stderr
     assert 'torch.Size([1])' in result.stdout
+
+
+def test_kernels_that_fail_are_done_without(monkeypatch):
+    core = sys.modules['mwam_mm.mwam.mwam']
+
+    def try_out(device):
+        raise OSError('no compiler')
+
+    broken = SimpleNamespace(try_out=try_out)
+    monkeypatch.setattr(
+        'mwam_mm.mwam.mwam_triton', broken, raising=False)
+    monkeypatch.setattr(core, 'loop_for', lambda device: broken)
+    monkeypatch.setattr(
+        torch.cuda, 'get_device_capability', lambda device: (9, 0))
+    device = torch.device('cuda', 99)
+    with pytest.warns(UserWarning, match='takes longer: no compiler'):
+        assert core.kernels_for(device) is None
+    assert core.kernels_for(torch.device('cpu')) is None

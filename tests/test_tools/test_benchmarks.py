@@ -1,5 +1,7 @@
 """Trial runs of tools/benchmarks and of the comparison of the metrics."""
 import json
+import os
+import subprocess
 import sys
 
 import pytest
@@ -7,7 +9,11 @@ import torch
 
 from mwam_mm.mwam import frm
 
+from ..conftest import REPO
+
 TARGETS = dict(a=2, b=1, c=2, d=2, e=2, f=3)  # number in a trial run
+if torch.cuda.is_available():  # MWAM.update as well, and iteration on / off
+    TARGETS.update(a=6, b=2)
 
 
 @pytest.fixture
@@ -53,6 +59,26 @@ def test_verdicts(run):
         assert Result(
             'c', 'x', 1.2, ratio, 1.3, at_most=1,
             within_spread=True).verdict == verdict
+
+
+def test_what_scaling_costs_is_measured_on_all_features(run):
+    from benchmarks.steps import tensors
+    a, b, c = torch.rand(3, 2)
+    found = tensors(dict(rgb=(a, [b]), depth=None, thermal=dict(x=c)))
+    assert [x.data_ptr() for x in found] == [x.data_ptr() for x in (a, b, c)]
+
+
+def test_the_script_for_a_gpu_says_what_is_missing(tmp_path):
+    if torch.cuda.is_available():
+        pytest.skip('is about machines without a GPU')
+    result = subprocess.run(
+        ['bash', str(REPO / 'tools/benchmarks/cuda.sh'), str(tmp_path)],
+        env=dict(os.environ, PYTHON=sys.executable),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        universal_newlines=True)
+    assert result.returncode == 1
+    assert 'no CUDA device' in result.stdout
 
 
 def test_the_published_procedure_is_the_same_metric(run):

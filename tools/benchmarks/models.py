@@ -99,7 +99,8 @@ def first_batch(cfg: Config) -> dict:
 def mwam_neck(model: nn.Module) -> MWAMNeck:
     """The neck that weights the branches; nothing else looks after it."""
     neck = next(m for m in model.modules() if isinstance(m, MWAMNeck))
-    neck.has_hook = True
+    if hasattr(neck, 'has_hook'):
+        neck.has_hook = True
     return neck
 
 
