@@ -19,19 +19,11 @@ from mwam_mm.models.backbones.multi_modal_backbone import (
     EncodeOnce,
     MultiModalBackbone,
 )
+from mwam_mm.sharding import count_sharded_units
 
 from .combinations import Combination
 
-__all__ = ['CombinationPredictor', 'count_sharded_units']
-
-
-def count_sharded_units(model: nn.Module) -> int:
-    """Number of modules that FSDP wraps, the model itself included."""
-    if not torch.distributed.is_available():
-        return 0
-    from torch.distributed.fsdp import FullyShardedDataParallel
-    return sum(
-        isinstance(m, FullyShardedDataParallel) for m in model.modules())
+__all__ = ['CombinationPredictor']
 
 
 class CombinationPredictor:

@@ -2,12 +2,12 @@
 from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
-from mmengine.dist import is_distributed
 from mmengine.logging import MMLogger
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from mwam_mm.models.backbones import BranchOutputs
+from mwam_mm.sharding import count_sharded_units
 
 from ..probes import Probe
 from ..signal import Signal
@@ -44,12 +44,7 @@ class Context:
     @property
     def sharded(self) -> bool:
         """bool: Whether the model is in FullyShardedDataParallel."""
-        if not is_distributed():
-            return False
-        from torch.distributed.fsdp import FullyShardedDataParallel
-        return any(
-            isinstance(m, FullyShardedDataParallel)
-            for m in self.runner.model.modules())
+        return count_sharded_units(self.runner.model) > 0
 
     @property
     def logger(self) -> MMLogger:

@@ -12,6 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from mwam_mm.layout import ModalityLayout, Presence, to_device
 from mwam_mm.registry import MODELS
+from mwam_mm.sharding import count_sharded_units
 
 from .pretrained import checked_pretrained, replace_stems
 
@@ -111,7 +112,7 @@ class MultiBranch(BaseModule):
             joined = [
                 name for name, found in parts.items()
                 if not any(present[name]) and
-                (layers[name] or any(map(_is_sharded, found)))
+                (layers[name] or any(map(count_sharded_units, found)))
             ]
             if any(layers.values()):
                 # On the device, which nobody waits for.
@@ -139,7 +140,7 @@ class MultiBranch(BaseModule):
         """
         return zero_touching(
             part for name in self.branches if not any(present[name])
-            for part in self._parts(name) if not _is_sharded(part))
+            for part in self._parts(name) if not count_sharded_units(part))
 
 
 def _statistics(name: str, layers: Iterable[nn.Module]) -> List[Tensor]:
@@ -155,12 +156,6 @@ def _statistics(name: str, layers: Iterable[nn.Module]) -> List[Tensor]:
 def _synchronises(module: nn.Module) -> bool:
     """Whether a layer takes its statistics over the ranks, of any library."""
     return any('SyncBatchNorm' in c.__name__ for c in type(module).__mro__)
-
-
-def _is_sharded(module: nn.Module) -> bool:
-    """Whether FSDP gathers parameters of a module when it runs."""
-    return any(c.__name__ in ('FullyShardedDataParallel', 'FSDPModule')
-               for m in module.modules() for c in type(m).__mro__)
 
 
 def scatter(x: Tensor, present: List[bool]) -> Tensor:
