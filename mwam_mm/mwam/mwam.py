@@ -244,13 +244,27 @@ class MWAM:
             ValueError: If the modality is unknown or smaller than one patch,
                 or ``present`` is not of B samples.
         """
-        self._check(modality, x, present)
-        self._observe_all([(self._index[modality], x, present)])
+        self.observe_all([(modality, x, present)])
 
-    def _observe_all(self, images: List[Image]) -> None:
-        """Measure images, if they can be all in one launch."""
+    def observe_all(
+            self, images: Sequence[Tuple[str, Tensor, Presence]]) -> None:
+        """Take in several inputs of the batch, by one kernel where possible.
+
+        Args:
+            images (Sequence[tuple[str, Tensor, Presence]]): What
+                :meth:`observe` takes, for each input.
+
+        Raises:
+            ValueError: As :meth:`observe`.
+        """
+        for image in images:
+            self._check(*image)
         if not self._due:
             return
+        self._measure_all([(self._index[name], x, present)
+                           for name, x, present in images])
+
+    def _measure_all(self, images: List[Image]) -> None:
         if is_compiling():
             for image in images:
                 self._observe_plain(*image)
@@ -352,12 +366,9 @@ class MWAM:
         Returns:
             Tensor: K of shape (M,).
         """
-        images = []
-        for modality, x in inputs.items():
-            has_it = None if present is None else present.get(modality)
-            self._check(modality, x, has_it)
-            images.append((self._index[modality], x, has_it))
-        self._observe_all(images)
+        present = present or {}
+        self.observe_all([(modality, x, present.get(modality))
+                          for modality, x in inputs.items()])
         return self.step()
 
     @property

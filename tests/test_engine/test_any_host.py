@@ -333,3 +333,21 @@ def test_what_is_unfrozen_in_training_is_scaled(tmp_path, intervention):
             k.get(name.split('.')[0], 1.) * delta,
             rtol=1e-4,
             atol=1e-6)
+
+
+class Careless(Host):
+    """Its first layer changes the image in place."""
+
+    def __init__(self):
+        super().__init__()
+        self.rgb = nn.Sequential(nn.ReLU(inplace=True), conv())
+        self.depth = conv(1)
+
+    def encode(self, rgb, depth):
+        return self.rgb(rgb) + self.depth(depth)
+
+
+def test_an_image_that_is_changed_in_place_is_an_error(tmp_path):
+    runner = build(tmp_path, Careless, HOSTS[Frozen][0])
+    with pytest.raises(ValueError, match='"rgb" was changed in place'):
+        runner.train()

@@ -3,14 +3,14 @@ import inspect
 from typing import Any, Callable, Dict, List, Optional, Sequence, Set
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from mwam_mm.models.backbones import BranchOutputs
 from mwam_mm.models.subsets import Host
 
 from ..signal import Signal
 
-__all__ = ['Listener', 'Probe']
+__all__ = ['Listener', 'Probe', 'untraced']
 
 AtFeatures = Callable[[Signal, BranchOutputs], BranchOutputs]
 AtEnd = Callable[[Signal, Any], Any]
@@ -56,6 +56,7 @@ class Probe:
         #: Modality to the parameters of its branch.
         self.branches: Dict[str, List[nn.Parameter]] = {}
         self._signal: Optional[Signal] = None
+        self._versions: List[int] = []
         self._handles: List[Any] = []
 
     def entrances(self) -> Set[nn.Module]:
@@ -86,7 +87,7 @@ class Probe:
         self._handles.clear()
 
     def _begin(self, model: nn.Module, args: tuple, kwargs: dict) -> None:
-        self._signal = None
+        self._signal, self._versions = None, []
         if not (model.training and torch.is_grad_enabled()):
             return
         device = next(model.parameters()).device
@@ -101,7 +102,21 @@ class Probe:
         # reduces over the ranks meets its counterparts there, before
         # backward starts to reduce gradients.
         signal, self._signal = self._signal, None
-        return output if signal is None else self._at_end(signal, output)
+        if signal is None:
+            return output
+        for (name, image), version in zip(signal.entered, self._versions):
+            if image._version != version:
+                raise ValueError(
+                    f'the image of modality "{name}" was changed in place '
+                    'after it had entered its branch, so that the weigher '
+                    'would measure something else: let the model change a '
+                    'copy of it')
+        return self._at_end(signal, output)
+
+    def _enter(self, name: str, image: Tensor) -> None:
+        """Note that an image enters a branch."""
+        self._signal.entered.append((name, image))
+        self._versions.append(image._version)
 
 
 def _by_name(function: Callable, model: nn.Module, args: tuple,
@@ -112,3 +127,11 @@ def _by_name(function: Callable, model: nn.Module, args: tuple,
         return {}
     bound.apply_defaults()
     return dict(bound.arguments)
+
+
+def untraced(function: Callable) -> Callable:
+    """Keep torch.compile from following a function."""
+    try:
+        return torch.compiler.disable(function)
+    except AttributeError:  # PyTorch 2.0
+        return torch._dynamo.disable(function)

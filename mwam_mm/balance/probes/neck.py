@@ -1,14 +1,13 @@
 """The signal of a model that fuses its branches in an MWAMNeck."""
-from typing import Callable, Iterator, Set
+from typing import Iterator, Set
 
-import torch
 from torch import nn
 
 from mwam_mm.models import MultiModalBackbone, MWAMNeck
 from mwam_mm.models.backbones import BranchOutputs
 from mwam_mm.models.subsets import find_host
 
-from .base import AtEnd, AtFeatures, Listener, Probe
+from .base import AtEnd, AtFeatures, Listener, Probe, untraced
 
 __all__ = ['NeckProbe']
 
@@ -42,7 +41,7 @@ class NeckProbe(Probe):
 
     def attach(self, at_features: AtFeatures, at_end: AtEnd) -> None:
         super().attach(at_features, at_end)
-        self._listener = Listener(_untraced(self._fuse))
+        self._listener = Listener(untraced(self._fuse))
         self.neck.listeners.append(self._listener)
 
     def detach(self) -> None:
@@ -53,15 +52,8 @@ class NeckProbe(Probe):
         signal = self._signal
         if signal is None or self.host is not None and self.host.running:
             return outputs
-        signal.entered += outputs.inputs.items()
+        for name, image in outputs.inputs.items():
+            self._enter(name, image)
         signal.present = outputs.present
         signal.outputs = self._at_features(signal, outputs)
         return signal.outputs
-
-
-def _untraced(function: Callable) -> Callable:
-    """Keep torch.compile from following a function."""
-    try:
-        return torch.compiler.disable(function)
-    except AttributeError:  # PyTorch 2.0
-        return torch._dynamo.disable(function)

@@ -4,7 +4,7 @@ from typing import Any, Callable, Dict, Mapping, Sequence, Set
 from mmengine.utils import apply_to
 from torch import Tensor, nn
 
-from .base import AtEnd, AtFeatures, Listener, Probe
+from .base import AtEnd, AtFeatures, Listener, Probe, untraced
 
 __all__ = ['PathProbe']
 
@@ -80,17 +80,17 @@ class PathProbe(Probe):
         super().attach(at_features, at_end)
         self._handles += [
             entrance.register_forward_pre_hook(
-                Listener(self._enter(name)), with_kwargs=True)
+                Listener(self._hook(name)), with_kwargs=True)
             for name, entrance in self._entrances.items()
         ]
 
-    def _enter(self, name: str) -> Callable:
+    def _hook(self, name: str) -> Callable:
+        enter = untraced(self._enter)
 
         def hook(module: nn.Module, args: tuple, kwargs: dict) -> None:
             # None when activation checkpointing runs the branch again.
             if self._signal is not None:
-                image = self._find_image(name, args, kwargs)
-                self._signal.entered.append((name, image))
+                enter(name, self._find_image(name, args, kwargs))
 
         return hook
 

@@ -52,8 +52,8 @@ class MWAMWeigher(Weigher):
 
     def observe(self, signal: Signal) -> None:
         present = signal.present or {}
-        for name, image in signal.entered:
-            self.mwam.observe(name, image, present.get(name))
+        self.mwam.observe_all([(name, image, present.get(name))
+                               for name, image in signal.entered])
 
     def step(self) -> Tensor:
         return self.mwam.step()
