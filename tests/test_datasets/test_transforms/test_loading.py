@@ -175,7 +175,8 @@ def test_order_is_the_layouts(tmp_path, rgb):
     image = _load(
         dict(a_path=depth, img_path=rgb[0]),
         dict(depth=dict(channels=1, path_key='a_path'), rgb=RGB))['img']
-    np.testing.assert_array_equal(image[..., 1:], rgb[1])
+    np.testing.assert_array_equal(image[..., :3], rgb[1])
+    np.testing.assert_array_equal(image[..., 3], _array(None, seed=1))
 
 
 @pytest.mark.parametrize('invalid,values,mask', [
@@ -236,7 +237,7 @@ def test_one_file_for_several_modalities(tmp_path):
             nir=dict(channels=1, path_key='img_path', file_channels=[3]),
             rgb=dict(channels=3, file_channels=[2, 1, 0])))(
                 dict(img_path=path))['img']
-    np.testing.assert_array_equal(image, array[..., [3, 2, 1, 0]])
+    np.testing.assert_array_equal(image, array[..., [2, 1, 0, 3]])
     assert image.dtype == np.uint8
     assert reads == [path]
 
