@@ -259,7 +259,10 @@ def test_the_usual_pair_is_stacked_as_any_other(tmp_path, rgb, name, dtype,
     paths = dict(img_path=rgb[0], depth_path=_write(tmp_path / name, depth))
     pair = dict(rgb=RGB, depth=dict(channels=1, **fields))
     image = _load(paths, pair)['img']
-    reverse = _load(paths, dict(reversed(list(pair.items()))))['img']
+    # By its name the single channel comes first.
+    other = dict(pair, visible=dict(RGB, path_key='img_path'))
+    other.pop('rgb')
+    reverse = _load(paths, other)['img']
     assert image.dtype == reverse.dtype
     assert image.flags.c_contiguous
     np.testing.assert_array_equal(image, reverse[..., [1, 2, 3, 0]])
