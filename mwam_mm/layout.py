@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 __all__ = [
     'Modality', 'ModalityLayout', 'Presence', 'check_layouts',
-    'combination_name', 'to_device', 'with_presence'
+    'combination_name', 'in_order', 'to_device', 'with_presence'
 ]
 
 # Modality to whether each sample of a batch has it.
@@ -106,6 +106,23 @@ def _as_tuple(value: Union[None, Real, Sequence[Real]]) -> Tuple[float, ...]:
     return tuple(float(v) for v in value)
 
 
+def in_order(names: Iterable[str]) -> Tuple[str, ...]:
+    """Put modalities in the order that they have everywhere.
+
+    Args:
+        names (Iterable[str]): The modalities' names.
+
+    Returns:
+        tuple[str]: ``rgb`` first, if it is among them, then the others by
+        name.
+
+    Examples:
+        >>> in_order(['thermal', 'rgb', 'depth'])
+        ('rgb', 'depth', 'thermal')
+    """
+    return tuple(sorted(names, key=lambda name: (name != 'rgb', name)))
+
+
 class ModalityLayout(Mapping):
     """The ordered modalities of a stacked image.
 
@@ -114,16 +131,17 @@ class ModalityLayout(Mapping):
     given the same one.
 
     Args:
-        modalities (Mapping[str, Mapping]): Modality name to its fields, in
-            channel order. ``channels`` is required; the other fields are
-            those of :class:`Modality`. ``mean`` and ``std`` default to 0
+        modalities (Mapping[str, Mapping]): Modality name to its fields.
+            ``channels`` is required; the other fields are those of
+            :class:`Modality`. ``mean`` and ``std`` default to 0
             and 1 (a number counts for every channel); ``path_key`` defaults
             to ``img_path`` for ``rgb`` and to ``{name}_path`` for others.
 
     Note:
-        MMEngine sorts the keys of a config that it dumps, so a layout may
-        come back in another order. Weights, paths and results go by name
-        and stay right; only the order of the channels follows the mapping.
+        The order of the mapping does not matter, because MMEngine sorts the
+        keys of a config that it dumps. Channels, branches, parameters and
+        the names of combinations have the order of :func:`in_order`:
+        ``rgb``, then the others by name.
 
     Raises:
         TypeError: If ``modalities`` is not a mapping of mappings.
@@ -155,8 +173,8 @@ class ModalityLayout(Mapping):
             raise ValueError('modalities is empty: name at least one')
         self._modalities: Dict[str, Modality] = {}
         start = 0
-        for name, fields in modalities.items():
-            modality = self._parse(name, fields, start)
+        for name in in_order(modalities):
+            modality = self._parse(name, modalities[name], start)
             self._modalities[name] = modality
             start += modality.channels
 
@@ -403,8 +421,9 @@ def check_layouts(model: nn.Module) -> None:
         model (nn.Module): Its modules are looked at.
 
     Raises:
-        ValueError: If two have other modalities, or in another order, so that
-            one would take the channels of another's modality.
+        ValueError: If two have other modalities, or other numbers of
+            channels, so that one would take the channels of another's
+            modality.
     """
     owners: Dict[str, List[str]] = {}
     for module in model.modules():
@@ -412,9 +431,9 @@ def check_layouts(model: nn.Module) -> None:
         if isinstance(layout, ModalityLayout):
             owners.setdefault(str(layout), []).append(type(module).__name__)
     if len(owners) > 1:
-        raise ValueError('the parts of the model have different modalities, '
-                         f'or in another order: {owners}. Give all of them '
-                         'the same modalities')
+        raise ValueError('the parts of the model have different modalities '
+                         f'or channels: {owners}. Give all of them the same '
+                         'modalities')
 
 
 def combination_name(names: Sequence[str]) -> str:

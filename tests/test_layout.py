@@ -1,8 +1,15 @@
 """The layout of stacked images."""
+from itertools import permutations
+
 import pytest
 import torch
 
-from mwam_mm.layout import ModalityLayout, check_layouts, combination_name
+from mwam_mm.layout import (
+    ModalityLayout,
+    check_layouts,
+    combination_name,
+    in_order,
+)
 
 
 def test_fields_and_defaults():
@@ -23,10 +30,19 @@ def test_fields_and_defaults():
         'img_path', 'depth_path', 'img_path']
     assert layout['nir'].file_channels == (3, 4)
     assert ModalityLayout(layout)['depth'] == layout['depth']
-    # whatever the order, which a dumped config may change
-    assert ModalityLayout(
-        dict(depth=dict(channels=1), rgb=dict(channels=3)))[
-            'rgb'].path_key == 'img_path'
+
+
+@pytest.mark.parametrize(
+    'names', list(permutations(['rgb', 'depth', 'thermal'])))
+def test_the_order_is_not_that_of_the_mapping(names):
+    channels = dict(rgb=3, depth=1, thermal=2)
+    layout = ModalityLayout({n: dict(channels=channels[n]) for n in names})
+    assert layout.names == in_order(names) == ('rgb', 'depth', 'thermal')
+    assert [m.slice for m in layout.values()] == [
+        slice(0, 3), slice(3, 4), slice(4, 6)]
+    assert layout['rgb'].path_key == 'img_path'
+    assert combination_name(layout.combinations()[0]) == 'rgb+depth+thermal'
+    assert in_order(n for n in names if n != 'rgb') == ('depth', 'thermal')
 
 
 def test_combinations_are_all_non_empty_subsets():
@@ -93,12 +109,14 @@ def test_blank_is_where_all_channels_are_their_mean():
 
 def test_parts_of_a_model_have_one_layout():
 
-    def part(*names):
+    def part(**channels):
         module = torch.nn.Identity()
-        module.layout = ModalityLayout({n: dict(channels=1) for n in names})
+        module.layout = ModalityLayout(
+            {n: dict(channels=c) for n, c in channels.items()})
         return module
 
-    check_layouts(torch.nn.Sequential(part('a', 'b'), part('a', 'b')))
-    for other in (part('b', 'a'), part('a', 'c')):
+    one = part(a=1, b=1)
+    check_layouts(torch.nn.Sequential(one, part(a=1, b=1), part(b=1, a=1)))
+    for other in (part(a=1, c=1), part(a=1, b=2)):
         with pytest.raises(ValueError, match='different modalities'):
-            check_layouts(torch.nn.Sequential(part('a', 'b'), other))
+            check_layouts(torch.nn.Sequential(one, other))

@@ -35,7 +35,7 @@ def write_job(base: str,
         base (str): Path or zoo name of the stock config, e.g.
             ``'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py'``.
         modalities (Sequence[str]): Modalities of the dataset as
-            ``NAME:CHANNELS``, in channel order.
+            ``NAME:CHANNELS``.
         out (str): Path of the file.
         dataset (str, optional): Config file of a multimodal dataset. Defaults
             to None, the embedded scene set.

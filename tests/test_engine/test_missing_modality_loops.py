@@ -435,9 +435,9 @@ def test_window_in_a_hole_of_the_depth(data):
 
 def test_parts_with_other_layouts(data):
     cfg = config(data)
-    cfg.model.neck.modalities = dict(reversed(MODALITIES.items()))
+    cfg.model.neck.modalities.depth.channels = 2
     runner = build(cfg)
-    with pytest.raises(ValueError, match='depth:1, rgb:3.*MWAMNeck'):
+    with pytest.raises(ValueError, match='rgb:3, depth:2.*MWAMNeck'):
         runner.test()
 
 

@@ -7,10 +7,12 @@ import random
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmengine.utils import apply_to
 
+from mwam_mm.layout import ModalityLayout
 from mwam_mm.registry import DATASETS
 
 from .. import tiny
@@ -237,3 +239,110 @@ def test_a_checkpoint_of_version_0_1(tmp_path):
     assert drawn_after[-8:] == drawn[-8:]
     for p, q in zip(whole.model.parameters(), resumed.model.parameters()):
         assert torch.equal(p, q)
+
+
+@DATASETS.register_module()
+class EqualPairs(tiny.TinyPairs):
+    """Both modalities with three channels, stacked as the layout says, so
+    that nothing but the order tells them apart."""
+
+    def __init__(self, modalities, **kwargs):
+        super().__init__(**kwargs)
+        self.layout = ModalityLayout(modalities)
+
+    def __getitem__(self, i):
+        item = super().__getitem__(i)
+        rgb, depth = item['inputs'].split((3, 1))
+        images = dict(rgb=rgb, depth=depth.expand(3, -1, -1))
+        item['inputs'] = torch.cat([images[name] for name in self.layout])
+        return item
+
+
+MODALITIES = dict(tiny.MODALITIES, depth=dict(channels=3, mean=3., std=2.))
+
+
+def equal_config(work_dir, way):
+    """A job that validates every combination and keeps the best."""
+    cfg = config(work_dir, way, 'iterations')
+    for part in (cfg.model.data_preprocessor, cfg.model.backbone,
+                 cfg.model.neck):
+        part.modalities = MODALITIES
+    for loader in (cfg.train_dataloader, cfg.val_dataloader):
+        loader.dataset.type = 'mwam_mm.EqualPairs'
+        loader.dataset.modalities = MODALITIES
+    cfg.optim_wrapper.optimizer.momentum = 0.9
+    cfg.val_cfg.type = 'mwam_mm.MissingModalityValLoop'
+    cfg.default_hooks.checkpoint.save_best = 'rgb+depth/mIoU'
+    cfg.default_hooks.checkpoint.rule = 'greater'
+    return cfg
+
+
+class Metrics(Hook):
+    """Keeps the metrics of every validation."""
+
+    def __init__(self):
+        self.metrics = []
+
+    def after_val_epoch(self, runner, metrics=None):
+        self.metrics.append(metrics)
+
+
+@pytest.mark.parametrize(
+    'way', ['hook-gradient', 'neck-gradient', 'neck-dropout'])
+def test_resuming_with_the_dumped_config(tmp_path, way):
+    """It is the one that the work dir has, and its keys are sorted."""
+    metrics = Metrics()
+    whole, k, _ = run(equal_config(tmp_path / 'whole', way), metrics)
+    tiny.kill(equal_config(tmp_path / 'killed', way), 5)
+    path, = (tmp_path / 'killed').glob('*.py')
+    cfg = Config.fromfile(path)
+    assert list(cfg.model.backbone.modalities) == ['depth', 'rgb']
+    cfg.resume = True
+    metrics_after = Metrics()
+    resumed, k_after, _ = run(cfg, metrics_after)
+    assert resumed.iter == whole.iter == 6
+    assert torch.equal(torch.stack(k_after), torch.stack(k[4:]))
+    for (name, p), (other, q) in zip(whole.model.named_parameters(),
+                                     resumed.model.named_parameters()):
+        assert name == other and torch.equal(p, q)
+    assert metrics_after.metrics == metrics.metrics[-1:]
+    assert 'rgb+depth/mIoU' in metrics.metrics[0]
+    assert list((tmp_path / 'killed').glob('best_rgb+depth_mIoU_iter_*.pth'))
+
+
+def with_another_order(path):
+    """Make a checkpoint that of a version whose order was the config's."""
+    checkpoint = torch.load(path, weights_only=False)
+    mwam = checkpoint['mwam']
+    assert mwam['modalities'] == ['rgb', 'depth']
+    mwam['modalities'] = ['depth', 'rgb']
+    mwam['weights'] = mwam['weights'].flip(0)
+    mwam['bank'] = {key: value.flip(0) for key, value in mwam['bank'].items()}
+    torch.save(checkpoint, path)
+
+
+def test_a_checkpoint_with_another_order_of_the_branches(tmp_path):
+    """The optimizer's momentum would be that of the other branches."""
+    run(equal_config(tmp_path / 'first', 'neck-gradient'))
+    path = tmp_path / 'first/iter_4.pth'
+    with_another_order(path)
+    cfg = equal_config(tmp_path / 'second', 'neck-gradient')
+    cfg.load_from, cfg.resume = str(path), True
+    with pytest.raises(ValueError,
+                       match=r"\['depth', 'rgb'\].*\['rgb', 'depth'\].*"
+                       'optimizer.*load_from'):
+        run(cfg)
+    cfg.resume = False  # which the message advises
+    runner, _, _ = run(cfg)
+    assert runner.iter == 6
+
+
+def test_with_paths_k_goes_by_name(tmp_path):
+    """The order of `branches` is not that of the parameters."""
+    _, k, _ = run(equal_config(tmp_path, 'hook-gradient'))
+    with_another_order(tmp_path / 'iter_4.pth')
+    cfg = equal_config(tmp_path, 'hook-gradient')
+    cfg.load_from, cfg.resume = str(tmp_path / 'iter_4.pth'), True
+    _, k_after, _ = run(cfg)
+    assert torch.equal(torch.stack(k_after), torch.stack(k[4:]))
+    assert k[4][0] != k[4][1]

@@ -1,13 +1,16 @@
 """Normalisation per modality, absence, padding."""
 import copy
 
+import cv2
 import numpy as np
 import pytest
 import torch
+from mmengine.dataset import Compose
 from mmengine.logging import MessageHub
 from mmengine.structures import InstanceData, PixelData
 from mmseg.structures import SegDataSample
 
+from mwam_mm.datasets.transforms import DropModality, RandomDropModality
 from mwam_mm.models import MultiModalSegDataPreprocessor
 
 MODALITIES = dict(
@@ -92,6 +95,103 @@ def test_errors():
     with pytest.raises(ValueError, match='meta_keys'):
         optional(data(), True)
     optional(data(absent=((), ('depth', ))), True)
+
+
+def test_dropout_in_a_hole(tmp_path):
+    """Dropout that knows the names only, and crops without any depth."""
+    rng = np.random.default_rng(0)
+    cv2.imwrite(
+        str(tmp_path / 'rgb.png'),
+        rng.integers(0, 256, (32, 32, 3)).astype(np.uint8))
+    depth = np.zeros((32, 32), np.uint16)
+    depth[:, :4] = rng.integers(1000, 9000, (32, 4))
+    cv2.imwrite(str(tmp_path / 'depth.png'), depth)
+    modalities = dict(
+        MODALITIES,
+        depth=dict(
+            channels=1, mean=3.3, std=1.5, scale=.001, invalid_value=0))
+    pipeline = Compose([
+        dict(type='mwam_mm.LoadModalities', modalities=modalities),
+        dict(type='mmseg.RandomCrop', crop_size=(8, 8)),
+        dict(type='mmseg.PackSegInputs', meta_keys=()),
+        dict(type='mwam_mm.RandomDropModality', modalities=['rgb', 'depth'])
+    ])
+    preprocessor = MultiModalSegDataPreprocessor(modalities, size=(8, 8))
+    np.random.seed(0)
+    seen = dict(hole=[], depth=[])
+    while len(seen['hole']) < 300:
+        packed = pipeline(
+            dict(
+                img_path=str(tmp_path / 'rgb.png'),
+                depth_path=str(tmp_path / 'depth.png')))
+        has_depth = bool((packed['inputs'][3] != np.float32(3.3)).any())
+        sample = packed['data_samples']
+        before = sample.metainfo
+        out = preprocessor(
+            dict(inputs=[packed['inputs']], data_samples=[sample]), True)
+        x, absent = out['inputs'], out['data_samples'][0].absent_modalities
+        presence = {
+            name: flag
+            for name, (flag, ) in preprocessor.layout.presence(x).items()
+        }
+        assert presence['rgb'] == bool(x[0, :3].any())
+        assert presence['depth'] == bool(x[0, 3].any())
+        # What it says is absent is, and a blank crop need not be named.
+        assert not any(presence[name] for name in absent)
+        if has_depth:
+            assert presence == {n: n not in absent for n in presence}
+            assert absent == before['absent_modalities']
+            seen['depth'].append(tuple(presence.values()))
+        else:
+            assert presence == dict(rgb=True, depth=False)
+            seen['hole'].append(before['absent_modalities'])
+        # The dataset may hold the sample.
+        assert sample.metainfo == before
+    assert {tuple(s) for s in seen['hole']} == {(), ('rgb', ), ('depth', )}
+    assert set(seen['depth']) == {(True, True), (True, False), (False, True)}
+
+
+def blank_depth(**metainfo):
+    """A batch of one sample whose depth holds no measurement."""
+    batch = data(torch.float32, sizes=((6, 8), ))
+    batch['inputs'][0][3] = 3
+    batch['data_samples'][0].set_metainfo(metainfo)
+    return batch
+
+
+def test_only_what_was_drawn_is_taken_back():
+    modalities = dict(MODALITIES, thermal=dict(channels=1))
+    preprocessor = MultiModalSegDataPreprocessor(modalities, size=(6, 8))
+    batch = blank_depth(
+        absent_modalities=('thermal', 'rgb'), dropped_modalities=('rgb', ))
+    batch['inputs'][0] = torch.cat([batch['inputs'][0], torch.zeros(1, 6, 8)])
+    out = preprocessor(batch, True)
+    assert preprocessor.layout.presence(out['inputs']) == dict(
+        rgb=[True], depth=[False], thermal=[False])
+    sample, = out['data_samples']
+    assert sample.absent_modalities == ('depth', 'thermal')
+    assert sample.dropped_modalities == ()
+    assert 'gt_sem_seg' in sample
+    # a file that is missing, not a draw
+    out = preprocessor(
+        dict(batch, data_samples=blank_depth(
+            absent_modalities=('thermal', 'rgb'))['data_samples']), True)
+    assert not out['inputs'].any()
+    # in evaluation nothing is random
+    with pytest.raises(ValueError, match='none of the modalities'):
+        preprocessor(batch)
+
+
+def test_dropping_on_purpose_is_not_taken_back():
+    preprocessor = MultiModalSegDataPreprocessor(MODALITIES, size=(6, 8))
+    drop = RandomDropModality(['rgb', 'depth'], dict(depth=1))
+    for then, rgb in (([], True), ([DropModality(['rgb'])], False)):
+        batch = blank_depth(absent_modalities=())
+        for transform in [drop, *then]:
+            transform(batch)
+        out = preprocessor(batch, True)
+        assert preprocessor.layout.presence(out['inputs']) == dict(
+            rgb=[rgb], depth=[False])
 
 
 @pytest.fixture

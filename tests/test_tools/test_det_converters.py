@@ -238,7 +238,7 @@ def test_yolo_to_seven_combinations(yolo, tree, tmp_path):
     }
     assert {
         'rgb', 'infrared', 'depth', 'rgb+infrared', 'rgb+depth',
-        'infrared+depth', 'rgb+infrared+depth', 'avg'
+        'depth+infrared', 'rgb+depth+infrared', 'avg'
     } <= scores
 
 

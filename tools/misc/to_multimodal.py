@@ -20,7 +20,7 @@ def build_parser() -> argparse.ArgumentParser:
         nargs='+',
         required=True,
         metavar='NAME:CHANNELS',
-        help='modalities of the dataset, in channel order, e.g. rgb:3 depth:1')
+        help='modalities of the dataset, e.g. rgb:3 depth:1')
     parser.add_argument(
         '--dataset',
         help='config file of a multimodal dataset: modalities, dataloaders '

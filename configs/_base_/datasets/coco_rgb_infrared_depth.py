@@ -8,8 +8,8 @@ dataset_type = 'mwam_mm.MultiModalCocoDataset'
 # scale). Replace all by what tools/analysis_tools/check_dataset.py prints.
 modalities = dict(
     rgb=_base_.imagenet_rgb,
-    infrared=dict(channels=1, mean=32768, std=32768),
-    depth=dict(channels=1, mean=3.0, std=2.0, scale=0.001, invalid_value=0))
+    depth=dict(channels=1, mean=3.0, std=2.0, scale=0.001, invalid_value=0),
+    infrared=dict(channels=1, mean=32768, std=32768))
 image_size = (640, 512)  # width, height; the ratio of the images is kept
 train_pipeline = [
     dict(type='mwam_mm.LoadModalities', modalities=modalities),

@@ -16,7 +16,7 @@ from mmcv.transforms import BaseTransform
 from mmcv.transforms.utils import cache_randomness
 from mmengine.structures import BaseDataElement
 
-from mwam_mm.layout import ModalityLayout, combination_name
+from mwam_mm.layout import ModalityLayout, combination_name, in_order
 from mwam_mm.registry import TRANSFORMS
 
 __all__ = ['DropModality', 'RandomDropModality']
@@ -26,7 +26,7 @@ def _names(modalities: Union[Mapping, Sequence[str]]) -> Tuple[str, ...]:
     if isinstance(modalities, str) or not modalities:
         raise ValueError('modalities must be a non-empty list of names or '
                          f'the layout, but got {modalities!r}')
-    return tuple(modalities)
+    return in_order(modalities)
 
 
 class _AfterPacking(BaseTransform):
@@ -46,10 +46,20 @@ class _AfterPacking(BaseTransform):
     def _absent(sample: BaseDataElement) -> Tuple[str, ...]:
         return tuple(sample.metainfo.get('absent_modalities', ()))
 
-    def _drop(self, sample: BaseDataElement, names: Sequence[str]) -> None:
+    def _drop(self,
+              sample: BaseDataElement,
+              names: Sequence[str],
+              at_random: bool = False) -> None:
         absent = self._absent(sample)
         new = tuple(name for name in names if name not in absent)
-        sample.set_metainfo(dict(absent_modalities=absent + new))
+        metainfo = dict(absent_modalities=absent + new)
+        dropped = tuple(sample.metainfo.get('dropped_modalities', ()))
+        if at_random:
+            metainfo['dropped_modalities'] = dropped + new
+        elif dropped:  # what is meant to be absent is not taken back
+            metainfo['dropped_modalities'] = tuple(
+                name for name in dropped if name not in names)
+        sample.set_metainfo(metainfo)
 
 
 @TRANSFORMS.register_module()
@@ -111,8 +121,10 @@ class RandomDropModality(_AfterPacking):
     The combination is drawn among all non-empty ones that the modalities
     present in the sample allow, by default with equal probability. Given the
     layout, one that holds nothing but means, as a depth map without a single
-    valid pixel does, is drawn anew: such a sample would be empty. Stands
-    after ``PackSegInputs`` or ``PackDetInputs``.
+    valid pixel does, is drawn anew: such a sample would be empty. Given the
+    names, which say nothing of the means, the data preprocessor takes the
+    dropped modalities of such a sample back. Stands after ``PackSegInputs``
+    or ``PackDetInputs``.
 
     Required Keys:
 
@@ -121,7 +133,8 @@ class RandomDropModality(_AfterPacking):
 
     Modified Keys:
 
-    - data_samples (``metainfo['absent_modalities']``)
+    - data_samples (``metainfo['absent_modalities']``, and what of it was
+      drawn as ``metainfo['dropped_modalities']``)
 
     Args:
         modalities (Mapping | Sequence[str]): The layout or its names.
@@ -177,7 +190,13 @@ class RandomDropModality(_AfterPacking):
         if wrong:
             raise ValueError('weights must be finite and not negative, but '
                              f'got {wrong}')
-        self.weights = {n: float(w) for n, w in weights.items() if w > 0}
+        # What is drawn must not depend on the order of a dict.
+        order = list(known)
+        self.weights = {
+            name: float(weights[name])
+            for name in sorted(weights, key=lambda n: order.index(names_of[n]))
+            if weights[name] > 0
+        }
         if not self.weights:
             raise ValueError('weights has no positive entry: one combination '
                              'at least must be drawn')
@@ -218,7 +237,9 @@ class RandomDropModality(_AfterPacking):
             if possible:  # else the model refuses the sample
                 keep = self._combinations[self._random_combination(possible)]
         for sample in samples:
-            self._drop(sample, [n for n in self.modalities if n not in keep])
+            self._drop(
+                sample, [n for n in self.modalities if n not in keep],
+                at_random=True)
         return results
 
     def _is_blank(self, results: dict, names: AbstractSet[str]) -> bool:

@@ -2,6 +2,7 @@
 from typing import Mapping, Sequence, Tuple
 
 import torch
+from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
 from mwam_mm.layout import ModalityLayout, with_presence
@@ -49,17 +50,24 @@ class StackNormalizer(nn.Module):
             image[self.layout[name].slice] = 0
         return image
 
-    def absent(self, image: Tensor, metainfo: Mapping) -> Tuple[str, ...]:
+    def absent(self,
+               image: Tensor,
+               metainfo: Mapping,
+               training: bool = False) -> Tuple[str, ...]:
         """The modalities that a sample lacks.
 
         They are those that ``absent_modalities`` names and those of which the
-        image holds no measurement (:meth:`Modality.is_blank`).
+        image holds no measurement (:meth:`Modality.is_blank`). Where this
+        leaves nothing of a training sample, what :class:`RandomDropModality`
+        dropped of it does count: the draw could not know that the rest is
+        blank.
 
         Args:
             image (Tensor): Stacked image of shape (C, H, W), not yet
                 normalised and still on the CPU, so that no device is waited
                 for.
             metainfo (Mapping): Meta information of the sample.
+            training (bool): Whether it is for training. Defaults to False.
 
         Returns:
             tuple[str]: Their names; all of them if the image is wholly blank.
@@ -76,8 +84,14 @@ class StackNormalizer(nn.Module):
                 'photometric transform on the stack drops channels: wrap it '
                 'in mwam_mm.PhotometricTransforms')
         named = self._named_absent(metainfo, where)
-        return tuple(name for name, modality in self.layout.items()
-                     if name in named or modality.is_blank(image))
+        absent = tuple(name for name, modality in self.layout.items()
+                       if name in named or modality.is_blank(image))
+        if not training or len(absent) < len(self.layout):
+            return absent
+        dropped = metainfo.get('dropped_modalities', ())
+        return tuple(
+            name for name in absent
+            if name not in dropped or self.layout[name].is_blank(image))
 
     def _named_absent(self, metainfo: Mapping, where: str) -> Sequence[str]:
         if 'absent_modalities' not in metainfo:
@@ -94,6 +108,22 @@ class StackNormalizer(nn.Module):
         if len(absent) == len(self.layout):
             raise ValueError(f'{where}: all modalities are absent')
         return absent
+
+
+def _with_absent(sample: BaseDataElement,
+                 absent: Sequence[str]) -> BaseDataElement:
+    """Let a sample no longer name modalities absent that were taken back."""
+    named = sample.metainfo.get('absent_modalities', ())
+    if set(named) <= set(absent):
+        return sample
+    # A copy, because the dataset may hold the sample.
+    return sample.new(
+        metainfo=dict(
+            sample.metainfo,
+            absent_modalities=tuple(absent),
+            dropped_modalities=tuple(
+                name for name in sample.metainfo['dropped_modalities']
+                if name in absent)))
 
 
 class StackPreprocessor:
@@ -135,7 +165,13 @@ class StackPreprocessor:
         """
         samples = data.get('data_samples') or []
         metainfos = [s.metainfo for s in samples] or [{}] * len(data['inputs'])
-        absent = list(map(self.normalize.absent, data['inputs'], metainfos))
+        absent = [
+            self.normalize.absent(image, metainfo, training)
+            for image, metainfo in zip(data['inputs'], metainfos)
+        ]
+        if samples:
+            data = dict(
+                data, data_samples=list(map(_with_absent, samples, absent)))
         data = self.cast_data(data)
         data['inputs'] = list(map(self.normalize, data['inputs'], absent))
         data = super().forward(data, training)

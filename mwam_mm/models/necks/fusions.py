@@ -96,7 +96,7 @@ class ConcatFusion(Fusion):
                  act_cfg: Optional[dict] = None,
                  **kwargs) -> None:
         super().__init__(*args, **kwargs)
-        # By name, not by the layout's order, which a dumped config may change.
+        # All by name, also rgb: checkpoints have the channels in this order.
         self.order = sorted(self.in_channels)
         self.conv = ConvModule(
             sum(self.in_channels.values()),

@@ -175,7 +175,8 @@ def test_order_is_the_layouts(tmp_path, rgb):
     image = _load(
         dict(a_path=depth, img_path=rgb[0]),
         dict(depth=dict(channels=1, path_key='a_path'), rgb=RGB))['img']
-    np.testing.assert_array_equal(image[..., 1:], rgb[1])
+    np.testing.assert_array_equal(image[..., :3], rgb[1])
+    np.testing.assert_array_equal(image[..., 3], _array(None, seed=1))
 
 
 @pytest.mark.parametrize('invalid,values,mask', [
@@ -236,7 +237,7 @@ def test_one_file_for_several_modalities(tmp_path):
             nir=dict(channels=1, path_key='img_path', file_channels=[3]),
             rgb=dict(channels=3, file_channels=[2, 1, 0])))(
                 dict(img_path=path))['img']
-    np.testing.assert_array_equal(image, array[..., [3, 2, 1, 0]])
+    np.testing.assert_array_equal(image, array[..., [2, 1, 0, 3]])
     assert image.dtype == np.uint8
     assert reads == [path]
 
@@ -258,7 +259,10 @@ def test_the_usual_pair_is_stacked_as_any_other(tmp_path, rgb, name, dtype,
     paths = dict(img_path=rgb[0], depth_path=_write(tmp_path / name, depth))
     pair = dict(rgb=RGB, depth=dict(channels=1, **fields))
     image = _load(paths, pair)['img']
-    reverse = _load(paths, dict(reversed(list(pair.items()))))['img']
+    # By its name the single channel comes first.
+    other = dict(pair, visible=dict(RGB, path_key='img_path'))
+    other.pop('rgb')
+    reverse = _load(paths, other)['img']
     assert image.dtype == reverse.dtype
     assert image.flags.c_contiguous
     np.testing.assert_array_equal(image, reverse[..., [1, 2, 3, 0]])

