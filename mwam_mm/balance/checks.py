@@ -1,12 +1,13 @@
 """What every run is checked for, whatever the interventions."""
-from typing import Sequence
+from typing import Any, Mapping, Sequence
 
 from mwam_mm.layout import check_layouts
 from mwam_mm.models.modality_heads import ModalityHeads
 
 from .interventions import Context, Intervention
+from .probes import NeckProbe, Probe
 
-__all__ = ['check_run']
+__all__ = ['check_order', 'check_run']
 
 
 def check_run(context: Context, acting: Sequence[Intervention]) -> None:
@@ -25,6 +26,31 @@ def check_run(context: Context, acting: Sequence[Intervention]) -> None:
     _check_recomputed(context)
     _check_heads(context)
     _warn_of_frozen(context, acting)
+
+
+def check_order(probe: Probe, state: Mapping[str, Any]) -> None:
+    """Refuse to resume a run of an earlier version whose modalities had
+    another order, which was that of the config.
+
+    Args:
+        probe (Probe): Knows the modalities.
+        state (Mapping[str, Any]): What the checkpoint holds of the weigher,
+            maybe with ``modalities``.
+
+    Raises:
+        ValueError: If they are the same in another order, where this tells
+            the order of the branches.
+    """
+    saved = list(state.get('modalities', probe.modalities))
+    names = list(probe.modalities)
+    if (isinstance(probe, NeckProbe) and saved != names
+            and sorted(saved) == sorted(names)):
+        raise ValueError(
+            f'the checkpoint has the modalities in the order {saved}, the '
+            f"model in the order {names}. The optimizer's state goes by the "
+            'order of the parameters and would act on the wrong branches; '
+            'the weights of the model go by name: start with them by '
+            'load_from instead of resume')
 
 
 def _check_recomputed(context: Context) -> None:

@@ -22,7 +22,7 @@ from mwam_mm.balance.builder import (
     build_interventions,
     build_weigher,
 )
-from mwam_mm.balance.checks import check_run
+from mwam_mm.balance.checks import check_order, check_run
 from mwam_mm.balance.interventions.base import step_hooks
 from mwam_mm.layout import in_order
 from mwam_mm.models.backbones import BranchOutputs
@@ -283,27 +283,10 @@ class BalanceHook(Hook):
             runner.logger.info(f'The checkpoint holds no {self.title} state: '
                                'the weigher starts anew.')
             return
-        self._check_order()
+        check_order(self.probe, self._saved_state)
         self.weigher.load_state_dict(self._saved_state)
         for intervention in self._acting:
             intervention.load_state_dict(self._saved_state)
-
-    def _check_order(self) -> None:
-        """Refuse the optimizer's state of a model with other branches first.
-
-        Earlier versions took the order of the modalities from the config.
-        """
-        saved = self._saved_state.get('modalities')
-        names = self.probe.modalities
-        if (isinstance(self.probe, NeckProbe) and saved is not None
-                and sorted(saved) == sorted(names)
-                and tuple(saved) != tuple(names)):
-            raise ValueError(
-                f'the checkpoint has the modalities in the order '
-                f'{list(saved)}, the model in the order {list(names)}. The '
-                "optimizer's state goes by the order of the parameters and "
-                'would act on the wrong branches; the weights of the model '
-                'go by name: start with them by load_from instead of resume')
 
 
 def _necks(model: nn.Module) -> List[MWAMNeck]:
