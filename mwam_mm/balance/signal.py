@@ -6,6 +6,7 @@ from torch import Tensor
 
 from mwam_mm.layout import Presence
 from mwam_mm.models.backbones import BranchOutputs
+from mwam_mm.models.joined import JoinedForward
 from mwam_mm.models.subsets import Host, Selection, select
 
 __all__ = ['Signal']
@@ -34,6 +35,12 @@ class Signal:
             already. None on models without :class:`MultiModalBackbone`.
         arguments (dict[str, Any]): What the model was called with, by name:
             ``inputs``, ``data_samples`` and ``mode`` in OpenMMLab's models.
+        subsets (dict[str, dict[str, list[bool]]]): The subsets of the
+            modalities whose losses are asked for, by interventions in
+            ``at_features``: name to which modalities each of the B samples
+            keeps. A sample that keeps none is left out.
+        joined (JoinedForward, optional): Neck and heads on the batch and
+            these subsets. None where nobody asks.
     """
     modalities: Tuple[str, ...]
     weights: Tensor
@@ -42,6 +49,8 @@ class Signal:
     outputs: Optional[BranchOutputs] = None
     host: Optional[Host] = None
     arguments: Dict[str, Any] = field(default_factory=dict)
+    subsets: Dict[str, Presence] = field(default_factory=dict)
+    joined: Optional[JoinedForward] = None
 
     @property
     def inputs(self) -> Dict[str, Tensor]:

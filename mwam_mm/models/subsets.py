@@ -7,7 +7,7 @@ Training (losses of combinations, scores of modalities) and evaluation
 (:meth:`MultiModalBackbone.encode_once`) both stand on this.
 """
 from contextlib import contextmanager
-from typing import Any, Iterator, List, NamedTuple, Sequence, Tuple
+from typing import Any, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 import torch
 from mmengine.model import BaseModel
@@ -18,8 +18,12 @@ from torch.nn.modules.dropout import _DropoutNd
 from mwam_mm.layout import Presence, to_device
 
 from .backbones import BranchOutputs, MultiModalBackbone, map_levels
+from .necks import MWAMNeck
 
-__all__ = ['Host', 'Selection', 'find_host', 'join', 'select', 'take_rows']
+__all__ = [
+    'Host', 'Selection', 'find_host', 'join', 'restrict', 'select',
+    'take_rows'
+]
 
 
 class Selection(NamedTuple):
@@ -84,7 +88,7 @@ def join(outputs: BranchOutputs, subsets: Sequence[Sequence[str]]
             flags += [
                 name in names and outputs.present[name][i] for i in group
             ]
-    return _take(outputs, rows, present), groups
+    return restrict(outputs, rows, present), groups
 
 
 def take_rows(x: Tensor, rows: List[int]) -> Tensor:
@@ -95,15 +99,28 @@ def take_rows(x: Tensor, rows: List[int]) -> Tensor:
         rows (list[int]): Which samples, each any number of times.
 
     Returns:
-        Tensor: Shape (N, ...); ``x`` itself if it is just that.
+        Tensor: Shape (N, ...); ``x`` itself if it is just that, a view of
+        it if the samples follow each other.
     """
-    if rows == list(range(len(x))):
-        return x
+    first = rows[0] if rows else 0
+    if rows == list(range(first, first + len(rows))):
+        return x if len(rows) == len(x) else x[first:first + len(rows)]
     return x.index_select(0, to_device(rows, x, torch.long))
 
 
-def _take(outputs: BranchOutputs, rows: List[int],
-          present: Presence) -> Selection:
+def restrict(outputs: BranchOutputs, rows: List[int],
+             present: Presence) -> Selection:
+    """Rows of a batch, each with modalities of its own.
+
+    Args:
+        outputs (BranchOutputs): What the branches gave for B samples.
+        rows (list[int]): For each of N rows, which sample it is.
+        present (dict[str, list[bool]]): Modality to whether each of the N
+            rows keeps it; of a modality that the sample lacks, False.
+
+    Returns:
+        Selection: The rows.
+    """
     some = next(iter(outputs.inputs.values()))
 
     features = {}
@@ -138,11 +155,17 @@ class Host:
         model (BaseModel): A model of OpenMMLab, whose ``forward`` takes
             ``inputs``, ``data_samples`` and ``mode``.
         backbone (MultiModalBackbone): Its backbone.
+        neck (MWAMNeck, optional): What fuses the modalities, if that is one.
+            Defaults to None.
     """
 
-    def __init__(self, model: BaseModel, backbone: MultiModalBackbone) -> None:
+    def __init__(self,
+                 model: BaseModel,
+                 backbone: MultiModalBackbone,
+                 neck: Optional[MWAMNeck] = None) -> None:
         self.model = model
         self.backbone = backbone
+        self.neck = neck
         #: bool: Whether neck and heads run on a selection at the moment.
         self.running = False
 
@@ -181,13 +204,17 @@ class Host:
             mode='tensor')
 
     def _forward(self, selection: Selection, **arguments) -> Any:
+        with self.backbone.replay(selection.outputs):
+            return self.forward(**arguments)
+
+    def forward(self, **arguments) -> Any:
+        """The model's forward, of which nobody is told."""
         self.running = True
         try:
-            with self.backbone.replay(selection.outputs):
-                # The method of the class: hooks on the model are for the
-                # forward that this one is part of, and a compiled forward
-                # would be compiled anew.
-                return type(self.model).forward(self.model, **arguments)
+            # The method of the class: hooks on the model are for the forward
+            # that this one is part of, and a compiled forward would be
+            # compiled anew.
+            return type(self.model).forward(self.model, **arguments)
         finally:
             self.running = False
 
@@ -217,7 +244,8 @@ class Host:
 def find_host(model: nn.Module) -> Any:
     """The :class:`Host` of a model, None unless it has exactly one
     :class:`MultiModalBackbone`."""
-    backbones = [
-        m for m in model.modules() if isinstance(m, MultiModalBackbone)
-    ]
-    return Host(model, backbones[0]) if len(backbones) == 1 else None
+    backbones, necks = ([m for m in model.modules() if isinstance(m, cls)]
+                        for cls in (MultiModalBackbone, MWAMNeck))
+    if len(backbones) != 1:
+        return None
+    return Host(model, backbones[0], necks[0] if len(necks) == 1 else None)

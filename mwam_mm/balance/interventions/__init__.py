@@ -1,10 +1,14 @@
 """Interventions: where the weights K act on training."""
 from .base import Context, Intervention
+from .combination import Combination
+from .detach import Detach
+from .distill import Distill
 from .dropout import Dropout
 from .gradient import Gradient
 from .loss import Loss
 from .update import Update
 
 __all__ = [
-    'Context', 'Dropout', 'Gradient', 'Intervention', 'Loss', 'Update'
+    'Combination', 'Context', 'Detach', 'Distill', 'Dropout', 'Gradient',
+    'Intervention', 'Loss', 'Update'
 ]

@@ -115,12 +115,32 @@ class Intervention:
         backward finds them. ``context.weights`` are those of the forward
         before. Not called on models without :class:`MWAMNeck`.
 
+        An intervention that needs losses of subsets of the modalities puts
+        them into ``signal.subsets`` here and finds ``signal.joined`` in
+        :meth:`at_losses`.
+
         Args:
             signal (Signal): The forward, so far.
             outputs (BranchOutputs): What the branches gave.
 
         Returns:
-            BranchOutputs: What is fused instead.
+            BranchOutputs: What all losses are made of instead.
+        """
+        return outputs
+
+    def at_fusion(self, signal: Signal,
+                  outputs: BranchOutputs) -> BranchOutputs:
+        """Change the features that the model's own losses are made of.
+
+        As :meth:`at_features`, but losses of single modalities and of
+        subsets do not see the change.
+
+        Args:
+            signal (Signal): The forward, so far.
+            outputs (BranchOutputs): What :meth:`at_features` gave.
+
+        Returns:
+            BranchOutputs: What is fused for the model's own losses.
         """
         return outputs
 

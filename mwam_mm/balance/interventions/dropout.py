@@ -1,8 +1,7 @@
 """K on the probabilities of modality dropout."""
-from typing import Any, Iterable, List, Mapping, Tuple
+from typing import Any, Dict, Iterable, List, Mapping, Tuple
 
 import numpy as np
-import torch
 from mmengine.dist import get_rank
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
@@ -14,6 +13,7 @@ from mwam_mm.registry import INTERVENTIONS
 
 from ..signal import Signal
 from .base import Context, Intervention
+from .host_weights import HostWeights
 
 __all__ = ['Dropout', 'drop_modalities']
 
@@ -36,38 +36,22 @@ class Dropout(Intervention):
     def attach(self, context: Context) -> None:
         super().attach(context)
         self._layout = context.model.data_preprocessor.layout
-        self._keep(context.weights)
+        self._k = HostWeights(context.modalities, context.weights)
 
     def before_iter(self, data_batch: Any) -> None:
-        if self._copied is not None:
-            self._copied.synchronize()
-            self._copied = None
-        drop_modalities(self.context.runner, data_batch, self._host_weights,
+        drop_modalities(self.context.runner, data_batch, self._k,
                         self._layout)
 
     def at_losses(self, signal: Signal, losses: Any) -> Any:
-        self._keep(signal.weights)
+        self._k.keep(signal.weights)
         return losses
 
-    def _keep(self, weights: Tensor) -> None:
-        """Send K to the host on the way, so that the next iteration need not
-        wait for the end of this one."""
-        self._copied = None
-        host = weights
-        if weights.is_cuda:
-            host = torch.empty(
-                weights.shape, dtype=weights.dtype, pin_memory=True)
-            host.copy_(weights, non_blocking=True)
-            self._copied = torch.cuda.Event()
-            self._copied.record()
-        self._host_weights = _Weights(self.context.modalities, host)
+    def state_dict(self) -> Dict[str, Any]:
+        return dict(dropout=self._k.state())
 
-
-class _Weights:
-
-    def __init__(self, modalities: Tuple[str, ...], weights: Tensor) -> None:
-        self.modalities = modalities
-        self.weights = weights
+    def load_state_dict(self, state_dict: Dict[str, Any]) -> None:
+        if 'dropout' in state_dict:
+            self._k.load(state_dict['dropout'])
 
 
 def _check(runner, model: nn.Module, modalities: Iterable[str],

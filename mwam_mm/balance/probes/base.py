@@ -63,16 +63,21 @@ class Probe:
         """The modules that the images enter."""
         raise NotImplementedError
 
-    def attach(self, at_features: AtFeatures, at_end: AtEnd) -> None:
+    def attach(self, at_features: AtFeatures, at_fusion: AtFeatures,
+               at_end: AtEnd) -> None:
         """Start making signals.
 
         Args:
             at_features (Callable): Called with the signal and what the
-                branches gave, before it is fused; returns what is fused.
+                branches gave, before it is fused; returns what all losses
+                are made of.
+            at_fusion (Callable): Called with the signal and what that
+                returned; returns what the model's own losses are made of.
             at_end (Callable): Called with the signal and what the model's
                 forward returns; returns what it returns instead.
         """
         self._at_features = at_features
+        self._at_fusion = at_fusion
         self._at_end = at_end
         self._handles += [
             self.model.register_forward_pre_hook(
@@ -85,9 +90,18 @@ class Probe:
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
+        self._forget()
+
+    def _forget(self) -> Optional[Signal]:
+        """End a forward, also one that an error ended."""
+        signal, self._signal = self._signal, None
+        if signal is not None and signal.joined is not None:
+            signal.joined.close()
+        return signal
 
     def _begin(self, model: nn.Module, args: tuple, kwargs: dict) -> None:
-        self._signal, self._versions = None, []
+        self._forget()
+        self._versions = []
         if not (model.training and torch.is_grad_enabled()):
             return
         device = next(model.parameters()).device
@@ -101,7 +115,7 @@ class Probe:
         # Every rank reaches the end of the forward, so what the weigher
         # reduces over the ranks meets its counterparts there, before
         # backward starts to reduce gradients.
-        signal, self._signal = self._signal, None
+        signal = self._forget()
         if signal is None:
             return output
         for (name, image), version in zip(signal.entered, self._versions):

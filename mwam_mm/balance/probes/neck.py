@@ -1,10 +1,11 @@
 """The signal of a model that fuses its branches in an MWAMNeck."""
-from typing import Iterator, Set
+from typing import Any, Iterator, Set
 
 from torch import nn
 
 from mwam_mm.models import MultiModalBackbone, MWAMNeck
 from mwam_mm.models.backbones import BranchOutputs
+from mwam_mm.models.joined import JoinedForward
 from mwam_mm.models.subsets import find_host
 
 from .base import AtEnd, AtFeatures, Listener, Probe, untraced
@@ -39,10 +40,14 @@ class NeckProbe(Probe):
                     for branch in backbone.branches.values())
         return {self.neck, *branches}
 
-    def attach(self, at_features: AtFeatures, at_end: AtEnd) -> None:
-        super().attach(at_features, at_end)
+    def attach(self, at_features: AtFeatures, at_fusion: AtFeatures,
+               at_end: AtEnd) -> None:
+        super().attach(at_features, at_fusion, at_end)
         self._listener = Listener(untraced(self._fuse))
         self.neck.listeners.append(self._listener)
+        self._handles.append(
+            self.neck.register_forward_hook(
+                Listener(untraced(self._fused))))
 
     def detach(self) -> None:
         super().detach()
@@ -56,4 +61,16 @@ class NeckProbe(Probe):
             self._enter(name, image)
         signal.present = outputs.present
         signal.outputs = self._at_features(signal, outputs)
-        return signal.outputs
+        outputs = self._at_fusion(signal, signal.outputs)
+        if not signal.subsets or signal.arguments.get('mode') != 'loss':
+            return outputs
+        signal.joined = JoinedForward(
+            self.host, outputs, signal.outputs, signal.subsets,
+            signal.arguments['inputs'], signal.arguments['data_samples'])
+        return signal.joined.outputs
+
+    def _fused(self, neck: nn.Module, args: tuple, fused: Any) -> Any:
+        signal = self._signal
+        if signal is None or signal.joined is None or self.host.running:
+            return None
+        return signal.joined.after_neck(fused)

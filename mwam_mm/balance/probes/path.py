@@ -76,8 +76,9 @@ class PathProbe(Probe):
     def entrances(self) -> Set[nn.Module]:
         return set(self._entrances.values())
 
-    def attach(self, at_features: AtFeatures, at_end: AtEnd) -> None:
-        super().attach(at_features, at_end)
+    def attach(self, at_features: AtFeatures, at_fusion: AtFeatures,
+               at_end: AtEnd) -> None:
+        super().attach(at_features, at_fusion, at_end)
         self._handles += [
             entrance.register_forward_pre_hook(
                 Listener(self._hook(name)), with_kwargs=True)

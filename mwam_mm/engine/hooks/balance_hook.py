@@ -153,7 +153,7 @@ class BalanceHook(Hook):
             intervention.check(self.context)
         for intervention in self._acting:
             intervention.attach(self.context)
-        self.probe.attach(self._at_features, self._at_end)
+        self.probe.attach(self._at_features, self._at_fusion, self._at_end)
         self._handles = step_hooks(self.context.optimizers,
                                    self._acting)
         if runner.iter > 0:
@@ -178,6 +178,12 @@ class BalanceHook(Hook):
                      outputs: BranchOutputs) -> BranchOutputs:
         for intervention in self._acting:
             outputs = intervention.at_features(signal, outputs)
+        return outputs
+
+    def _at_fusion(self, signal: Signal,
+                   outputs: BranchOutputs) -> BranchOutputs:
+        for intervention in self._acting:
+            outputs = intervention.at_fusion(signal, outputs)
         return outputs
 
     def _at_end(self, signal: Signal, losses: Any) -> Any:

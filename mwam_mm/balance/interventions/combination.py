@@ -1,0 +1,105 @@
+"""The model's own losses of the complete input and of subsets."""
+from typing import Any, Dict
+
+from mwam_mm.models.backbones import BranchOutputs, map_levels
+from mwam_mm.registry import INTERVENTIONS
+
+from ..signal import Signal
+from .base import Context, Intervention
+from .subsets import SubsetChoice
+
+__all__ = ['Combination']
+
+
+@INTERVENTIONS.register_module(name='combination')
+class Combination(Intervention):
+    r"""Train the model's own neck and heads on subsets of the modalities.
+
+    .. math::
+        L = L(y, y_o) + \sum_m w_m L(y, y_m)
+
+    where :math:`y_m` is what the model's own neck and heads make of modality
+    m alone. The branches run once. Neck and heads see the complete batch and
+    the subsets joined, so that normalisation layers meet the mixture that
+    they meet in use; see :class:`JoinedForward` for heads whose losses cannot
+    be split by sample. There is no parameter and nothing to save.
+
+    The losses appear in the log as ``rgb.<name>``, or ``paired.<name>``,
+    multiplied by their weight.
+
+    Args:
+        subsets (str): ``'singles'``: each modality alone, on the samples that
+            have it. ``'paired'``: each sample once more with one modality
+            drawn from those that it has, which costs one more pass of neck
+            and heads however many modalities there are. Defaults to
+            ``'singles'``.
+        weights (str): ``'even'``, or ``'k'``: a modality's losses are
+            multiplied by its K, or it is drawn in proportion to the K of the
+            iteration before. Defaults to ``'even'``.
+        reduction (str): ``'sum'``, or ``'mean'``: all losses are divided by
+            their number, 1 + M for singles and 2 for pairs. Defaults to
+            ``'sum'``.
+
+    Raises:
+        ValueError: If an argument is none of these.
+
+    Examples:
+        .. code-block:: python
+
+            custom_hooks = [
+                dict(type='mwam_mm.MWAMHook',
+                     intervention=dict(type='combination', weights='k'))
+            ]
+    """
+
+    def __init__(self,
+                 subsets: str = 'singles',
+                 weights: str = 'even',
+                 reduction: str = 'sum') -> None:
+        self.choice = SubsetChoice(subsets, weights, 'combination')
+        if reduction not in ('sum', 'mean'):
+            raise ValueError(f'"combination": reduction={reduction!r}, but '
+                             "known are ['sum', 'mean']")
+        self.reduction = reduction
+
+    def check(self, context: Context) -> None:
+        self.choice.check(context)
+
+    def attach(self, context: Context) -> None:
+        super().attach(context)
+        self.choice.attach(context)
+
+    def at_features(self, signal: Signal,
+                    outputs: BranchOutputs) -> BranchOutputs:
+        self.choice.ask(signal, outputs.present)
+        return outputs
+
+    def at_losses(self, signal: Signal, losses: Any) -> Any:
+        if signal.joined is None:
+            return losses  # not called for losses
+        share = 1.
+        if self.reduction == 'mean':
+            share = 1 / (1 + len(signal.subsets))
+            losses = _times(share, losses)
+        losses = dict(losses)
+        for name, weight in self.choice.weights(signal).items():
+            own = _times(share * weight, signal.joined.losses(name))
+            if signal.joined.groups[name].idle:
+                own = {key: v for key, v in own.items() if 'loss' in key}
+            losses.update({f'{name}.{key}': v for key, v in own.items()})
+        return losses
+
+    def state_dict(self) -> Dict[str, Any]:
+        return self.choice.state_dict()
+
+    def load_state_dict(self, state_dict: Dict[str, Any]) -> None:
+        self.choice.load_state_dict(state_dict)
+
+
+def _times(weight: Any, losses: Dict[str, Any]) -> Dict[str, Any]:
+    """Losses, not other values, multiplied by a weight."""
+    return {
+        key: map_levels(lambda x: weight * x, value)
+        if 'loss' in key else value  # as MMEngine decides what is one
+        for key, value in losses.items()
+    }

@@ -1,0 +1,156 @@
+"""Which subsets of the modalities are trained besides the complete input."""
+from typing import Any, Dict, List
+
+import numpy as np
+from mmengine.dist import get_rank
+from torch import Tensor
+
+from mwam_mm.layout import Presence
+from mwam_mm.models.joined import normalises, splittable_heads
+
+from ..signal import Signal
+from .base import Context
+from .host_weights import HostWeights
+
+__all__ = ['SubsetChoice']
+
+_KINDS = ('singles', 'paired')
+_WEIGHTS = ('even', 'k')
+
+
+class SubsetChoice:
+    """Which subsets of the modalities a training forward takes.
+
+    Args:
+        kind (str): ``'singles'``, each modality alone on the samples that
+            have it; or ``'paired'``, each sample with one modality drawn from
+            those that it has.
+        weights (str): ``'even'`` or ``'k'``: how a modality is drawn, and
+            what its losses are multiplied by.
+        name (str): The intervention's, for error messages.
+
+    Raises:
+        ValueError: If an argument is none of these.
+    """
+
+    def __init__(self, kind: str, weights: str, name: str) -> None:
+        for key, value, known in (('subsets', kind, _KINDS),
+                                  ('weights', weights, _WEIGHTS)):
+            if value not in known:
+                raise ValueError(f'"{name}": {key}={value!r}, but known are '
+                                 f'{list(known)}')
+        self.kind, self.by_k, self.name = kind, weights == 'k', name
+
+    def check(self, context: Context) -> None:
+        """Refuse a run in which subsets cannot be trained.
+
+        Args:
+            context (Context): The run.
+
+        Raises:
+            ValueError: If it is one.
+        """
+        where = f'{context.where} "{self.name}"'
+        host = context.probe.host
+        if not context.probe.gives_features or host is None or \
+                host.neck is None:
+            raise ValueError(
+                f'{where} runs neck and heads on subsets of the modalities, '
+                'which needs one mwam_mm.MultiModalBackbone and one '
+                'mwam_mm.MWAMNeck: build the model with them and leave out '
+                'branches')
+        if not hasattr(context.model, 'loss'):
+            raise ValueError(f'{where}: {type(context.model).__name__} has '
+                             'no loss that could be taken of a subset: use '
+                             'another intervention')
+        wrong = [name for name in context.modalities if 'loss' in name]
+        if wrong:
+            raise ValueError(f'{where}: rename the modalities {wrong}: '
+                             'MMEngine takes all logs with "loss" in their '
+                             'name for losses')
+        if context.runner.cfg.get('compile'):
+            raise ValueError(f'{where} runs the heads in ways that '
+                             'torch.compile does not follow: set '
+                             'compile=False in the config')
+
+    def attach(self, context: Context) -> None:
+        """Start with K as it is.
+
+        Args:
+            context (Context): The run.
+        """
+        self._runner = context.runner
+        self._k = HostWeights(context.modalities, context.weights)
+        if not splittable_heads(context.model) and normalises(context.model):
+            context.logger.warning(
+                f'"{self.name}": the losses of {type(context.model).__name__} '
+                'cannot be split by sample, so its heads run once for each '
+                'subset, and their BatchNorm layers see one subset at a time. '
+                'Norm layers without batch statistics, such as GN, see no '
+                'difference.')
+
+    def ask(self, signal: Signal, present: Presence) -> None:
+        """Ask for the losses of this forward's subsets.
+
+        Args:
+            signal (Signal): The forward.
+            present (dict[str, list[bool]]): Which modalities each of the B
+                samples has.
+        """
+        if self.kind == 'singles':
+            for name in present:
+                signal.subsets[name] = {
+                    other: list(flags) if other == name else
+                    [False] * len(flags)
+                    for other, flags in present.items()
+                }
+            return
+        drawn = self._draw(present)
+        signal.subsets['paired'] = {
+            name: [name == one for one in drawn] for name in present
+        }
+
+    def weights(self, signal: Signal) -> Dict[str, Tensor]:
+        """What the losses of the subsets are multiplied by.
+
+        Args:
+            signal (Signal): A forward that has ended.
+
+        Returns:
+            dict[str, Tensor]: Subset to weight, 0-d; without those that
+            nobody has.
+        """
+        self._k.keep(signal.weights)
+        k = dict(zip(signal.modalities, signal.weights))
+        one = signal.weights.new_ones(())
+        return {
+            name: one * 0 if group.idle else
+            k[name] if self.by_k and name in k else one
+            for name, group in signal.joined.groups.items()
+        }
+
+    def state_dict(self) -> Dict[str, Any]:
+        """K, where the next subsets are drawn by it."""
+        drawn = self.kind == 'paired' and self.by_k
+        return {self.name: self._k.state()} if drawn else {}
+
+    def load_state_dict(self, state_dict: Dict[str, Any]) -> None:
+        """Restore :meth:`state_dict`."""
+        if self.name in state_dict:
+            self._k.load(state_dict[self.name])
+
+    def _draw(self, present: Presence) -> List[str]:
+        """One modality for each sample. It depends on the seed, the rank and
+        the iteration only, so that a resumed run goes on with the same."""
+        rng = np.random.default_rng(
+            [self._runner.seed, get_rank(), self._runner.iter, 1])
+        k = dict.fromkeys(present, 1.)
+        if self.by_k:
+            k = dict(zip(self._k.modalities, self._k.weights.tolist()))
+        drawn = []
+        for flags in zip(*present.values()):
+            names = [n for n, has in zip(present, flags) if has]
+            p = np.array([k[name] for name in names])
+            p = p / p.sum() if p.sum() > 0 else None
+            drawn.append(names[rng.choice(len(names), p=p)])
+        return drawn

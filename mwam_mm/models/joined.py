@@ -1,0 +1,265 @@
+"""A training forward whose neck and heads see subsets of the modalities, too.
+"""
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Sequence
+
+import torch
+from mmengine.dist import is_distributed
+from mmengine.utils import apply_to
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from mwam_mm.layout import Presence
+
+from .backbones import BranchOutputs, map_levels
+from .subsets import Host, restrict, take_rows
+
+__all__ = ['Group', 'JoinedForward', 'normalises', 'splittable_heads']
+
+# Whose `loss` runs the heads once, on all samples, and hands what they give
+# to `loss_by_feat`, sample by sample.
+_MODELS = ('EncoderDecoder.loss', 'SingleStageDetector.loss')
+_HEADS = ('BaseDecodeHead.loss', 'BaseCascadeDecodeHead.loss',
+          'BaseDenseHead.loss')
+_NOT_HEADS = ('data_preprocessor', 'backbone', 'neck', 'modality_heads')
+
+
+class Group(NamedTuple):
+    """A subset of the modalities within a joined batch.
+
+    Args:
+        rows (list[int]): Which of the B samples it has.
+        places (list[int]): Where these are in the joined batch.
+        idle (bool): Whether no sample of this rank has any of the
+            modalities. Its losses are then of a sample that stands in, so
+            that the ranks' collective calls meet, and count nothing.
+    """
+    rows: List[int]
+    places: List[int]
+    idle: bool
+
+
+def splittable_heads(model: nn.Module) -> List[nn.Module]:
+    """The heads of a model that can run once on a joined batch.
+
+    Args:
+        model (nn.Module): A model of OpenMMLab.
+
+    Returns:
+        list[nn.Module]: All its heads, if each gives losses that can be split
+        by sample: segmentors and one-stage detectors with the stock ``loss``.
+        Otherwise none.
+    """
+    heads = _heads(model)
+    if _name_of_loss(model) not in _MODELS or any(
+            _name_of_loss(head) not in _HEADS for head in heads):
+        return []
+    return heads
+
+
+def normalises(model: nn.Module) -> bool:
+    """Whether the heads have layers that see the whole batch at once."""
+    return any(
+        isinstance(m, _BatchNorm) and m.training
+        for head in _heads(model) for m in head.modules())
+
+
+def _heads(model: nn.Module) -> List[nn.Module]:
+    heads: List[nn.Module] = []
+    for name, child in model.named_children():
+        if name not in _NOT_HEADS:
+            heads += child if isinstance(child, nn.ModuleList) else [child]
+    return heads
+
+
+def _name_of_loss(module: nn.Module) -> str:
+    return getattr(getattr(type(module), 'loss', None), '__qualname__', '')
+
+
+class JoinedForward:
+    """Neck and heads of one training forward, on the batch and on subsets.
+
+    The branches have run once. The complete batch and the rows of all subsets
+    are joined, so that the neck, and normalisation layers in it, see all of
+    them together. So do the heads where their losses can be split by sample
+    (:func:`splittable_heads`): they run once, and each subset's losses are
+    those of its rows. Other heads run once for each subset, on its rows of
+    what the neck gave.
+
+    The model's own forward gets the losses of the complete batch in either
+    case, and does not know of the others.
+
+    Args:
+        host (Host): The model.
+        complete (BranchOutputs): The features of the B samples, for the
+            model's own losses.
+        outputs (BranchOutputs): Their features, for the losses of subsets.
+        subsets (dict[str, dict[str, list[bool]]]): Name to which modalities
+            each of the B samples keeps. A sample that keeps none is left out.
+        inputs (Tensor): What the model was called with, shape (B, C, H, W).
+        data_samples (Sequence): The B samples, with labels.
+    """
+
+    def __init__(self, host: Host, complete: BranchOutputs,
+                 outputs: BranchOutputs, subsets: Dict[str, Presence],
+                 inputs: Tensor, data_samples: Sequence[Any]) -> None:
+        self.host = host
+        self.heads = splittable_heads(host.model)
+        self.inputs, self.data_samples = inputs, data_samples
+        size = len(data_samples)
+        self._complete = list(range(size))
+        #: dict[str, Group]: Name to subset. One that no sample has is left
+        #: out, unless there are other ranks that may have it.
+        self.groups: Dict[str, Group] = {}
+        rows: List[int] = []
+        present: Presence = {name: [] for name in outputs.present}
+        for name, kept in subsets.items():
+            group = [i for i, has in enumerate(zip(*kept.values()))
+                     if any(has)]
+            places = range(size + len(rows), size + len(rows) + len(group))
+            if group:
+                self.groups[name] = Group(group, list(places), False)
+            elif is_distributed():
+                self.groups[name] = Group([0], [0], True)
+            rows += group
+            for modality, flags in present.items():
+                flags += [kept[modality][i] for i in group]
+        #: BranchOutputs: What is fused: the complete batch, then the subsets.
+        self.outputs = _concatenate(
+            complete, restrict(outputs, rows, present).outputs)
+        self._size = size + len(rows)
+        #: Any: What the neck gives of the joined batch.
+        self.fused: Any = None
+        self._calls: Dict[nn.Module, List[Any]] = {h: [] for h in self.heads}
+        self._losses: Dict[str, Dict[str, Any]] = {}
+        self._open = ExitStack()
+        self._open.enter_context(self._splitting(self._complete))
+
+    def after_neck(self, fused: Any) -> Any:
+        """Keep what the neck gives; the model goes on with what this returns.
+        """
+        self.fused = fused
+        return self._for_heads(self._complete)
+
+    def close(self) -> None:
+        """End the model's own forward."""
+        self._open.close()
+
+    def take(self, x: Any, rows: List[int]) -> Any:
+        """Rows of the joined batch, in all tensors that are of it."""
+
+        def of_batch(x: Any) -> bool:
+            return (isinstance(x, Tensor) and x.ndim > 0
+                    and len(x) == self._size)
+
+        return apply_to(x, of_batch, lambda x: take_rows(x, rows))
+
+    def losses(self, name: str) -> Dict[str, Any]:
+        """The model's own losses of a subset, with gradient.
+
+        Args:
+            name (str): One of ``groups``.
+
+        Returns:
+            dict[str, Any]: As the model's ``loss`` returns.
+        """
+        if name not in self._losses:
+            group = self.groups[name]
+            rows, places = group.rows, group.places
+            if (not self.heads and len(rows) == 1 < len(self._complete)
+                    and normalises(self.host.model)):
+                # The same loss, but norm layers on pooled features of 1x1
+                # pixel refuse a single sample.
+                rows, places = rows * 2, places * 2
+            with self.host.backbone.replay(self.outputs), \
+                    self.host.neck.replay(self._for_heads(places)), \
+                    self._splitting(places):
+                self._losses[name] = self.host.forward(
+                    inputs=take_rows(self.inputs, rows),
+                    data_samples=[self.data_samples[i] for i in rows],
+                    mode='loss')
+        return self._losses[name]
+
+    def predictions(self, head: nn.Module) -> Any:
+        """What a head that runs once gave of the joined batch."""
+        return self._calls[head][0]
+
+    def _for_heads(self, places: List[int]) -> Any:
+        return self.fused if self.heads else self.take(self.fused, places)
+
+    @contextmanager
+    def _splitting(self, places: List[int]) -> Iterator[None]:
+        """Within it, heads run on the joined batch, the first time, and give
+        losses of some of its rows."""
+        with ExitStack() as stack:
+            for head in self.heads:
+                for name, function in dict(
+                        forward=_remembered(head.forward, self._calls[head]),
+                        loss_by_feat=partial(self._loss_by_feat,
+                                             head.loss_by_feat,
+                                             places)).items():
+                    stack.enter_context(_replaced(head, name, function))
+            yield
+
+    def _loss_by_feat(self, function: Callable, places: List[int], *args,
+                      **kwargs) -> Any:
+        return function(*self.take(list(args), places),
+                        **self.take(kwargs, places))
+
+
+def _remembered(function: Callable, calls: List[Any]) -> Callable:
+    """Give what each call, counted from the first, gave before."""
+    number = iter(range(1 << 30))
+
+    def call(*args, **kwargs) -> Any:
+        i = next(number)
+        if i == len(calls):
+            calls.append(function(*args, **kwargs))
+        return calls[i]
+
+    return call
+
+
+@contextmanager
+def _replaced(module: nn.Module, name: str,
+              function: Callable) -> Iterator[None]:
+    own = vars(module).get(name)
+    setattr(module, name, function)
+    try:
+        yield
+    finally:
+        if own is None:
+            delattr(module, name)
+        else:
+            setattr(module, name, own)
+
+
+def _concatenate(a: BranchOutputs, b: BranchOutputs) -> BranchOutputs:
+    """The samples of ``a``, then those of ``b``.
+
+    ``b`` has no modality that ``a`` lacks.
+    """
+    features = {}
+    for name, f in a.features.items():
+        if f is None:
+            features[name] = None
+            continue
+        levels: List[Tensor] = []
+        if b.features[name] is None:
+            map_levels(
+                lambda x: levels.append(
+                    x.new_zeros(_rows(b), *x.shape[1:])), f)
+        else:
+            map_levels(levels.append, b.features[name])
+        rest = iter(levels)
+        features[name] = map_levels(
+            lambda x: torch.cat([x, next(rest)]), f)
+    return BranchOutputs(
+        features,
+        {name: torch.cat([x, b.inputs[name]]) for name, x in a.inputs.items()},
+        {name: flags + b.present[name] for name, flags in a.present.items()})
+
+
+def _rows(outputs: BranchOutputs) -> int:
+    return len(next(iter(outputs.inputs.values())))
