@@ -41,6 +41,9 @@ class BalanceHook(Hook):
     - ``'update'`` on what the optimizer changes in each branch, for Adam and
       the like too,
     - ``'loss'`` on a loss of each modality alone,
+    - ``'combination'`` on the model's own losses of each modality alone,
+    - ``'distill'`` on the distance of these predictions to the complete one,
+    - ``'detach'`` on the share of the fused loss that reaches each branch,
     - ``'dropout'`` on the probabilities of modality dropout,
 
     or one of your own, see :class:`Intervention` and :class:`Weigher`.

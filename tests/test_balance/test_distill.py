@@ -1,0 +1,117 @@
+"""Distillation from the complete input, against the equations."""
+import pytest
+import torch
+from torch.nn.functional import kl_div, log_softmax, mse_loss
+
+from mwam_mm.registry import DATASETS
+
+from .. import tiny
+from ..test_engine.ways import BRANCHES
+from .separate import kept, only, total
+from .test_combination import head, job
+
+
+@DATASETS.register_module()
+class SomeIgnored(tiny.TinyPairs):
+    """The upper half of each label counts nothing."""
+
+    def __getitem__(self, i):
+        item = super().__getitem__(i)
+        data = item['data_samples'].gt_sem_seg.data.clone()
+        data[:, :16] = 255
+        item['data_samples'].gt_sem_seg.data = data
+        return item
+
+
+def logits(keeper, *names):
+    """By a forward on inputs with zeroed channels."""
+    x = keeper.batch['inputs']
+    return keeper.before.train()(
+        only(x, [names] * len(x), keeper.before), mode='tensor')
+
+
+def by_hand(keeper, name, t):
+    teacher = logits(keeper, 'rgb', 'depth').detach()
+    student = logits(keeper, name)
+    half = student.shape[2] // 2
+    student, teacher = (
+        log_softmax(z[:, :, half:].permute(0, 2, 3, 1).flatten(0, 2) / t, 1)
+        for z in (student, teacher))
+    return t**2 * kl_div(
+        student, teacher, reduction='batchmean', log_target=True)
+
+
+@pytest.mark.parametrize('weights, k', [('even', (1., 1.)), ('k', (0.5, 2.))])
+def test_pixels_that_are_not_ignored(tmp_path, weights, k):
+    keeper, _ = kept(
+        job(tmp_path, 'SomeIgnored'),
+        dict(type='distill', temperature=2., weight=100., weights=weights))
+    model = keeper.before.train()
+    expected = model.loss(keeper.batch['inputs'], keeper.batch['data_samples'])
+    for name, weight in zip(('rgb', 'depth'), k):
+        expected[f'{name}.loss_distill'] = 100 * weight * by_hand(
+            keeper, name, 2.)
+    assert keeper.losses.keys() == expected.keys()
+    for key, value in expected.items():
+        torch.testing.assert_close(
+            keeper.losses[key], value, rtol=1e-4, atol=1e-6)
+    assert expected['rgb.loss_distill'] > 1e-5
+    total(expected).backward()
+    for name, p in model.named_parameters():
+        if p.grad is not None:
+            torch.testing.assert_close(
+                keeper.gradients[name], p.grad, rtol=1e-3, atol=1e-6)
+    assert keeper.calls == ['rgb', 'depth']
+
+
+def test_features(tmp_path):
+    keeper, _ = kept(
+        job(tmp_path, 'TinyPairs'), dict(type='distill', on='features'))
+    model = keeper.before.train()
+    x = keeper.batch['inputs']
+    teacher, student = (
+        model.extract_feat(only(x, [names] * 4, model))
+        for names in (('rgb', 'depth'), ('depth', )))
+    expected = sum(
+        mse_loss(s, t) for s, t in zip(student, teacher)) / len(teacher)
+    torch.testing.assert_close(
+        keeper.losses['depth.loss_distill'], expected)
+
+
+@pytest.mark.parametrize('subsets', ['singles', 'paired'])
+def test_no_second_pass_beside_combination(tmp_path, subsets):
+    keeper, runner = kept(
+        job(tmp_path, 'TinyPairs', model=dict(
+            tiny.model(), decode_head=head(norm_cfg=dict(type='BN')))),
+        dict(type='combination', subsets=subsets), 'distill')
+    names = ['rgb', 'depth'] if subsets == 'singles' else ['paired']
+    assert [k for k in keeper.losses if 'loss' in k] == [
+        'decode.loss_ce', *(f'{n}.decode.loss_ce' for n in names),
+        *(f'{n}.loss_distill' for n in names)
+    ]
+    tracked = [b for n, b in runner.model.named_buffers()
+               if n.endswith('num_batches_tracked')]
+    assert tracked and all(b == 1 for b in tracked)
+
+
+@pytest.mark.parametrize('options, message', [
+    (dict(on='boxes'), "on='boxes'.*features"),
+    (dict(temperature=0.), 'temperature=0.0 must be positive'),
+    (dict(weight=-1.), 'weight=-1.0 must not be negative'),
+    (dict(subsets='all'), "subsets='all'.*paired"),
+])
+def test_wrong_options(tmp_path, options, message):
+    with pytest.raises(ValueError, match=message):
+        kept(job(tmp_path), dict(options, type='distill'))
+
+
+def test_what_cannot_work_is_refused(tmp_path):
+    own = dict(
+        tiny.model(), decode_head=head(type='mwam_mm.HeadWithItsOwnLoss'))
+    with pytest.raises(ValueError, match="EncoderDecoder.*on='features'"):
+        kept(job(tmp_path / 'a', model=own), 'distill')
+    with pytest.raises(ValueError, match='leave out distill.subsets'):
+        kept(job(tmp_path / 'b'), 'combination',
+             dict(type='distill', subsets='paired'))
+    with pytest.raises(ValueError, match='"distill".*leave out branches'):
+        kept(job(tmp_path / 'c'), 'distill', branches=BRANCHES)
