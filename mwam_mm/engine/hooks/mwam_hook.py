@@ -45,9 +45,8 @@ class MWAMHook(BalanceHook):
             that the modality's image of shape (B, C, H, W) enters as the
             first image-like argument. Defaults to None, the first path of
             each branch.
-        intervention (str | dict | list): One or several of ``'gradient'``,
-            ``'update'``, ``'loss'``, ``'dropout'`` and your own. Defaults to
-            ``'gradient'``.
+        intervention (str | dict | list): One or several of those of
+            :class:`BalanceHook` and your own. Defaults to ``'gradient'``.
         mwam (dict, optional): Arguments of :class:`mwam_mm.mwam.MWAM`.
             Defaults to None, the paper's constants.
 
