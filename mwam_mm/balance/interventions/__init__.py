@@ -2,9 +2,13 @@
 from .base import Context, Intervention
 from .dropout import Dropout
 from .gradient import Gradient
+from .lfm import LFM
 from .loss import Loss
+from .mmpareto import MMPareto
+from .noise import Noise
 from .update import Update
 
 __all__ = [
-    'Context', 'Dropout', 'Gradient', 'Intervention', 'Loss', 'Update'
+    'Context', 'Dropout', 'Gradient', 'Intervention', 'LFM', 'Loss',
+    'MMPareto', 'Noise', 'Update'
 ]

@@ -1,6 +1,15 @@
 """Where the weights K act on training."""
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    Iterable,
+    List,
+    Optional,
+    Sequence,
+    Tuple,
+)
 
 from mmengine.logging import MMLogger
 from torch import Tensor, nn
@@ -170,14 +179,15 @@ class Intervention:
 
 
 def step_hooks(optimizers: Sequence[Optimizer],
-               interventions: Sequence[Intervention]) -> List[Any]:
+               interventions: Iterable[Intervention]) -> List[Any]:
     """Call the interventions before and after each step.
 
     A step that the fp16 scaler skips is none.
 
     Args:
         optimizers (Sequence[Optimizer]): The optimizers.
-        interventions (Sequence[Intervention]): Called in their order.
+        interventions (Iterable[Intervention]): Called in their order, those
+            that it gives at each step.
 
     Returns:
         list: Handles, whose ``remove`` ends it.

@@ -1,5 +1,5 @@
 """The signal of a model that fuses its branches in an MWAMNeck."""
-from typing import Iterator, Set
+from typing import Iterator, List, Set
 
 from torch import nn
 
@@ -9,7 +9,7 @@ from mwam_mm.models.subsets import find_host
 
 from .base import AtEnd, AtFeatures, Listener, Probe, untraced
 
-__all__ = ['NeckProbe']
+__all__ = ['NeckProbe', 'find_necks']
 
 
 class NeckProbe(Probe):
@@ -29,6 +29,7 @@ class NeckProbe(Probe):
         for backbone in self._backbones():
             for name, branch in backbone.branches.items():
                 self.branches[name] = list(branch.parameters())
+                self.modules[name] = [branch]
 
     def _backbones(self) -> Iterator[MultiModalBackbone]:
         return (m for m in self.model.modules()
@@ -57,3 +58,8 @@ class NeckProbe(Probe):
         signal.present = outputs.present
         signal.outputs = self._at_features(signal, outputs)
         return signal.outputs
+
+
+def find_necks(model: nn.Module) -> List[MWAMNeck]:
+    """All :class:`MWAMNeck` of a model."""
+    return [m for m in model.modules() if isinstance(m, MWAMNeck)]
