@@ -12,6 +12,7 @@ from typing import (
 )
 
 from mmengine.logging import MMLogger
+from mmengine.optim import OptimWrapperDict
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -21,7 +22,7 @@ from mwam_mm.sharding import count_sharded_units
 from ..probes import Probe
 from ..signal import Signal
 
-__all__ = ['Context', 'Intervention', 'step_hooks']
+__all__ = ['Context', 'Intervention', 'optimizers_of', 'step_hooks']
 
 
 @dataclass
@@ -208,3 +209,10 @@ def step_hooks(optimizers: Sequence[Optimizer],
             optimizer.register_step_post_hook(call('after_step'))
         ]
     return handles
+
+
+def optimizers_of(wrapper: Any) -> List[Optimizer]:
+    """The optimizers in an ``OptimWrapper`` or ``OptimWrapperDict``."""
+    wrappers = list(wrapper.values()) if isinstance(
+        wrapper, OptimWrapperDict) else [wrapper]
+    return [wrapper.optimizer for wrapper in wrappers]

@@ -68,15 +68,29 @@ class Dropout(Intervention):
         self._keep(context.weights)
 
     def before_iter(self, data_batch: Any) -> None:
-        if self._copied is not None:
-            self._copied.synchronize()
-            self._copied = None
+        self._wait()
         drop_modalities(self.context.runner, data_batch, self._host_weights,
                         self._layout, self.probabilities)
 
     def at_losses(self, signal: Signal, losses: Any) -> Any:
         self._keep(signal.weights)
         return losses
+
+    def state_dict(self) -> Dict[str, Any]:
+        self._wait()
+        kept = self._host_weights
+        return dict(dropout=dict(zip(kept.modalities, kept.weights.tolist())))
+
+    def load_state_dict(self, state_dict: Dict[str, Any]) -> None:
+        if 'dropout' in state_dict:
+            saved = state_dict['dropout']
+            self._keep(torch.tensor(
+                [saved[name] for name in self.context.modalities]))
+
+    def _wait(self) -> None:
+        if self._copied is not None:
+            self._copied.synchronize()
+            self._copied = None
 
     def _keep(self, weights: Tensor) -> None:
         """Send K to the host on the way, so that the next iteration need not

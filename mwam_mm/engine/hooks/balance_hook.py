@@ -4,9 +4,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Set, Union
 import torch
 from mmengine.hooks import Hook, LoggerHook
 from mmengine.model import is_model_wrapper
-from mmengine.optim import OptimWrapperDict
 from torch import nn
-from torch.optim import Optimizer
 
 from mwam_mm.balance import (
     Context,
@@ -22,7 +20,7 @@ from mwam_mm.balance.builder import (
     build_weigher,
 )
 from mwam_mm.balance.checks import check_run
-from mwam_mm.balance.interventions.base import step_hooks
+from mwam_mm.balance.interventions.base import optimizers_of, step_hooks
 from mwam_mm.balance.probes.neck import find_necks
 from mwam_mm.balance.state import collect_state, restore_state
 from mwam_mm.balance.window import Acting, Window
@@ -45,7 +43,8 @@ class BalanceHook(Hook):
     - ``'loss'`` on a loss of each modality alone,
     - ``'dropout'`` on the probabilities of modality dropout,
 
-    or one of your own, see :class:`Intervention` and :class:`Weigher`.
+    or another one of ``docs/interventions.md`` and ``docs/comparators.md``, or
+    one of your own, see :class:`Intervention` and :class:`Weigher`.
     Inference and the model's ``state_dict`` stay as they are.
 
     K and what the weigher tells are logged as ``balance/K_<modality>`` and
@@ -157,7 +156,7 @@ class BalanceHook(Hook):
             model,
             self.probe,
             torch.ones(len(self.probe.modalities), device=device),
-            _optimizers(runner.optim_wrapper),
+            optimizers_of(runner.optim_wrapper),
             tuple(self.interventions),
             f'{where}.intervention')
         check_run(self.context, self._acting)
@@ -295,9 +294,3 @@ class BalanceHook(Hook):
                 f'but found {len(necks)}: fuse the branches in an '
                 f'mwam_mm.MWAMNeck, or give {where}.branches')
         return necks[0]
-
-
-def _optimizers(wrapper: Any) -> List[Optimizer]:
-    wrappers = list(wrapper.values()) if isinstance(
-        wrapper, OptimWrapperDict) else [wrapper]
-    return [wrapper.optimizer for wrapper in wrappers]
