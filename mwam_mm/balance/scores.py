@@ -8,8 +8,10 @@ from torch.nn.functional import interpolate
 
 from .signal import Signal
 
-__all__ = ['KINDS', 'Labelled', 'Scores', 'is_segmentor', 'labelled',
-           'log_probabilities', 'logits_of', 'loss_of', 'sum_losses']
+__all__ = [
+    'KINDS', 'Labelled', 'Scores', 'has_labels', 'is_segmentor', 'labelled',
+    'log_probabilities', 'logits_of', 'loss_of', 'sum_losses'
+]
 
 #: What a score is: the probability of the label, or exp(-loss).
 KINDS = ('auto', 'probability', 'loss')
@@ -70,6 +72,13 @@ class Scores:
         Args:
             signal (Signal): What it offers.
         """
+        unknown = torch.full_like(signal.weights, float('nan'))
+        self._last = unknown if self._last is None else \
+            self._last.to(unknown.device)
+        if not has_labels(signal):
+            self._sums = torch.zeros_like(unknown)[:, None]
+            self._counts = torch.zeros_like(self._sums)
+            return
         if not self._begun:
             self._begin(signal)
         score = self._loss if self.kind == 'loss' else self._probability
@@ -113,9 +122,6 @@ class Scores:
 
     def _begin(self, signal: Signal) -> None:
         self._begun = True
-        unknown = torch.full_like(signal.weights, float('nan'))
-        self._last = unknown if self._last is None else \
-            self._last.to(unknown.device)
         if self.kind == 'loss':
             return
         found = is_segmentor(signal)
@@ -144,8 +150,7 @@ class Scores:
         """Sum of p(y) over pixels and their number, shape (num_classes,) or
         (1,)."""
         rows, logits = logits_of(signal, name)
-        groups = signal.host.model.decode_head.num_classes \
-            if self.class_mean else 1
+        groups = _head(signal).num_classes if self.class_mean else 1
         if not rows:
             nothing = signal.weights.new_zeros(groups)
             return nothing, nothing
@@ -214,6 +219,12 @@ def log_probabilities(logits: Tensor) -> Tensor:
         logits = torch.cat([-logits, logits], 1)
         return torch.nn.functional.logsigmoid(logits)
     return logits.log_softmax(1)
+
+
+def has_labels(signal: Signal) -> bool:
+    """Whether the forward is one for losses."""
+    return bool(signal.arguments.get('data_samples')) and \
+        signal.arguments.get('mode', 'loss') == 'loss'
 
 
 def is_segmentor(signal: Signal) -> bool:

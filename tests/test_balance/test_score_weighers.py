@@ -207,6 +207,15 @@ def test_agm_of_losses():
 
 
 @pytest.mark.parametrize('type', ['OGM', 'OPM', 'AGM'])
+def test_a_forward_without_labels_says_nothing(type):
+    other = two()
+    other.arguments.update(mode='tensor', data_samples=None)
+    assert weigh(build(type, TWO), other) == [1, 1]
+    weigher = build(type, TWO)
+    assert weigh(weigher, two()) == weigh(weigher, other)
+
+
+@pytest.mark.parametrize('type', ['OGM', 'OPM', 'AGM'])
 def test_the_state_goes_on(type):
     one, twin = build(type, TWO), build(type, TWO)
     weigh(one, two())

@@ -13,6 +13,7 @@ from mwam_mm.registry import WEIGHERS
 
 from ..scores import (
     KINDS,
+    has_labels,
     is_segmentor,
     labelled,
     logits_of,
@@ -154,6 +155,10 @@ class AGM(Weigher):
         self.counts = torch.zeros_like(self.scores)
 
     def observe(self, signal: Signal) -> None:
+        if not has_labels(signal):
+            self._sums = torch.zeros_like(self.scores)
+            self._numbers = torch.zeros_like(self.scores)
+            return
         if self.kind == 'auto':
             self.kind = 'probability' if is_segmentor(signal) else 'loss'
         pairs = self._shapley(signal) if self.kind == 'probability' else [
