@@ -1,7 +1,7 @@
 """What checkpoints hold of weigher and interventions."""
 from typing import Any, Dict, Optional, Sequence
 
-from mmengine.logging import print_log
+from mmengine.logging import MMLogger
 from mmengine.utils import apply_to
 from torch import Tensor
 
@@ -39,7 +39,7 @@ def collect_state(weigher: Weigher,
 
 def restore_state(state: Optional[Dict[str, Any]], probe: Probe,
                   weigher: Weigher, interventions: Sequence[Intervention],
-                  title: str) -> None:
+                  title: str, logger: MMLogger) -> None:
     """Give all their states back.
 
     Args:
@@ -49,11 +49,11 @@ def restore_state(state: Optional[Dict[str, Any]], probe: Probe,
         weigher (Weigher): The weigher.
         interventions (Sequence[Intervention]): The interventions.
         title (str): What the state is called in the log.
+        logger (MMLogger): Where to say that there is none.
     """
     if state is None:
-        print_log(
-            f'The checkpoint holds no {title} state: the weigher starts anew.',
-            'current')
+        logger.info(f'The checkpoint holds no {title} state: '
+                    'the weigher starts anew.')
         return
     check_order(probe, state)
     weigher.load_state_dict(state)

@@ -170,7 +170,7 @@ class BalanceHook(Hook):
         self._handles = step_hooks(self.context.optimizers, self._now)
         if runner.iter > 0:
             restore_state(self._saved_state, self.probe, self.weigher,
-                          self._acting, self.title)
+                          self._acting, self.title, runner.logger)
 
     def before_train_iter(self,
                           runner,
