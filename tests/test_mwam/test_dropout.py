@@ -2,6 +2,7 @@
 import pytest
 
 from mwam_mm.mwam import dropout_probabilities
+from mwam_mm.mwam.dropout import keep_probabilities
 
 
 def test_two_modalities():
@@ -37,3 +38,16 @@ def test_equal_weights_are_uniform_dropout(count, k):
 def test_wrong_weights(weights):
     with pytest.raises(ValueError, match='non-negative'):
         dropout_probabilities(weights)
+
+
+def test_each_modality_by_itself():
+    """0.8 0.5, 0.8 0.5, 0.2 0.5, and what is left for none goes to all."""
+    p = keep_probabilities([0.8, 0.5])
+    assert p == pytest.approx({(0, 1): 0.4 + 0.1, (0, ): 0.4, (1, ): 0.1})
+    # K of more than 1 keeps always.
+    p = keep_probabilities([0.6, 1.5, 0.5])
+    assert p == pytest.approx({
+        (0, 1, 2): 0.3, (0, 1): 0.3, (1, 2): 0.2, (1, ): 0.2,
+        (0, 2): 0, (0, ): 0, (2, ): 0})
+    with pytest.raises(ValueError, match='keep_probabilities'):
+        keep_probabilities([-1.])

@@ -5,10 +5,13 @@ from .detach import Detach
 from .distill import Distill
 from .dropout import Dropout
 from .gradient import Gradient
+from .lfm import LFM
 from .loss import Loss
+from .mmpareto import MMPareto
+from .noise import Noise
 from .update import Update
 
 __all__ = [
     'Combination', 'Context', 'Detach', 'Distill', 'Dropout', 'Gradient',
-    'Intervention', 'Loss', 'Update'
+    'Intervention', 'LFM', 'Loss', 'MMPareto', 'Noise', 'Update'
 ]

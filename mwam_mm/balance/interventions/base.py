@@ -1,8 +1,18 @@
 """Where the weights K act on training."""
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    Iterable,
+    List,
+    Optional,
+    Sequence,
+    Tuple,
+)
 
 from mmengine.logging import MMLogger
+from mmengine.optim import OptimWrapperDict
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -12,7 +22,7 @@ from mwam_mm.sharding import count_sharded_units
 from ..probes import Probe
 from ..signal import Signal
 
-__all__ = ['Context', 'Intervention', 'step_hooks']
+__all__ = ['Context', 'Intervention', 'optimizers_of', 'step_hooks']
 
 
 @dataclass
@@ -190,14 +200,15 @@ class Intervention:
 
 
 def step_hooks(optimizers: Sequence[Optimizer],
-               interventions: Sequence[Intervention]) -> List[Any]:
+               interventions: Iterable[Intervention]) -> List[Any]:
     """Call the interventions before and after each step.
 
     A step that the fp16 scaler skips is none.
 
     Args:
         optimizers (Sequence[Optimizer]): The optimizers.
-        interventions (Sequence[Intervention]): Called in their order.
+        interventions (Iterable[Intervention]): Called in their order, those
+            that it gives at each step.
 
     Returns:
         list: Handles, whose ``remove`` ends it.
@@ -218,3 +229,10 @@ def step_hooks(optimizers: Sequence[Optimizer],
             optimizer.register_step_post_hook(call('after_step'))
         ]
     return handles
+
+
+def optimizers_of(wrapper: Any) -> List[Optimizer]:
+    """The optimizers in an ``OptimWrapper`` or ``OptimWrapperDict``."""
+    wrappers = list(wrapper.values()) if isinstance(
+        wrapper, OptimWrapperDict) else [wrapper]
+    return [wrapper.optimizer for wrapper in wrappers]

@@ -1,5 +1,14 @@
 """K on the probabilities of modality dropout."""
-from typing import Any, Dict, Iterable, List, Mapping, Tuple
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    Iterable,
+    List,
+    Mapping,
+    Sequence,
+    Tuple,
+)
 
 import numpy as np
 from mmengine.dist import get_rank
@@ -9,6 +18,7 @@ from torch import Tensor, nn
 from mwam_mm.config import type_name, walk_pipelines
 from mwam_mm.layout import ModalityLayout
 from mwam_mm.mwam import dropout_probabilities
+from mwam_mm.mwam.dropout import keep_probabilities
 from mwam_mm.registry import INTERVENTIONS
 
 from ..signal import Signal
@@ -18,6 +28,11 @@ from .host_weights import HostWeights
 __all__ = ['Dropout', 'drop_modalities']
 
 Combination = Tuple[str, ...]
+# From K to the probabilities of what is kept.
+Probabilities = Callable[[Sequence[float]], Dict[Tuple[int, ...], float]]
+
+_DRAWS: Dict[str, Probabilities] = dict(
+    subset=dropout_probabilities, each=keep_probabilities)
 
 
 @INTERVENTIONS.register_module(name='dropout')
@@ -27,7 +42,21 @@ class Dropout(Intervention):
 
     It needs a data preprocessor of this package, and takes the place of
     :class:`RandomDropModality`.
+
+    Args:
+        draw (str): ``'subset'`` for what is kept as a whole, or ``'each'``:
+            each modality is kept with probability K, at most 1, and a sample
+            that would lose all keeps all. Defaults to ``'subset'``.
+
+    Raises:
+        ValueError: If ``draw`` is unknown.
     """
+
+    def __init__(self, draw: str = 'subset') -> None:
+        if draw not in _DRAWS:
+            raise ValueError(f'dropout.draw={draw!r} is none of '
+                             f'{list(_DRAWS)}')
+        self.probabilities = _DRAWS[draw]
 
     def check(self, context: Context) -> None:
         _check(context.runner, context.model, context.modalities,
@@ -40,7 +69,7 @@ class Dropout(Intervention):
 
     def before_iter(self, data_batch: Any) -> None:
         drop_modalities(self.context.runner, data_batch, self._k,
-                        self._layout)
+                        self._layout, self.probabilities)
 
     def at_losses(self, signal: Signal, losses: Any) -> Any:
         self._k.keep(signal.weights)
@@ -76,7 +105,9 @@ def _check(runner, model: nn.Module, modalities: Iterable[str],
 
 
 def drop_modalities(runner, data_batch: Any, weights: Any,
-                    layout: ModalityLayout) -> None:
+                    layout: ModalityLayout,
+                    probabilities: Probabilities = dropout_probabilities
+                    ) -> None:
     """Name random modalities of the samples of a batch absent.
 
     What would leave nothing but means of a sample, as a depth map without a
@@ -91,6 +122,9 @@ def drop_modalities(runner, data_batch: Any, weights: Any,
         weights (MWAM): Has ``modalities`` and the ``weights`` of the
             iteration before.
         layout (ModalityLayout): That of the stacked images.
+        probabilities (Callable): From the weights of the modalities that a
+            sample has to the probability of each subset. Defaults to
+            :func:`dropout_probabilities`.
 
     Raises:
         TypeError: If the batch has no data samples.
@@ -110,20 +144,20 @@ def drop_modalities(runner, data_batch: Any, weights: Any,
         names = [name for name in k if name not in absent]
         if not names:
             continue  # the data preprocessor refuses it
-        kept = _draw_for(data_batch['inputs'][i], [k[n] for n in names],
-                         names, layout, rng)
+        kept = _draw_for(data_batch['inputs'][i],
+                         probabilities([k[n] for n in names]), names, layout,
+                         rng)
         dropped = [name for name in names if name not in kept]
         samples[i] = sample.new(metainfo=dict(
             sample.metainfo, absent_modalities=(*absent, *dropped)))
 
 
-def _draw_for(image: Tensor, weights: List[float], names: List[str],
-              layout: ModalityLayout,
+def _draw_for(image: Tensor, of_indices: Mapping[Tuple[int, ...], float],
+              names: List[str], layout: ModalityLayout,
               rng: np.random.Generator) -> Combination:
     """Draw what one sample keeps."""
     probabilities = {
-        tuple(names[j] for j in kept): p
-        for kept, p in dropout_probabilities(weights).items()
+        tuple(names[j] for j in kept): p for kept, p in of_indices.items()
     }
     kept = _draw(probabilities, rng)
     if not layout.is_blank(image, kept):
@@ -133,8 +167,10 @@ def _draw_for(image: Tensor, weights: List[float], names: List[str],
         for kept, p in probabilities.items()
         if not layout.is_blank(image, kept)
     }
-    # Without any of them the model refuses the sample.
-    return _draw(probabilities, rng) if probabilities else kept
+    if not probabilities:
+        return kept  # the model refuses the sample
+    return _draw(probabilities, rng) if any(
+        probabilities.values()) else tuple(names)
 
 
 def _draw(probabilities: Mapping[Combination, float],

@@ -55,6 +55,8 @@ class Probe:
         self.modalities = tuple(modalities)
         #: Modality to the parameters of its branch.
         self.branches: Dict[str, List[nn.Parameter]] = {}
+        #: Modality to the modules that its branch consists of.
+        self.modules: Dict[str, List[nn.Module]] = {}
         self._signal: Optional[Signal] = None
         self._versions: List[int] = []
         self._handles: List[Any] = []

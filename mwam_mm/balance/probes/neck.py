@@ -1,5 +1,5 @@
 """The signal of a model that fuses its branches in an MWAMNeck."""
-from typing import Any, Iterator, Set
+from typing import Any, Iterator, List, Set
 
 from torch import nn
 
@@ -10,7 +10,7 @@ from mwam_mm.models.subsets import find_host
 
 from .base import AtEnd, AtFeatures, Listener, Probe, untraced
 
-__all__ = ['NeckProbe']
+__all__ = ['NeckProbe', 'find_necks']
 
 
 class NeckProbe(Probe):
@@ -30,6 +30,7 @@ class NeckProbe(Probe):
         for backbone in self._backbones():
             for name, branch in backbone.branches.items():
                 self.branches[name] = list(branch.parameters())
+                self.modules[name] = [branch]
 
     def _backbones(self) -> Iterator[MultiModalBackbone]:
         return (m for m in self.model.modules()
@@ -74,3 +75,8 @@ class NeckProbe(Probe):
         if signal is None or signal.joined is None or self.host.running:
             return None
         return signal.joined.after_neck(fused)
+
+
+def find_necks(model: nn.Module) -> List[MWAMNeck]:
+    """All :class:`MWAMNeck` of a model."""
+    return [m for m in model.modules() if isinstance(m, MWAMNeck)]

@@ -53,6 +53,9 @@ class PathProbe(Probe):
                         f'{where}.branches')
                 owner[p] = name
             self.branches[name] = list(parameters)
+            self.modules[name] = [
+                self._module(path, name, 'branches') for path in paths
+            ]
             path = inputs.get(name, paths[0])
             key = 'inputs' if name in inputs else 'branches'
             entrance = self._module(path, name, key)

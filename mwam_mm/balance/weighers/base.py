@@ -4,6 +4,7 @@ from typing import Any, Dict, Sequence
 import torch
 from torch import Tensor
 
+from ..probes import Probe
 from ..signal import Signal
 
 __all__ = ['Weigher']
@@ -63,6 +64,15 @@ class Weigher:
         """
         raise NotImplementedError
 
+    def observe_metrics(self, metrics: Dict[str, Any]) -> None:
+        """Take in a validation, for weighers that go by its metrics.
+
+        Args:
+            metrics (dict[str, Any]): Name to value, the same on every rank.
+                :class:`MissingModalityValLoop` has those of each combination,
+                such as ``'rgb/mIoU'`` and ``'rgb+depth/mIoU'``.
+        """
+
     def scalars(self) -> Dict[str, Tensor]:
         """What to log beside K, read as often as the logger writes.
 
@@ -71,6 +81,16 @@ class Weigher:
             modality, shape (M,). NaN is not logged.
         """
         return {}
+
+    def attach(self, probe: Probe) -> None:
+        """Prepare for training, for weighers that look after the branches.
+
+        Args:
+            probe (Probe): Knows the modalities' branches in the model.
+        """
+
+    def detach(self) -> None:
+        """Leave the model as it was."""
 
     def to(self, device: torch.device) -> None:
         """Move to the model's device before training starts."""

@@ -4,10 +4,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Set, Union
 import torch
 from mmengine.hooks import Hook, LoggerHook
 from mmengine.model import is_model_wrapper
-from mmengine.optim import OptimWrapperDict
-from mmengine.utils import apply_to
-from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch import nn
 
 from mwam_mm.balance import (
     Context,
@@ -22,8 +19,11 @@ from mwam_mm.balance.builder import (
     build_interventions,
     build_weigher,
 )
-from mwam_mm.balance.checks import check_order, check_run
-from mwam_mm.balance.interventions.base import step_hooks
+from mwam_mm.balance.checks import check_run
+from mwam_mm.balance.interventions.base import optimizers_of, step_hooks
+from mwam_mm.balance.probes.neck import find_necks
+from mwam_mm.balance.state import collect_state, restore_state
+from mwam_mm.balance.window import Acting, Window
 from mwam_mm.layout import in_order
 from mwam_mm.models.backbones import BranchOutputs
 from mwam_mm.models.necks import MWAMNeck
@@ -46,7 +46,8 @@ class BalanceHook(Hook):
     - ``'detach'`` on the share of the fused loss that reaches each branch,
     - ``'dropout'`` on the probabilities of modality dropout,
 
-    or one of your own, see :class:`Intervention` and :class:`Weigher`.
+    or another one of ``docs/interventions.md`` and ``docs/comparators.md``, or
+    one of your own, see :class:`Intervention` and :class:`Weigher`.
     Inference and the model's ``state_dict`` stay as they are.
 
     K and what the weigher tells are logged as ``balance/K_<modality>`` and
@@ -68,6 +69,11 @@ class BalanceHook(Hook):
             that the modality's image of shape (B, C, H, W) enters as the
             first image-like argument. Defaults to None, the first path of
             each branch.
+        begin (int): The first iteration in which the balancing acts, counted
+            from 0. Before it K is 1. Defaults to 0.
+        end (int, optional): The first one after it, from which on K is 1.
+            Defaults to None, never.
+        by_epoch (bool): Whether both count epochs. Defaults to False.
 
     Raises:
         ValueError: If ``intervention`` is empty, unknown or names one twice,
@@ -94,11 +100,16 @@ class BalanceHook(Hook):
                  intervention: Interventions = 'gradient',
                  branches: Optional[Mapping[str, Union[str,
                                                        List[str]]]] = None,
-                 inputs: Optional[Mapping[str, str]] = None) -> None:
+                 inputs: Optional[Mapping[str, str]] = None,
+                 begin: int = 0,
+                 end: Optional[int] = None,
+                 by_epoch: bool = False) -> None:
         where = type(self).__name__
+        self.window = Window(begin, end, by_epoch, where)
         self.interventions = build_interventions(
             intervention, f'{where}.intervention')
         self._acting = list(self.interventions.values())
+        self._now = Acting(self._acting, self.window)
         if branches is not None and not branches:
             raise ValueError(f'{where}.branches is empty: name the modalities')
         self.branches = None if branches is None else {
@@ -148,19 +159,21 @@ class BalanceHook(Hook):
             model,
             self.probe,
             torch.ones(len(self.probe.modalities), device=device),
-            _optimizers(runner.optim_wrapper),
+            optimizers_of(runner.optim_wrapper),
             tuple(self.interventions),
             f'{where}.intervention')
         check_run(self.context, self._acting)
+        self.window.attach(self.context)
         for intervention in self._acting:
             intervention.check(self.context)
+        self.weigher.attach(self.probe)
         for intervention in self._acting:
             intervention.attach(self.context)
         self.probe.attach(self._at_features, self._at_fusion, self._at_end)
-        self._handles = step_hooks(self.context.optimizers,
-                                   self._acting)
+        self._handles = step_hooks(self.context.optimizers, self._now)
         if runner.iter > 0:
-            self._restore(runner)
+            restore_state(self._saved_state, self.probe, self.weigher,
+                          self._acting, self.title, runner.logger)
 
     def before_train_iter(self,
                           runner,
@@ -174,27 +187,31 @@ class BalanceHook(Hook):
             data_batch (dict, optional): Data from dataloader. Defaults to
                 None.
         """
-        for intervention in self._acting:
+        for intervention in self._now:
             intervention.before_iter(data_batch)
 
     def _at_features(self, signal: Signal,
                      outputs: BranchOutputs) -> BranchOutputs:
-        for intervention in self._acting:
+        for intervention in self._now:
             outputs = intervention.at_features(signal, outputs)
         return outputs
 
     def _at_fusion(self, signal: Signal,
                    outputs: BranchOutputs) -> BranchOutputs:
-        for intervention in self._acting:
+        for intervention in self._now:
             outputs = intervention.at_fusion(signal, outputs)
         return outputs
 
     def _at_end(self, signal: Signal, losses: Any) -> Any:
-        self.weigher.observe(signal)
-        # Copied, because backward may come after the weigher's next step.
-        signal.weights.copy_(self.weigher.step(), non_blocking=True)
+        if not self.window.over:
+            # Also before it begins, so that something is known by then.
+            self.weigher.observe(signal)
+            k = self.weigher.step()
+            if self.window.open:
+                # Copied: backward may come after the weigher's next step.
+                signal.weights.copy_(k, non_blocking=True)
         self.context.weights = signal.weights
-        for intervention in self._acting:
+        for intervention in self._now:
             losses = intervention.at_losses(signal, losses)
         return losses
 
@@ -219,6 +236,16 @@ class BalanceHook(Hook):
                 self.end_of_epoch(runner.train_dataloader, batch_idx):
             self._log(runner)
 
+    def after_val_epoch(self, runner, metrics=None) -> None:
+        """Tell the weigher of a validation in training.
+
+        Args:
+            runner (Runner): The runner of the training process.
+            metrics (dict, optional): Its metrics. Defaults to None.
+        """
+        if self._handles and metrics:
+            self.weigher.observe_metrics(metrics)
+
     def _log(self, runner) -> None:
         scalars = dict(K=self.context.weights, **self.weigher.scalars())
         for name, values in scalars.items():
@@ -237,18 +264,7 @@ class BalanceHook(Hook):
         """
         if self.weigher is None:
             return
-        state = dict(self.weigher.state_dict())
-        for intervention in self._acting:
-            own = intervention.state_dict()
-            taken = sorted(state.keys() & own.keys())
-            if taken:
-                raise ValueError(
-                    f'{type(intervention).__name__}.state_dict has {taken}, '
-                    'which the weigher or another intervention has as well: '
-                    'rename them')
-            state.update(own)
-        checkpoint[self.key] = apply_to(
-            state, lambda x: isinstance(x, Tensor), lambda x: x.cpu())
+        checkpoint[self.key] = collect_state(self.weigher, self._acting)
 
     def after_train(self, runner) -> None:
         """Leave the model as it was.
@@ -257,6 +273,7 @@ class BalanceHook(Hook):
             runner (Runner): The runner of the training process.
         """
         self.probe.detach()
+        self.weigher.detach()
         for intervention in self._acting:
             intervention.detach()
         for handle in self._handles:
@@ -269,7 +286,7 @@ class BalanceHook(Hook):
     def _build_probe(self, model: nn.Module) -> Probe:
         if self.branches is None:
             return NeckProbe(model, self._find_neck(model))
-        if any(neck.mwam is not None for neck in _necks(model)):
+        if any(neck.mwam is not None for neck in find_necks(model)):
             raise ValueError(
                 'the model has an MWAMNeck with mwam, which weights the '
                 f'branches already: drop {type(self).__name__}.branches or '
@@ -278,7 +295,7 @@ class BalanceHook(Hook):
                          type(self).__name__)
 
     def _find_neck(self, model: nn.Module) -> MWAMNeck:
-        necks = _necks(model)
+        necks = find_necks(model)
         if len(necks) != 1:
             where = type(self).__name__
             raise ValueError(
@@ -286,23 +303,3 @@ class BalanceHook(Hook):
                 f'but found {len(necks)}: fuse the branches in an '
                 f'mwam_mm.MWAMNeck, or give {where}.branches')
         return necks[0]
-
-    def _restore(self, runner) -> None:
-        if self._saved_state is None:
-            runner.logger.info(f'The checkpoint holds no {self.title} state: '
-                               'the weigher starts anew.')
-            return
-        check_order(self.probe, self._saved_state)
-        self.weigher.load_state_dict(self._saved_state)
-        for intervention in self._acting:
-            intervention.load_state_dict(self._saved_state)
-
-
-def _necks(model: nn.Module) -> List[MWAMNeck]:
-    return [m for m in model.modules() if isinstance(m, MWAMNeck)]
-
-
-def _optimizers(wrapper: Any) -> List[Optimizer]:
-    wrappers = list(wrapper.values()) if isinstance(
-        wrapper, OptimWrapperDict) else [wrapper]
-    return [wrapper.optimizer for wrapper in wrappers]

@@ -49,6 +49,8 @@ class MWAMHook(BalanceHook):
             :class:`BalanceHook` and your own. Defaults to ``'gradient'``.
         mwam (dict, optional): Arguments of :class:`mwam_mm.mwam.MWAM`.
             Defaults to None, the paper's constants.
+        **window: ``begin``, ``end`` and ``by_epoch`` of
+            :class:`BalanceHook`. Defaults to always.
 
     Raises:
         ValueError: When training starts, if a path matches no module or no
@@ -74,14 +76,16 @@ class MWAMHook(BalanceHook):
                                                        List[str]]]] = None,
                  inputs: Optional[Mapping[str, str]] = None,
                  intervention: Interventions = 'gradient',
-                 mwam: Optional[dict] = None) -> None:
+                 mwam: Optional[dict] = None,
+                 **window) -> None:
         if branches is None and (inputs is not None or mwam is not None):
             raise ValueError(
                 'MWAMHook without branches looks after an MWAMNeck: give the '
                 'constants there, as model.neck.mwam, and no inputs')
         self._neck: Optional[MWAMNeck] = None
         super().__init__(
-            dict(type='MWAM', **(mwam or {})), intervention, branches, inputs)
+            dict(type='MWAM', **(mwam or {})), intervention, branches, inputs,
+            **window)
 
     @property
     def mwam(self) -> Optional[MWAM]:

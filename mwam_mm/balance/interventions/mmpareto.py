@@ -1,0 +1,161 @@
+"""MMPareto at the features: no conflict of fused and single losses."""
+from typing import Any, List, Tuple
+
+import torch
+from torch import Tensor
+
+from mwam_mm.models.backbones import BranchOutputs
+from mwam_mm.models.backbones.multi_modal_backbone import (
+    flatten_levels,
+    map_levels,
+)
+from mwam_mm.registry import INTERVENTIONS
+
+from ..signal import Signal
+from .alone import check_host, each_alone, scaled
+from .base import Context, Intervention
+
+__all__ = ['MMPareto', 'combine_gradients']
+
+
+_CANCELLED = 1e-6
+
+
+def combine_gradients(fused: List[Tensor], alone: List[Tensor],
+                      gamma: float = 1.5) -> List[Tensor]:
+    """Combine two gradients that may be in conflict.
+
+    Args:
+        fused (list[Tensor]): Parts of the gradient of the fused loss, each
+            of any shape.
+        alone (list[Tensor]): Those of the loss of one modality, of the same
+            shapes.
+        gamma (float): Factor of the result. Defaults to 1.5.
+
+    Returns:
+        list[Tensor]: Parts of ``gamma`` times the sum of both, where the
+        angle between them is not obtuse. Otherwise twice the point of least
+        norm between them in place of the sum, made as long as the sum if it
+        is shorter.
+
+    Examples:
+        >>> import torch
+        >>> g, = combine_gradients([torch.tensor([1., 0.])],
+        ...                        [torch.tensor([-1., 1.])], gamma=1.)
+        >>> g
+        tensor([0.4472, 0.8944])
+    """
+
+    def dot(a: List[Tensor], b: List[Tensor]) -> Tensor:
+        return torch.stack(
+            [(x.float() * y.float()).sum() for x, y in zip(a, b)]).sum()
+
+    ff, aa, fa = dot(fused, fused), dot(alone, alone), dot(fused, alone)
+    apart = ff + aa - 2 * fa
+    share = ((aa - fa) / apart).clamp(0, 1)
+    # Norms of the point and of the sum.
+    point = 2 * (share**2 * ff + (1 - share)**2 * aa + 2 * share *
+                 (1 - share) * fa).clamp(min=0).sqrt()
+    whole = (ff + aa + 2 * fa).clamp(min=0).sqrt()
+    # Opposite gradients cancel out, which leaves rounding errors that must
+    # not be made longer.
+    longer = torch.where(point**2 > _CANCELLED * (ff + aa),
+                         (whole / point).clamp(min=1), torch.ones_like(point))
+    conflict = fa < 0
+    one = torch.ones_like(share)
+    a = gamma * torch.where(conflict, 2 * share * longer, one)
+    b = gamma * torch.where(conflict, 2 * (1 - share) * longer, one)
+    return [a.to(x) * x + b.to(y) * y for x, y in zip(fused, alone)]
+
+
+class _TwoViews(torch.autograd.Function):
+    """Two views of the levels of one modality, whose gradients meet."""
+
+    @staticmethod
+    def forward(ctx, gamma: float, *levels: Tensor) -> Tuple[Tensor, ...]:
+        ctx.gamma = gamma
+        return tuple(x.view_as(x) for x in (*levels, *levels))
+
+    @staticmethod
+    def backward(ctx, *grads: Tensor) -> Tuple[Any, ...]:
+        half = len(grads) // 2
+        return (None, *combine_gradients(
+            list(grads[:half]), list(grads[half:]), ctx.gamma))
+
+
+@INTERVENTIONS.register_module(name='mmpareto')
+class MMPareto(Intervention):
+    r"""Add the loss of each modality alone, without conflict in its branch.
+
+    .. math::
+        L = L(y, y_o) + \sum_m K_m L(y, y_m),
+
+    where :math:`y_m` is what the model's own neck and heads make of modality
+    m alone. At the features of m the gradient g of the fused loss and h of
+    the single one meet. The branch gets :math:`\gamma (g + h)`, or where
+    :math:`g \cdot h < 0`, :math:`2 \gamma` times the point of least norm on
+    the segment from g to h, at least as long as :math:`\gamma (g + h)`. Neck
+    and heads get the plain sum.
+
+    `MMPareto <https://arxiv.org/abs/2405.17730>`_ does so with the gradients
+    of the parameters, which takes a backward for each loss. At the features,
+    the upper bound of `MGDA-UB <https://arxiv.org/abs/1810.04650>`_, one
+    backward is enough. The gradients that are compared are those of a rank's
+    batch.
+
+    Args:
+        gamma (float): Factor of what the branches get, positive. Defaults to
+            1.5, as published.
+
+    Raises:
+        ValueError: If ``gamma`` is not positive. When training starts, if the
+            model has no :class:`MWAMNeck`.
+
+    Examples:
+        .. code-block:: python
+
+            custom_hooks = [
+                dict(type='mwam_mm.BalanceHook',
+                     weigher=dict(type='mwam_mm.Constant'),
+                     intervention='mmpareto')
+            ]
+    """
+
+    def __init__(self, gamma: float = 1.5) -> None:
+        if not 0 < gamma < float('inf'):
+            raise ValueError(
+                f'mmpareto.gamma must be positive, but got {gamma}')
+        self.gamma = gamma
+
+    def check(self, context: Context) -> None:
+        check_host(context, 'mmpareto')
+
+    def at_features(self, signal: Signal,
+                    outputs: BranchOutputs) -> BranchOutputs:
+        first, second = {}, {}
+        for name, features in outputs.features.items():
+            first[name] = second[name] = None
+            if features is None:
+                continue
+            levels = flatten_levels(features)
+            views = _TwoViews.apply(self.gamma, *levels)
+            first[name] = _nest(views[:len(levels)], features)
+            second[name] = _nest(views[len(levels):], features)
+        self._second = outputs._replace(features=second)
+        return outputs._replace(features=first)
+
+    def at_losses(self, signal: Signal, losses: Any) -> Any:
+        if not isinstance(losses, dict) or signal.outputs is None:
+            return losses  # not called for losses
+        outputs, self._second = self._second, None
+        weights = dict(zip(signal.modalities, signal.weights))
+        losses = dict(losses)
+        for alone in each_alone(signal, outputs):
+            weight = weights[alone.name] if alone.counts else 0.
+            losses.update(scaled(alone.losses, f'alone_{alone.name}', weight))
+        return losses
+
+
+def _nest(levels: Tuple[Tensor, ...], like: Any) -> Any:
+    remaining = iter(levels)
+    return map_levels(lambda _: next(remaining), like)

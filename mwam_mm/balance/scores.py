@@ -1,0 +1,309 @@
+"""How well the model predicts from each modality alone."""
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+
+import torch
+from mmengine.dist import all_reduce, get_world_size
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from .signal import Signal
+
+__all__ = [
+    'KINDS', 'Labelled', 'Scores', 'has_labels', 'is_segmentor', 'labelled',
+    'log_probabilities', 'logits_of', 'loss_of', 'sum_losses'
+]
+
+#: What a score is: the probability of the label, or exp(-loss).
+KINDS = ('auto', 'probability', 'loss')
+# Below it a probability counts as this, so that its logarithm is finite.
+_TINY = 1e-8
+
+
+class Scores:
+    r"""The score of each modality alone, as a logarithm.
+
+    The model's own neck and heads predict from the features of one modality,
+    which are there already, without gradient. The score is
+
+    - ``'probability'``: in segmentation, the mean of the predicted
+      probability p(y) of the label over all pixels that are not ignored;
+    - ``'loss'``: on any model, exp(-loss).
+
+    Samples without a modality do not count for it. Sums and counts are
+    reduced over the ranks, so every rank has the same scores. A modality that
+    no sample has keeps its last score.
+
+    Args:
+        modalities (Sequence[str]): The modalities' names.
+        score (str): ``'probability'``, ``'loss'`` or ``'auto'``: the first
+            where the model gives one map of logits for labels of pixels, else
+            the second. Defaults to ``'auto'``.
+        class_mean (bool): Whether p(y) is averaged within each class first,
+            so that a frequent class does not decide. Defaults to False.
+        losses (str): The losses that have this in their name count. Defaults
+            to ``'loss'``, all.
+
+    Raises:
+        ValueError: If ``score`` is unknown, or ``class_mean`` is for a loss.
+            In training, if no loss has ``losses`` in its name, or the model
+            gives no logits for ``'probability'``.
+    """
+
+    def __init__(self,
+                 modalities: Sequence[str],
+                 score: str = 'auto',
+                 class_mean: bool = False,
+                 losses: str = 'loss') -> None:
+        if score not in KINDS:
+            raise ValueError(f'score={score!r} is none of {list(KINDS)}')
+        if class_mean and score == 'loss':
+            raise ValueError('class_mean=True is for score="probability": a '
+                             'loss is not split by class')
+        self.modalities = tuple(modalities)
+        self.kind = score
+        self.class_mean = class_mean
+        self.losses = losses
+        self._last: Optional[Tensor] = None
+        self._begun = False
+
+    def observe(self, signal: Signal) -> None:
+        """Take in one training forward.
+
+        Args:
+            signal (Signal): What it offers.
+        """
+        unknown = torch.full_like(signal.weights, float('nan'))
+        self._last = unknown if self._last is None else \
+            self._last.to(unknown.device)
+        if not has_labels(signal):
+            self._sums = torch.zeros_like(unknown)[:, None]
+            self._counts = torch.zeros_like(self._sums)
+            return
+        if not self._begun:
+            self._begin(signal)
+        score = self._loss if self.kind == 'loss' else self._probability
+        pairs = [score(signal, name) for name in self.modalities]
+        self._sums, self._counts = (torch.stack(x) for x in zip(*pairs))
+
+    def step(self) -> Tensor:
+        """End the batch. Every rank must call it.
+
+        Returns:
+            Tensor: Logarithm of the scores, shape (M,), float32; NaN for a
+            modality that no sample had so far.
+        """
+        all_reduce(self._sums)
+        all_reduce(self._counts)
+        # Of the classes that are there.
+        means = self._sums / self._counts
+        known = self._counts > 0
+        mean = means.where(known, means.new_zeros(())).sum(1) / known.sum(1)
+        log = -mean if self.kind == 'loss' else mean.clamp(min=_TINY).log()
+        self._last = torch.where(log.isfinite(), log, self._last)
+        return self._last
+
+    @property
+    def values(self) -> Tensor:
+        """Tensor: The newest scores, shape (M,)."""
+        if self._last is None:
+            return torch.full((len(self.modalities), ), float('nan'))
+        return self._last.exp()
+
+    def state_dict(self) -> Dict[str, Tensor]:
+        """Modality to the logarithm of its score."""
+        return {} if self._last is None else dict(
+            zip(self.modalities, self._last.clone()))
+
+    def load_state_dict(self, state_dict: Dict[str, Tensor]) -> None:
+        """Restore :meth:`state_dict`."""
+        if state_dict:
+            self._last = torch.stack(
+                [state_dict[name].float() for name in self.modalities])
+
+    def _begin(self, signal: Signal) -> None:
+        self._begun = True
+        if self.kind == 'loss':
+            return
+        found = is_segmentor(signal)
+        if self.kind == 'probability' and not found:
+            raise ValueError(
+                'score="probability" needs a model that gives one map of '
+                'logits, of shape (N, num_classes, H, W), and data samples '
+                'with gt_sem_seg: use score="loss", exp(-loss)')
+        if self.class_mean and not found:
+            raise ValueError('class_mean=True needs a model that gives one '
+                             'map of logits for labels of pixels')
+        self.kind = 'probability' if found else 'loss'
+
+    def _loss(self, signal: Signal, name: str) -> Tuple[Tensor, Tensor]:
+        """Sum of the loss over the samples and their number, shape (1,)."""
+        rows, loss = loss_of(signal, name, key=self.losses)
+        if not rows:
+            loss = signal.weights.new_zeros(())
+        # So that one bad batch does not last.
+        ok = loss.isfinite()
+        loss = loss.where(ok, torch.zeros_like(loss))
+        return len(rows) * loss[None], len(rows) * ok[None].float()
+
+    def _probability(self, signal: Signal,
+                     name: str) -> Tuple[Tensor, Tensor]:
+        """Sum of p(y) over pixels and their number, shape (num_classes,) or
+        (1,)."""
+        rows, logits = logits_of(signal, name)
+        groups = _head(signal).num_classes if self.class_mean else 1
+        if not rows:
+            nothing = signal.weights.new_zeros(groups)
+            return nothing, nothing
+        found = labelled(signal, rows, logits)
+        p = found.log_p.exp()
+        ok = found.valid & p.isfinite()
+        p = p.where(ok, torch.zeros_like(p))
+        if not self.class_mean:
+            return p.sum()[None], ok.sum()[None].float()
+        masks = [ok & (found.labels == c) for c in range(groups)]
+        return (torch.stack([(p * mask).sum() for mask in masks]),
+                torch.stack([mask.sum() for mask in masks]).float())
+
+
+class Labelled(NamedTuple):
+    """Predictions at the pixels of the labels.
+
+    Args:
+        log_p (Tensor): Logarithm of the predicted probability of the label,
+            shape (N, H, W), float32.
+        labels (Tensor): The labels, shape (N, H, W), 0 where ignored.
+        valid (Tensor): Whether the pixel is not ignored, shape (N, H, W).
+    """
+    log_p: Tensor
+    labels: Tensor
+    valid: Tensor
+
+
+def labelled(signal: Signal, rows: List[int], logits: Tensor) -> Labelled:
+    """Compare logits of some samples to their labels.
+
+    Args:
+        signal (Signal): The forward.
+        rows (list[int]): Which N of the B samples.
+        logits (Tensor): Shape (N, C, h, w), resized to the labels'.
+
+    Returns:
+        Labelled: At each pixel of the labels.
+    """
+    head = _head(signal)
+    samples = signal.arguments['data_samples']
+    labels = torch.stack([samples[i].gt_sem_seg.data[0] for i in rows])
+    valid = labels != getattr(head, 'ignore_index', 255)
+    labels = labels.long().where(valid, torch.zeros_like(labels).long())
+    logits = interpolate(
+        logits.float(),
+        labels.shape[1:],
+        mode='bilinear',
+        align_corners=getattr(head, 'align_corners', False))
+    log_p = log_probabilities(logits).gather(1, labels[:, None])[:, 0]
+    return Labelled(log_p, labels, valid)
+
+
+def log_probabilities(logits: Tensor) -> Tensor:
+    """Logarithm of the probabilities of the classes.
+
+    Args:
+        logits (Tensor): Shape (N, C, ...). With C = 1 that of the second of
+            two classes.
+
+    Returns:
+        Tensor: Shape (N, max(C, 2), ...), float32.
+    """
+    logits = logits.float()
+    if logits.size(1) == 1:
+        logits = torch.cat([-logits, logits], 1)
+        return torch.nn.functional.logsigmoid(logits)
+    return logits.log_softmax(1)
+
+
+def has_labels(signal: Signal) -> bool:
+    """Whether the forward is one for losses."""
+    return bool(signal.arguments.get('data_samples')) and \
+        signal.arguments.get('mode', 'loss') == 'loss'
+
+
+def is_segmentor(signal: Signal) -> bool:
+    """Whether the model gives one map of logits for labels of pixels."""
+    samples = signal.arguments.get('data_samples') or []
+    if not all(hasattr(sample, 'gt_sem_seg') for sample in samples):
+        return False
+    head = _head(signal)
+    channels = getattr(head, 'out_channels', None)
+    if channels is None:
+        return False
+    _, logits = signal.logits(*signal.modalities)
+    return isinstance(logits, Tensor) and logits.ndim == 4 and \
+        logits.size(1) == channels
+
+
+def logits_of(signal: Signal, *subset: str) -> Tuple[List[int], Any]:
+    """:meth:`Signal.logits`, run equally often on every rank.
+
+    The heads may communicate with the other ranks, whose samples may have
+    what this one's lack.
+    """
+    rows, logits = signal.logits(*subset)
+    if not rows and get_world_size() > 1:
+        signal.logits(*signal.modalities)
+    return rows, logits
+
+
+def loss_of(signal: Signal,
+            *subset: str,
+            key: str = 'loss') -> Tuple[List[int], Optional[Tensor]]:
+    """The model's loss from some modalities, run equally often on every rank.
+
+    Args:
+        signal (Signal): The forward.
+        *subset (str): The modalities that are there.
+        key (str): The losses that have this in their name count.
+
+    Returns:
+        tuple[list[int], Tensor]: Which samples have any of the modalities,
+        and the sum of the losses, 0-d; None without such a sample.
+    """
+    present = signal.outputs.present if signal.outputs is not None else {}
+    rows = [i for i, has in enumerate(
+        zip(*(present[name] for name in subset if name in present)))
+        if any(has)]
+    losses = signal.losses(*subset)
+    if not losses:
+        if get_world_size() > 1:
+            signal.losses(*signal.modalities)
+        return [], None
+    return rows, sum_losses(losses, key)
+
+
+def sum_losses(losses: Dict[str, Any], key: str = 'loss') -> Tensor:
+    """The sum of a model's losses, as MMEngine makes it.
+
+    Args:
+        losses (dict[str, Any]): What the model's ``loss`` returns.
+        key (str): The losses that have this in their name count.
+
+    Returns:
+        Tensor: 0-d, float32.
+
+    Raises:
+        ValueError: If no loss has ``key`` in its name.
+    """
+    found = [v for k, v in losses.items() if 'loss' in k and key in k]
+    if not found:
+        raise ValueError(f'losses={key!r} is in no name of the losses '
+                         f'{[k for k in losses if "loss" in k]}')
+    return torch.stack([
+        x.float().mean() for v in found
+        for x in (v if isinstance(v, (list, tuple)) else [v])
+    ]).sum()
+
+
+def _head(signal: Signal) -> Any:
+    head = getattr(signal.host.model, 'decode_head', None) \
+        if signal.host is not None else None
+    # Cascades have several, of which the last one predicts.
+    return head[-1] if isinstance(head, torch.nn.ModuleList) else head

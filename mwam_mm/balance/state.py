@@ -1,0 +1,61 @@
+"""What checkpoints hold of weigher and interventions."""
+from typing import Any, Dict, Optional, Sequence
+
+from mmengine.logging import MMLogger
+from mmengine.utils import apply_to
+from torch import Tensor
+
+from .checks import check_order
+from .interventions import Intervention
+from .probes import Probe
+from .weighers import Weigher
+
+__all__ = ['collect_state', 'restore_state']
+
+
+def collect_state(weigher: Weigher,
+                  interventions: Sequence[Intervention]) -> Dict[str, Any]:
+    """The states of all as one, on the CPU.
+
+    Args:
+        weigher (Weigher): The weigher.
+        interventions (Sequence[Intervention]): The interventions.
+
+    Raises:
+        ValueError: If two use the same key.
+    """
+    state = dict(weigher.state_dict())
+    for intervention in interventions:
+        own = intervention.state_dict()
+        taken = sorted(state.keys() & own.keys())
+        if taken:
+            raise ValueError(
+                f'{type(intervention).__name__}.state_dict has {taken}, '
+                'which the weigher or another intervention has as well: '
+                'rename them')
+        state.update(own)
+    return apply_to(state, lambda x: isinstance(x, Tensor), lambda x: x.cpu())
+
+
+def restore_state(state: Optional[Dict[str, Any]], probe: Probe,
+                  weigher: Weigher, interventions: Sequence[Intervention],
+                  title: str, logger: MMLogger) -> None:
+    """Give all their states back.
+
+    Args:
+        state (dict, optional): What :func:`collect_state` returned. None, if
+            the checkpoint has none.
+        probe (Probe): Knows the order of the modalities.
+        weigher (Weigher): The weigher.
+        interventions (Sequence[Intervention]): The interventions.
+        title (str): What the state is called in the log.
+        logger (MMLogger): Where to say that there is none.
+    """
+    if state is None:
+        logger.info(f'The checkpoint holds no {title} state: '
+                    'the weigher starts anew.')
+        return
+    check_order(probe, state)
+    weigher.load_state_dict(state)
+    for intervention in interventions:
+        intervention.load_state_dict(state)

@@ -1,0 +1,54 @@
+"""Comparators in two processes against one, where one rank lacks depth."""
+import pytest
+import torch
+
+from ..processes import run_ranks
+from ..test_engine.test_distributed import OddPairsLackDepth
+from .test_comparator_runs import METHODS, config, run
+
+pytestmark = pytest.mark.usefixtures('on_cpu')
+NAMES = ('OGM-GE', 'OGM by loss', 'OGM by class', 'AGM', 'AGM by loss',
+         'LFM', 'MMPareto')
+
+
+def job(folder, name, batch_size, **overrides):
+    cfg = config(folder / name, *METHODS[name], max_iters=3)
+    cfg.train_dataloader.batch_size = batch_size
+    cfg.train_dataloader.sampler.shuffle = False
+    cfg.train_dataloader.dataset.type = OddPairsLackDepth
+    cfg.default_hooks.checkpoint = None
+    for key in ('val_dataloader', 'val_cfg', 'val_evaluator'):
+        cfg.pop(key)
+    cfg.update(overrides)
+    return cfg
+
+
+def _run(rank, folder):
+    found = {}
+    for name in NAMES:
+        runner, k = run(job(
+            folder, name, 2, launcher='pytorch',
+            model_wrapper_cfg=dict(
+                type='MMDistributedDataParallel', device_ids=None)))
+        found[name] = k, runner.model.module.state_dict()
+    torch.save(found, folder / f'{rank}.pth')
+
+
+@pytest.fixture(scope='module')
+def two(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('two')
+    run_ranks(_run, folder)
+    return [torch.load(folder / f'{rank}.pth', weights_only=False)
+            for rank in range(2)]
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_ranks_agree(tmp_path, two, name):
+    (k, state), (other_k, other) = (found[name] for found in two)
+    assert torch.equal(k, other_k)
+    for key, value in state.items():
+        assert torch.equal(value, other[key]), key
+    if name in ('LFM', 'MMPareto'):
+        return  # whose means and angles are those of a rank's batch
+    _, whole = run(job(tmp_path, name, 4))
+    torch.testing.assert_close(k, whole, rtol=1e-3, atol=1e-3)

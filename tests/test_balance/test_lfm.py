@@ -1,0 +1,95 @@
+"""LFM against numbers worked out by hand."""
+from math import exp, log
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from mwam_mm.balance.interventions.lfm import lfm_weights
+from mwam_mm.registry import INTERVENTIONS
+
+from .hand import HandHost, labels, odds, signal
+
+
+def entropy(*p):
+    return -sum(x * log(x) for x in p)
+
+
+def run(one, iteration=0, **kwargs):
+    lfm = INTERVENTIONS.get('lfm')(**kwargs)
+    lfm.context = SimpleNamespace(
+        runner=SimpleNamespace(iter=iteration, max_iters=200), where='here')
+    return lfm.at_losses(one, {'decode.loss_ce': torch.tensor(5.), 'acc': 1})
+
+
+@pytest.mark.parametrize('p', [
+    dict(rgb=.8, depth=.4),
+    dict(rgb=.8, depth=.4, thermal=.3),
+])
+def test_losses_and_divergence(p):
+    """One pixel; the losses of the hand host are the logit and 0."""
+    losses = run(
+        signal({n: odds(x) for n, x in p.items()}, labels(1)),
+        weights=(0.5, 2.))
+    mean = sum(p.values()) / len(p)
+    divergence = entropy(mean, 1 - mean) - sum(
+        entropy(x, 1 - x) for x in p.values()) / len(p)
+    assert losses['lfm.loss_align'].item() == pytest.approx(2 * divergence)
+    for name, x in p.items():
+        value, = losses[f'alone_{name}.loss_cls']
+        assert value.item() == pytest.approx(
+            0.5 / len(p) * log(x / (1 - x)), rel=1e-5)
+        assert f'alone_{name}.acc' not in losses
+    assert losses['decode.loss_ce'].item() == 5 and losses['acc'] == 1
+
+
+def test_samples_that_lack_a_modality():
+    """The divergence is of the one sample that has both."""
+    both = run(signal(dict(rgb=odds(.8), depth=odds(.4)), labels(1)))
+    nothing = torch.zeros(1, 2, 1, 1)
+    mixed = run(
+        signal(
+            dict(rgb=torch.cat([odds(.8), odds(.9)]),
+                 depth=torch.cat([odds(.4), nothing])),
+            labels(1).repeat(2, 1, 1),
+            present=dict(rgb=[True, True], depth=[True, False])))
+    assert mixed['lfm.loss_align'].item() == pytest.approx(
+        both['lfm.loss_align'].item())
+    one = run(signal(dict(rgb=odds(.8), depth=None), labels(1)))
+    assert one['lfm.loss_align'].item() == pytest.approx(0, abs=1e-6)
+    # All of the share of classification is that of rgb.
+    assert one['alone_rgb.loss_cls'][0].item() == pytest.approx(
+        0.205 * log(4), rel=1e-5)
+    assert 'alone_depth.loss_cls' not in one
+
+
+def test_the_schedules():
+    # Between 25 and 50 % it goes from 0.44 to 0.54.
+    assert lfm_weights(0.375) == pytest.approx((0.49, 0.51))
+    assert lfm_weights(0) == pytest.approx((0.205, 0.795))
+    assert lfm_weights(0.95) == (1, 0)
+    # Epoch 1 + 0.5 * 199 = 100.5
+    assert lfm_weights(0.5, 'heuristic') == pytest.approx(
+        (exp(-1 / 100.5), 1 - exp(-1 / 100.5)))
+    # Of 200 iterations 75 are over.
+    losses = run(signal(dict(rgb=odds(.8), depth=odds(.8)), labels(1)), 75)
+    assert losses['alone_rgb.loss_cls'][0].item() == pytest.approx(
+        0.49 / 2 * log(4), rel=1e-5)
+
+
+def test_models_without_logits():
+    host = HandHost()
+    host.logits = lambda *_: [torch.zeros(1)]
+    with pytest.raises(ValueError, match='"lfm".*list.*mmpareto'):
+        run(signal(dict(rgb=odds(.8), depth=odds(.8)), labels(1), host))
+
+
+@pytest.mark.parametrize('kwargs, message', [
+    (dict(schedule='x'), "lfm.schedule='x'"),
+    (dict(epochs=0), 'lfm.epochs'),
+    (dict(weights=[1.]), 'lfm.weights'),
+    (dict(weights=[1., -1.]), 'lfm.weights'),
+])
+def test_arguments_that_cannot_be(kwargs, message):
+    with pytest.raises(ValueError, match=message):
+        INTERVENTIONS.get('lfm')(**kwargs)
