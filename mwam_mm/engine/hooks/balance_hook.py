@@ -1,4 +1,5 @@
 """A weigher and interventions in a training run."""
+import copy
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Set, Union
 
 import torch
@@ -22,7 +23,14 @@ from mwam_mm.balance.builder import (
     build_interventions,
     build_weigher,
 )
-from mwam_mm.balance.checks import check_order, check_run
+from mwam_mm.balance.checks import (
+    check_alone,
+    check_finite,
+    check_order,
+    check_returned,
+    check_run,
+    checked_weights,
+)
 from mwam_mm.balance.interventions.base import step_hooks
 from mwam_mm.layout import in_order
 from mwam_mm.models.backbones import BranchOutputs
@@ -55,7 +63,8 @@ class BalanceHook(Hook):
         has ``mwam``, the hook's weigher takes its place.
 
     Args:
-        weigher (dict): Config of the weigher, without ``modalities``.
+        weigher (str | dict): The weigher, a name or a config without
+            ``modalities``.
         intervention (str | dict | list): One or several interventions, each
             a name or a config. Defaults to ``'gradient'``.
         branches (dict[str, str | list[str]], optional): Modality to the path
@@ -87,7 +96,7 @@ class BalanceHook(Hook):
     key, title = 'balance', 'balance'
 
     def __init__(self,
-                 weigher: dict,
+                 weigher: Union[str, dict],
                  intervention: Interventions = 'gradient',
                  branches: Optional[Mapping[str, Union[str,
                                                        List[str]]]] = None,
@@ -131,6 +140,9 @@ class BalanceHook(Hook):
         Args:
             runner (Runner): The runner of the training process.
         """
+        check_alone(runner.hooks, BalanceHook)
+        if self._handles:
+            self._end_interrupted(runner)
         model = runner.model
         if is_model_wrapper(model):
             model = model.module
@@ -159,6 +171,15 @@ class BalanceHook(Hook):
         if runner.iter > 0:
             self._restore(runner)
 
+    def _end_interrupted(self, runner) -> None:
+        """Detach from a training that was interrupted before its end, and go
+        on with what is known as if it had been saved."""
+        checkpoint: Dict[str, Any] = {}
+        self.before_save_checkpoint(runner, checkpoint)
+        # What is saved may be what attaching changes in place.
+        self.after_load_checkpoint(runner, copy.deepcopy(checkpoint))
+        self.after_train(runner)
+
     def before_train_iter(self,
                           runner,
                           batch_idx: int,
@@ -177,16 +198,22 @@ class BalanceHook(Hook):
     def _at_features(self, signal: Signal,
                      outputs: BranchOutputs) -> BranchOutputs:
         for intervention in self._acting:
-            outputs = intervention.at_features(signal, outputs)
+            outputs = check_returned(
+                intervention, 'at_features', outputs,
+                intervention.at_features(signal, outputs))
         return outputs
 
     def _at_end(self, signal: Signal, losses: Any) -> Any:
         self.weigher.observe(signal)
         # Copied, because backward may come after the weigher's next step.
-        signal.weights.copy_(self.weigher.step(), non_blocking=True)
+        signal.weights.copy_(
+            checked_weights(self.weigher, signal.modalities),
+            non_blocking=True)
         self.context.weights = signal.weights
         for intervention in self._acting:
-            losses = intervention.at_losses(signal, losses)
+            losses = check_returned(
+                intervention, 'at_losses', losses,
+                intervention.at_losses(signal, losses))
         return losses
 
     def after_train_iter(self,
@@ -211,6 +238,7 @@ class BalanceHook(Hook):
             self._log(runner)
 
     def _log(self, runner) -> None:
+        check_finite(self.weigher, self.probe.modalities, self.context.weights)
         scalars = dict(K=self.context.weights, **self.weigher.scalars())
         for name, values in scalars.items():
             for modality, value in zip(self.probe.modalities,
