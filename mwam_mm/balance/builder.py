@@ -15,13 +15,14 @@ __all__ = ['Interventions', 'build_interventions', 'build_weigher']
 Interventions = Union[str, dict, Sequence[Union[str, dict]]]
 
 
-def build_weigher(cfg: dict, modalities: Sequence[str]) -> Weigher:
+def build_weigher(cfg: Union[str, dict], modalities: Sequence[str]) -> Weigher:
     """Build a weigher.
 
     Args:
-        cfg (dict): Its config, without ``modalities``.
+        cfg (str | dict): Its name, or its config without ``modalities``.
         modalities (Sequence[str]): The modalities' names.
     """
+    cfg = dict(type=cfg) if isinstance(cfg, str) else cfg
     return _build(WEIGHERS, dict(cfg, modalities=modalities))
 
 

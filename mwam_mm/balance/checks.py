@@ -1,13 +1,19 @@
 """What every run is checked for, whatever the interventions."""
-from typing import Any, Mapping, Sequence
+from typing import Any, Iterable, Mapping, Sequence
+
+from torch import Tensor
 
 from mwam_mm.layout import check_layouts
 from mwam_mm.models.modality_heads import ModalityHeads
 
 from .interventions import Context, Intervention
 from .probes import NeckProbe, Probe
+from .weighers import Weigher
 
-__all__ = ['check_order', 'check_run']
+__all__ = [
+    'check_alone', 'check_finite', 'check_order', 'check_run',
+    'checked_weights'
+]
 
 
 def check_run(context: Context, acting: Sequence[Intervention]) -> None:
@@ -26,6 +32,80 @@ def check_run(context: Context, acting: Sequence[Intervention]) -> None:
     _check_recomputed(context)
     _check_heads(context)
     _warn_of_frozen(context, acting)
+
+
+def check_alone(hooks: Iterable[Any], kind: type) -> None:
+    """Refuse a second hook that weights the same branches.
+
+    Args:
+        hooks (Iterable[Hook]): All hooks of the runner.
+        kind (type): The class of the hooks that weight branches.
+
+    Raises:
+        ValueError: If there is another one.
+    """
+    names = [type(h).__name__ for h in hooks if isinstance(h, kind)]
+    if len(names) > 1:
+        raise ValueError(
+            f'custom_hooks has {names}, each of which would weight the '
+            'branches, so that K acts twice: keep one and name all '
+            'interventions in it')
+
+
+def checked_weights(weigher: Weigher, modalities: Sequence[str]) -> Tensor:
+    """K of a weigher's :meth:`Weigher.step`, by itself.
+
+    The values are not looked at, which would make the host wait, see
+    :func:`check_finite`.
+
+    Args:
+        weigher (Weigher): Has observed the forward.
+        modalities (Sequence[str]): The M modalities' names.
+
+    Returns:
+        Tensor: K of shape (M,). No gradient goes through it.
+
+    Raises:
+        TypeError: If it is no tensor.
+        ValueError: If it is of another shape, as a number for all modalities
+            is, which would be taken for each.
+    """
+    weights = weigher.step()
+    where, count = f'{type(weigher).__name__}.step', len(modalities)
+    if not isinstance(weights, Tensor):
+        raise TypeError(
+            f'{where} must return a tensor of shape ({count},), a weight for '
+            f'each of {list(modalities)}, but gave '
+            f'{type(weights).__name__}: use torch.stack or torch.tensor')
+    if weights.shape != (count, ):
+        raise ValueError(
+            f'{where} must return one weight for each of '
+            f'{list(modalities)}, shape ({count},), but gave shape '
+            f'{tuple(weights.shape)}')
+    return weights.detach()
+
+
+def check_finite(weigher: Weigher, modalities: Sequence[str],
+                 weights: Tensor) -> None:
+    """Refuse weights that would destroy the parameters.
+
+    Args:
+        weigher (Weigher): Gave them.
+        modalities (Sequence[str]): The M modalities' names.
+        weights (Tensor): K of shape (M,).
+
+    Raises:
+        ValueError: If one is negative or not finite.
+    """
+    wrong = {
+        name: k
+        for name, k in zip(modalities, weights.tolist())
+        if not 0 <= k < float('inf')
+    }
+    if wrong:
+        raise ValueError(
+            f'{type(weigher).__name__}.step must give weights that are finite '
+            f'and not negative, but gave {wrong}')
 
 
 def check_order(probe: Probe, state: Mapping[str, Any]) -> None:

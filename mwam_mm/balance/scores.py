@@ -1,17 +1,21 @@
 """How well the model predicts from each modality alone."""
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Dict, Optional, Sequence, Tuple
 
 import torch
-from mmengine.dist import all_reduce, get_world_size
+from mmengine.dist import all_reduce
 from torch import Tensor
-from torch.nn.functional import interpolate
 
+from .predictions import (
+    has_labels,
+    head_of,
+    is_segmentor,
+    labelled,
+    logits_of,
+    loss_of,
+)
 from .signal import Signal
 
-__all__ = [
-    'KINDS', 'Labelled', 'Scores', 'has_labels', 'is_segmentor', 'labelled',
-    'log_probabilities', 'logits_of', 'loss_of', 'sum_losses'
-]
+__all__ = ['KINDS', 'Scores']
 
 #: What a score is: the probability of the label, or exp(-loss).
 KINDS = ('auto', 'probability', 'loss')
@@ -150,7 +154,7 @@ class Scores:
         """Sum of p(y) over pixels and their number, shape (num_classes,) or
         (1,)."""
         rows, logits = logits_of(signal, name)
-        groups = _head(signal).num_classes if self.class_mean else 1
+        groups = head_of(signal).num_classes if self.class_mean else 1
         if not rows:
             nothing = signal.weights.new_zeros(groups)
             return nothing, nothing
@@ -163,147 +167,3 @@ class Scores:
         masks = [ok & (found.labels == c) for c in range(groups)]
         return (torch.stack([(p * mask).sum() for mask in masks]),
                 torch.stack([mask.sum() for mask in masks]).float())
-
-
-class Labelled(NamedTuple):
-    """Predictions at the pixels of the labels.
-
-    Args:
-        log_p (Tensor): Logarithm of the predicted probability of the label,
-            shape (N, H, W), float32.
-        labels (Tensor): The labels, shape (N, H, W), 0 where ignored.
-        valid (Tensor): Whether the pixel is not ignored, shape (N, H, W).
-    """
-    log_p: Tensor
-    labels: Tensor
-    valid: Tensor
-
-
-def labelled(signal: Signal, rows: List[int], logits: Tensor) -> Labelled:
-    """Compare logits of some samples to their labels.
-
-    Args:
-        signal (Signal): The forward.
-        rows (list[int]): Which N of the B samples.
-        logits (Tensor): Shape (N, C, h, w), resized to the labels'.
-
-    Returns:
-        Labelled: At each pixel of the labels.
-    """
-    head = _head(signal)
-    samples = signal.arguments['data_samples']
-    labels = torch.stack([samples[i].gt_sem_seg.data[0] for i in rows])
-    valid = labels != getattr(head, 'ignore_index', 255)
-    labels = labels.long().where(valid, torch.zeros_like(labels).long())
-    logits = interpolate(
-        logits.float(),
-        labels.shape[1:],
-        mode='bilinear',
-        align_corners=getattr(head, 'align_corners', False))
-    log_p = log_probabilities(logits).gather(1, labels[:, None])[:, 0]
-    return Labelled(log_p, labels, valid)
-
-
-def log_probabilities(logits: Tensor) -> Tensor:
-    """Logarithm of the probabilities of the classes.
-
-    Args:
-        logits (Tensor): Shape (N, C, ...). With C = 1 that of the second of
-            two classes.
-
-    Returns:
-        Tensor: Shape (N, max(C, 2), ...), float32.
-    """
-    logits = logits.float()
-    if logits.size(1) == 1:
-        logits = torch.cat([-logits, logits], 1)
-        return torch.nn.functional.logsigmoid(logits)
-    return logits.log_softmax(1)
-
-
-def has_labels(signal: Signal) -> bool:
-    """Whether the forward is one for losses."""
-    return bool(signal.arguments.get('data_samples')) and \
-        signal.arguments.get('mode', 'loss') == 'loss'
-
-
-def is_segmentor(signal: Signal) -> bool:
-    """Whether the model gives one map of logits for labels of pixels."""
-    samples = signal.arguments.get('data_samples') or []
-    if not all(hasattr(sample, 'gt_sem_seg') for sample in samples):
-        return False
-    head = _head(signal)
-    channels = getattr(head, 'out_channels', None)
-    if channels is None:
-        return False
-    _, logits = signal.logits(*signal.modalities)
-    return isinstance(logits, Tensor) and logits.ndim == 4 and \
-        logits.size(1) == channels
-
-
-def logits_of(signal: Signal, *subset: str) -> Tuple[List[int], Any]:
-    """:meth:`Signal.logits`, run equally often on every rank.
-
-    The heads may communicate with the other ranks, whose samples may have
-    what this one's lack.
-    """
-    rows, logits = signal.logits(*subset)
-    if not rows and get_world_size() > 1:
-        signal.logits(*signal.modalities)
-    return rows, logits
-
-
-def loss_of(signal: Signal,
-            *subset: str,
-            key: str = 'loss') -> Tuple[List[int], Optional[Tensor]]:
-    """The model's loss from some modalities, run equally often on every rank.
-
-    Args:
-        signal (Signal): The forward.
-        *subset (str): The modalities that are there.
-        key (str): The losses that have this in their name count.
-
-    Returns:
-        tuple[list[int], Tensor]: Which samples have any of the modalities,
-        and the sum of the losses, 0-d; None without such a sample.
-    """
-    present = signal.outputs.present if signal.outputs is not None else {}
-    rows = [i for i, has in enumerate(
-        zip(*(present[name] for name in subset if name in present)))
-        if any(has)]
-    losses = signal.losses(*subset)
-    if not losses:
-        if get_world_size() > 1:
-            signal.losses(*signal.modalities)
-        return [], None
-    return rows, sum_losses(losses, key)
-
-
-def sum_losses(losses: Dict[str, Any], key: str = 'loss') -> Tensor:
-    """The sum of a model's losses, as MMEngine makes it.
-
-    Args:
-        losses (dict[str, Any]): What the model's ``loss`` returns.
-        key (str): The losses that have this in their name count.
-
-    Returns:
-        Tensor: 0-d, float32.
-
-    Raises:
-        ValueError: If no loss has ``key`` in its name.
-    """
-    found = [v for k, v in losses.items() if 'loss' in k and key in k]
-    if not found:
-        raise ValueError(f'losses={key!r} is in no name of the losses '
-                         f'{[k for k in losses if "loss" in k]}')
-    return torch.stack([
-        x.float().mean() for v in found
-        for x in (v if isinstance(v, (list, tuple)) else [v])
-    ]).sum()
-
-
-def _head(signal: Signal) -> Any:
-    head = getattr(signal.host.model, 'decode_head', None) \
-        if signal.host is not None else None
-    # Cascades have several, of which the last one predicts.
-    return head[-1] if isinstance(head, torch.nn.ModuleList) else head

@@ -4,7 +4,10 @@ from typing import Any, Iterator, Optional, Sequence
 from mmengine.model import is_model_wrapper
 from mmengine.runner import EpochBasedTrainLoop
 
+from mwam_mm.models.backbones import BranchOutputs
+
 from .interventions import Context, Intervention
+from .signal import Signal
 
 __all__ = ['Acting', 'Window']
 
@@ -86,3 +89,32 @@ class Acting:
 
     def __iter__(self) -> Iterator[Intervention]:
         return iter(self._interventions if self._window.open else ())
+
+    def before_iter(self, data_batch: Any) -> None:
+        """:meth:`Intervention.before_iter` of each."""
+        for intervention in self:
+            intervention.before_iter(data_batch)
+
+    def at_features(self, signal: Signal,
+                    outputs: BranchOutputs) -> BranchOutputs:
+        """:meth:`Intervention.at_features`, one after the other."""
+        return self._through('at_features', signal, outputs)
+
+    def at_fusion(self, signal: Signal,
+                  outputs: BranchOutputs) -> BranchOutputs:
+        """:meth:`Intervention.at_fusion`, one after the other."""
+        return self._through('at_fusion', signal, outputs)
+
+    def at_losses(self, signal: Signal, losses: Any) -> Any:
+        """:meth:`Intervention.at_losses`, one after the other."""
+        return self._through('at_losses', signal, losses)
+
+    def _through(self, method: str, signal: Signal, given: Any) -> Any:
+        for intervention in self:
+            returned = getattr(intervention, method)(signal, given)
+            if returned is None and given is not None:
+                raise TypeError(
+                    f'{type(intervention).__name__}.{method} returned None: '
+                    'it must return what it was called with, changed or not')
+            given = returned
+        return given

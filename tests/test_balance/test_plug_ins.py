@@ -83,6 +83,22 @@ class Recorder(Intervention):
         self.calls.append('detach')
 
 
+@WEIGHERS.register_module()
+class Given(Weigher):
+    """What step returns is given by a test."""
+
+    def observe(self, signal):
+        self.signal = signal
+
+
+@INTERVENTIONS.register_module()
+class Forgetful(Intervention):
+    """One of its methods returns nothing."""
+
+    def __init__(self, method):
+        setattr(self, method, lambda signal, given: None)
+
+
 def hook(intervention, **kwargs):
     return dict(
         type='mwam_mm.BalanceHook',
@@ -251,3 +267,106 @@ def test_copies_of_a_model_in_training_report_to_nobody(tmp_path):
 def test_what_cannot_work_is_refused(tmp_path, kwargs, message):
     with pytest.raises(ValueError, match=message):
         Runner.from_cfg(job(tmp_path, **kwargs)).train()
+
+
+GIVEN = dict(type='mwam_mm.BalanceHook', weigher=dict(type='Given'))
+
+
+@pytest.mark.parametrize('weights, error, message', [
+    (torch.tensor(.5), ValueError, r"\['rgb', 'depth'\].*shape \(\)"),
+    (torch.tensor([.5]), ValueError, r'shape \(2,\), but gave shape \(1,\)'),
+    (torch.ones(3), ValueError, r'shape \(3,\)'),
+    ([.5, 1.], TypeError, 'list.*torch.tensor'),
+    (torch.tensor([1., float('nan')]), ValueError, "finite.*'depth': nan"),
+    (torch.tensor([-1., 1.]), ValueError, "not negative.*'rgb': -1"),
+])
+def test_weights_that_are_none(tmp_path, monkeypatch, weights, error,
+                               message):
+    """Not even a number for all, which would be taken for each."""
+    monkeypatch.setattr(Given, 'step', lambda self: weights)
+    with pytest.raises(error, match=f'Given.step.*{message}'):
+        tiny.train(tmp_path, max_iters=1, hook=GIVEN)
+
+
+def test_no_gradient_through_the_weights(tmp_path, monkeypatch):
+    """The loss must not be lowered by lowering its weight."""
+    model = dict(
+        tiny.model({}), host='mmseg.EncoderDecoder',
+        type='mwam_mm.with_modality_heads')
+
+    def trained(name, finish):
+
+        def step(self):
+            features = self.signal.features.values()
+            return finish(torch.stack([f[0].abs().mean() for f in features]))
+
+        monkeypatch.setattr(Given, 'step', step)
+        runner = Runner.from_cfg(job(
+            tmp_path / name, model=model, hook=dict(
+                GIVEN, intervention='loss')))
+        return runner.train().state_dict()
+
+    kept = trained('kept', lambda k: k)
+    for name, value in trained('detached', torch.Tensor.detach).items():
+        assert torch.equal(kept[name], value), name
+
+
+def test_a_weigher_by_its_name(tmp_path):
+    runner = tiny.train(tmp_path, max_iters=1, hook=dict(
+        type='mwam_mm.BalanceHook', weigher='mwam_mm.Constant'))
+    assert balance_hook(runner).weigher.weights.tolist() == [1, 1]
+
+
+@pytest.mark.parametrize('other', [
+    hook('gradient'), dict(type='mwam_mm.MWAMHook'),
+    dict(type='mwam_mm.MWAMHook', branches=BRANCHES)])
+def test_two_hooks_would_weight_twice(tmp_path, other):
+    with pytest.raises(ValueError, match='custom_hooks.*twice'):
+        tiny.train(tmp_path, mwam={}, custom_hooks=[hook('gradient'), other])
+
+
+@pytest.mark.parametrize('method', ['at_features', 'at_losses'])
+def test_an_intervention_returns_what_it_got(tmp_path, method):
+    with pytest.raises(TypeError, match=f'Forgetful.{method} returned None'):
+        tiny.train(tmp_path, hook=hook(
+            [dict(type='Forgetful', method=method), 'gradient']))
+
+
+@pytest.mark.parametrize('branches', [None, BRANCHES])
+def test_training_again_after_an_interruption(tmp_path, branches):
+    """As a notebook does: K acts once, and heads go on as they were."""
+    model = tiny.model({} if branches is None else None)
+    intervention = ['Recorder']
+    if branches is None:
+        model.update(
+            host=model['type'], type='mwam_mm.with_modality_heads')
+        intervention.append('loss')
+    runner = Runner.from_cfg(job(
+        tmp_path, max_iters=3, model=model,
+        hook=hook(intervention, branches=branches)))
+    step = runner.model.train_step
+    saved = []
+
+    def interrupted(*args, **kwargs):
+        if len(found.weigher.calls) == 2:
+            # Once before the interruption, once after it.
+            saved.append(copy.deepcopy([
+                parameter for name, parameter in
+                runner.model.named_parameters() if 'heads' in name
+            ]))
+            if len(saved) == 1:
+                raise KeyboardInterrupt
+        return step(*args, **kwargs)
+
+    found = balance_hook(runner)
+    runner.model.train_step = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        runner.train()
+    runner.train()
+    before, after = saved
+    assert len(before) == (0 if branches else 10)
+    assert all(map(torch.equal, before, after))
+    assert found.weigher.calls == ['observe', 'step'] * 3
+    assert found.interventions['Recorder'].calls.count('at_losses') == 3
+    assert not runner.model.neck.listeners
+    assert not runner.model._forward_hooks

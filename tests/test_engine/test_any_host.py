@@ -351,3 +351,85 @@ def test_an_image_that_is_changed_in_place_is_an_error(tmp_path):
     runner = build(tmp_path, Careless, HOSTS[Frozen][0])
     with pytest.raises(ValueError, match='"rgb" was changed in place'):
         runner.train()
+
+
+class Silent(Careless):
+    """Its losses are not in what it returns."""
+
+    def __init__(self):
+        super().__init__()
+        self.rgb = conv()
+
+    def forward(self, *args, **kwargs):
+        self.losses = super().forward(*args, **kwargs)
+
+    def train_step(self, data, optim_wrapper):
+        self(**self.data_preprocessor(data, True))
+        optim_wrapper.update_params(self.losses['loss'])
+        return {}
+
+
+def test_losses_that_forward_does_not_return(tmp_path):
+    """Nothing would be scaled."""
+    with pytest.raises(ValueError, match='Silent.forward.*NoneType.*update'):
+        build(tmp_path, Silent, HOSTS[Frozen][0]).train()
+    runner = build(tmp_path, Silent,
+                   dict(HOSTS[Frozen][0], intervention='update'))
+    assert change(runner)['rgb.0.weight'].any()
+
+
+class Broken(torch.autograd.Function):
+
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        raise RuntimeError('out of memory')
+
+
+class Breaks(Careless):
+    """The second of three accumulated batches fails in backward."""
+
+    def __init__(self):
+        super().__init__()
+        self.rgb = conv()
+
+    def train_step(self, data, optim_wrapper):
+        data = self.data_preprocessor(data, True)
+        losses = [self(**data)['loss']]
+        # The depth's gradients are there by then.
+        handle = self.rgb[0].register_forward_hook(
+            lambda module, args, out: Broken.apply(out))
+        losses.append(self(**data)['loss'])
+        handle.remove()
+        for loss in (losses[0], losses[1], *self.last(losses, data)):
+            try:
+                loss.backward(retain_graph=True)
+            except RuntimeError as error:
+                assert 'memory' in str(error)
+        optim_wrapper.step()
+        return {}
+
+    def last(self, losses, data):
+        return [losses[0]]
+
+
+class BreaksLast(Breaks):
+
+    def last(self, losses, data):
+        return []
+
+
+@pytest.mark.parametrize('host', [Breaks, BreaksLast])
+def test_a_backward_that_an_error_breaks_off(tmp_path, host):
+    """What it leaves is scaled by the next one or before the step."""
+    plain = change(build(tmp_path / 'plain', host))
+    runner = build(tmp_path / 'weighted', host, HOSTS[Frozen][0])
+    weighted = change(runner)
+    k = dict(zip(('rgb', 'depth'), mwam_hook(runner).mwam.weights))
+    for name, delta in plain.items():
+        torch.testing.assert_close(
+            weighted[name], k.get(name.split('.')[0], 1.) * delta,
+            rtol=1e-4, atol=1e-6)

@@ -1,5 +1,5 @@
 """K on the gradients of the branches."""
-from typing import Any, List
+from typing import Any, List, Optional
 
 import torch
 from mmengine.utils import apply_to
@@ -51,6 +51,8 @@ class Gradient(Intervention):
     """
 
     scales_branches = True
+    #: The backward that has divided gradients and not yet multiplied them.
+    _backward: Optional[int] = None
 
     def check(self, context: Context) -> None:
         if context.sharded and not context.probe.gives_features:
@@ -78,18 +80,31 @@ class Gradient(Intervention):
         return outputs.map(lambda name, x: scale_gradient(x, weights[name]))
 
     def at_losses(self, signal: Signal, losses: Any) -> Any:
-        self._running = False
-        if signal.outputs is None:
-            apply_to(losses, _is_differentiable,
-                     lambda x: x.register_hook(self._start))
+        if signal.outputs is not None:
+            return losses
+        starts: List[Tensor] = []
+        apply_to(losses, _is_differentiable, starts.append)
+        for loss in starts:
+            loss.register_hook(self._start)
+        if not starts and any(
+                p.requires_grad for branch in self.context.probe.branches.
+                values() for p in branch):
+            raise ValueError(
+                f'{self.context.where} "gradient" looks for tensors with a '
+                f'gradient in what {type(self.context.model).__name__}.forward'
+                f' returns, to learn when backward starts, but {type(losses)} '
+                'has none: return the losses, in a dict, list or tuple, or '
+                'use intervention="update"')
         return losses
 
     def _start(self, _: Tensor) -> None:
         """Called with the gradient of each loss, the first time before any
         branch has a gradient of this backward."""
-        if self._running or self.context is None:
+        backward = torch._C._current_graph_task_id()
+        if self._backward == backward or self.context is None:
             return
-        self._running = True
+        self._settle()
+        self._backward = backward
         self._weights = self.context.weights
         gradients = self._gradients()
         if any(gradients):
@@ -103,13 +118,24 @@ class Gradient(Intervention):
     def _wait(self) -> None:
         # DistributedDataParallel queues a callback as well, which puts the
         # reduced gradients into place. What is queued now comes after it.
-        Variable._execution_engine.queue_callback(self._end)
+        Variable._execution_engine.queue_callback(self._settle)
 
-    def _end(self) -> None:
-        self._running = False
+    def _settle(self) -> None:
+        """Multiply by K at the end of a backward. One that an error broke off
+        has no end, so the next one, or the step, makes up for it."""
+        if self._backward is None:
+            return
+        self._backward = None
         for weight, of_branch in zip(self._weights, self._gradients()):
             if of_branch:
                 torch._foreach_mul_(of_branch, weight)
+
+    def before_step(self, optimizer: Optimizer) -> None:
+        self._settle()
+
+    def detach(self) -> None:
+        super().detach()
+        self._backward = None
 
     def _gradients(self) -> List[List[Tensor]]:
         """The gradients of each branch, in the order of K."""

@@ -8,7 +8,7 @@ from torch import Tensor
 from mwam_mm.layout import to_device
 from mwam_mm.registry import INTERVENTIONS
 
-from ..scores import log_probabilities
+from ..predictions import log_probabilities
 from ..signal import Signal
 from .alone import check_host, each_alone, scaled
 from .base import Context, Intervention

@@ -77,6 +77,36 @@ class NeckProbe(Probe):
         return signal.joined.after_neck(fused)
 
 
-def find_necks(model: nn.Module) -> List[MWAMNeck]:
-    """All :class:`MWAMNeck` of a model."""
-    return [m for m in model.modules() if isinstance(m, MWAMNeck)]
+def find_necks(model: nn.Module, with_mwam: bool = False) -> List[MWAMNeck]:
+    """All :class:`MWAMNeck` of a model.
+
+    Args:
+        model (nn.Module): The model.
+        with_mwam (bool): Whether only those with ``mwam``. Defaults to False.
+    """
+    return [m for m in model.modules() if isinstance(m, MWAMNeck)
+            and not (with_mwam and m.mwam is None)]
+
+
+def find_neck(model: nn.Module, where: str,
+              with_mwam: bool = False) -> MWAMNeck:
+    """The only :class:`MWAMNeck` of a model.
+
+    Args:
+        model (nn.Module): The model.
+        where (str): The hook that looks for it, for the error message.
+        with_mwam (bool): Whether it must have ``mwam``. Defaults to False.
+
+    Raises:
+        ValueError: If there is none or several.
+    """
+    necks = find_necks(model, with_mwam)
+    if len(necks) != 1:
+        needed, remedy = ' with mwam', 'set model.neck.mwam=dict()'
+        if not with_mwam:
+            needed, remedy = '', 'fuse the branches in an mwam_mm.MWAMNeck'
+        raise ValueError(
+            f'{where} without branches needs one MWAMNeck{needed} in the '
+            f'model, but found {len(necks)}: {remedy}, or give '
+            f'{where}.branches')
+    return necks[0]

@@ -1,12 +1,23 @@
 """The signal of any model, by the paths of its modules."""
-from typing import Any, Callable, Dict, Mapping, Sequence, Set
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    List,
+    Mapping,
+    Sequence,
+    Set,
+    Union,
+)
 
 from mmengine.utils import apply_to
 from torch import Tensor, nn
 
+from mwam_mm.layout import in_order
+
 from .base import AtEnd, AtFeatures, Listener, Probe, untraced
 
-__all__ = ['PathProbe']
+__all__ = ['PathProbe', 'branch_paths']
 
 
 class PathProbe(Probe):
@@ -122,3 +133,19 @@ class PathProbe(Probe):
 
 def _is_image(x: Any) -> bool:
     return isinstance(x, Tensor) and x.ndim == 4
+
+
+def branch_paths(
+        branches: Mapping[str, Union[str, Sequence[str]]]
+) -> Dict[str, List[str]]:
+    """The paths of each branch as a list, in the order of the modalities.
+
+    Args:
+        branches (Mapping[str, str | Sequence[str]]): Modality to the path or
+            paths of its branch.
+    """
+    return {
+        name: [branches[name]]
+        if isinstance(branches[name], str) else list(branches[name])
+        for name in in_order(branches)
+    }

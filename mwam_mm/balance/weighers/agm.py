@@ -11,14 +11,14 @@ from mwam_mm.layout import to_device
 from mwam_mm.models.subsets import take_rows
 from mwam_mm.registry import WEIGHERS
 
-from ..scores import (
-    KINDS,
+from ..predictions import (
     has_labels,
     is_segmentor,
     labelled,
     logits_of,
     loss_of,
 )
+from ..scores import KINDS
 from ..signal import Signal
 from .base import Weigher
 

@@ -1,4 +1,5 @@
 """A weigher and interventions in a training run."""
+import copy
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Set, Union
 
 import torch
@@ -19,13 +20,17 @@ from mwam_mm.balance.builder import (
     build_interventions,
     build_weigher,
 )
-from mwam_mm.balance.checks import check_run
+from mwam_mm.balance.checks import (
+    check_alone,
+    check_finite,
+    check_run,
+    checked_weights,
+)
 from mwam_mm.balance.interventions.base import optimizers_of, step_hooks
-from mwam_mm.balance.probes.neck import find_necks
+from mwam_mm.balance.probes.neck import find_neck, find_necks
+from mwam_mm.balance.probes.path import branch_paths
 from mwam_mm.balance.state import collect_state, restore_state
 from mwam_mm.balance.window import Acting, Window
-from mwam_mm.layout import in_order
-from mwam_mm.models.backbones import BranchOutputs
 from mwam_mm.models.necks import MWAMNeck
 from mwam_mm.registry import HOOKS
 
@@ -59,7 +64,8 @@ class BalanceHook(Hook):
         has ``mwam``, the hook's weigher takes its place.
 
     Args:
-        weigher (dict): Config of the weigher, without ``modalities``.
+        weigher (str | dict): The weigher, a name or a config without
+            ``modalities``.
         intervention (str | dict | list): One or several interventions, each
             a name or a config. Defaults to ``'gradient'``.
         branches (dict[str, str | list[str]], optional): Modality to the path
@@ -96,7 +102,7 @@ class BalanceHook(Hook):
     key, title = 'balance', 'balance'
 
     def __init__(self,
-                 weigher: dict,
+                 weigher: Union[str, dict],
                  intervention: Interventions = 'gradient',
                  branches: Optional[Mapping[str, Union[str,
                                                        List[str]]]] = None,
@@ -112,11 +118,7 @@ class BalanceHook(Hook):
         self._now = Acting(self._acting, self.window)
         if branches is not None and not branches:
             raise ValueError(f'{where}.branches is empty: name the modalities')
-        self.branches = None if branches is None else {
-            name: [branches[name]]
-            if isinstance(branches[name], str) else list(branches[name])
-            for name in in_order(branches)
-        }
+        self.branches = branches and branch_paths(branches)
         self.inputs = dict(inputs or {})
         unknown = set(self.inputs) - set(self.branches or {})
         if unknown:
@@ -145,6 +147,9 @@ class BalanceHook(Hook):
         Args:
             runner (Runner): The runner of the training process.
         """
+        check_alone(runner.hooks, BalanceHook)
+        if self._handles:
+            self._end_interrupted(runner)
         model = runner.model
         if is_model_wrapper(model):
             model = model.module
@@ -169,11 +174,21 @@ class BalanceHook(Hook):
         self.weigher.attach(self.probe)
         for intervention in self._acting:
             intervention.attach(self.context)
-        self.probe.attach(self._at_features, self._at_fusion, self._at_end)
+        self.probe.attach(self._now.at_features, self._now.at_fusion,
+                          self._at_end)
         self._handles = step_hooks(self.context.optimizers, self._now)
         if runner.iter > 0:
             restore_state(self._saved_state, self.probe, self.weigher,
                           self._acting, self.title, runner.logger)
+
+    def _end_interrupted(self, runner) -> None:
+        """Detach from a training that was interrupted before its end, and go
+        on with what is known as if it had been saved."""
+        checkpoint: Dict[str, Any] = {}
+        self.before_save_checkpoint(runner, checkpoint)
+        # What is saved may be what attaching changes in place.
+        self.after_load_checkpoint(runner, copy.deepcopy(checkpoint))
+        self.after_train(runner)
 
     def before_train_iter(self,
                           runner,
@@ -187,33 +202,18 @@ class BalanceHook(Hook):
             data_batch (dict, optional): Data from dataloader. Defaults to
                 None.
         """
-        for intervention in self._now:
-            intervention.before_iter(data_batch)
-
-    def _at_features(self, signal: Signal,
-                     outputs: BranchOutputs) -> BranchOutputs:
-        for intervention in self._now:
-            outputs = intervention.at_features(signal, outputs)
-        return outputs
-
-    def _at_fusion(self, signal: Signal,
-                   outputs: BranchOutputs) -> BranchOutputs:
-        for intervention in self._now:
-            outputs = intervention.at_fusion(signal, outputs)
-        return outputs
+        self._now.before_iter(data_batch)
 
     def _at_end(self, signal: Signal, losses: Any) -> Any:
         if not self.window.over:
             # Also before it begins, so that something is known by then.
             self.weigher.observe(signal)
-            k = self.weigher.step()
+            k = checked_weights(self.weigher, signal.modalities)
             if self.window.open:
                 # Copied: backward may come after the weigher's next step.
                 signal.weights.copy_(k, non_blocking=True)
         self.context.weights = signal.weights
-        for intervention in self._now:
-            losses = intervention.at_losses(signal, losses)
-        return losses
+        return self._now.at_losses(signal, losses)
 
     def after_train_iter(self,
                          runner,
@@ -247,6 +247,7 @@ class BalanceHook(Hook):
             self.weigher.observe_metrics(metrics)
 
     def _log(self, runner) -> None:
+        check_finite(self.weigher, self.probe.modalities, self.context.weights)
         scalars = dict(K=self.context.weights, **self.weigher.scalars())
         for name, values in scalars.items():
             for modality, value in zip(self.probe.modalities,
@@ -286,7 +287,7 @@ class BalanceHook(Hook):
     def _build_probe(self, model: nn.Module) -> Probe:
         if self.branches is None:
             return NeckProbe(model, self._find_neck(model))
-        if any(neck.mwam is not None for neck in find_necks(model)):
+        if find_necks(model, with_mwam=True):
             raise ValueError(
                 'the model has an MWAMNeck with mwam, which weights the '
                 f'branches already: drop {type(self).__name__}.branches or '
@@ -295,11 +296,4 @@ class BalanceHook(Hook):
                          type(self).__name__)
 
     def _find_neck(self, model: nn.Module) -> MWAMNeck:
-        necks = find_necks(model)
-        if len(necks) != 1:
-            where = type(self).__name__
-            raise ValueError(
-                f'{where} without branches needs one MWAMNeck in the model, '
-                f'but found {len(necks)}: fuse the branches in an '
-                f'mwam_mm.MWAMNeck, or give {where}.branches')
-        return necks[0]
+        return find_neck(model, type(self).__name__)

@@ -6,6 +6,7 @@ from torch import nn
 
 from mwam_mm.balance import Weigher
 from mwam_mm.balance.builder import Interventions
+from mwam_mm.balance.probes.neck import find_neck
 from mwam_mm.balance.weighers import MWAMWeigher
 from mwam_mm.models.necks import MWAMNeck
 from mwam_mm.mwam import MWAM
@@ -93,15 +94,8 @@ class MWAMHook(BalanceHook):
         return None if self.weigher is None else self.weigher.mwam
 
     def _find_neck(self, model: nn.Module) -> MWAMNeck:
-        necks = [m for m in model.modules()
-                 if isinstance(m, MWAMNeck) and m.mwam is not None]
-        if len(necks) != 1:
-            raise ValueError(
-                'MWAMHook without branches needs one MWAMNeck with mwam in '
-                f'the model, but found {len(necks)}: set '
-                'model.neck.mwam=dict(), or give MWAMHook.branches')
-        self._neck = necks[0]
-        return necks[0]
+        self._neck = find_neck(model, 'MWAMHook', with_mwam=True)
+        return self._neck
 
     def _build_weigher(self, modalities: Sequence[str]) -> Weigher:
         if self._neck is None:
