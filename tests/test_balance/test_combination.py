@@ -314,16 +314,19 @@ def test_mixed_precision(tmp_path):
                if g is not None)
 
 
-def test_a_resumed_run_draws_the_same(tmp_path):
-    pairs = dict(type='combination', subsets='paired', weights='k')
-
+@pytest.mark.parametrize('intervention', [
+    dict(type='combination', subsets='paired', weights='k'),
+    dict(type='dropout')
+])
+def test_a_resumed_run_draws_the_same(tmp_path, intervention):
+    """By the K of the iteration before, which the checkpoint has."""
     def cfg(folder, **kwargs):
         cfg = job(tmp_path / folder, 'TinyPairs', max_iters=4, **kwargs)
         cfg.custom_hooks = [
             dict(type='mwam_mm.BalanceHook',
                  weigher=dict(type='mwam_mm.Constant', k=dict(
                      rgb=0., depth=2.)),
-                 intervention=pairs)
+                 intervention=intervention)
         ]
         return cfg
 
