@@ -37,6 +37,7 @@ os.environ.setdefault('PYTORCH_NVML_BASED_CUDA_CHECK', '1')
 
 from argparse import Namespace
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Dict, Iterable, Mapping, Optional, Sequence
 
 import cv2
@@ -44,7 +45,7 @@ import mmcv
 import mmengine.fileio
 import numpy as np
 from mmengine.config import Config, DictAction
-from mmengine.registry import DATASETS, init_default_scope
+from mmengine.registry import DATASETS, Registry, init_default_scope
 from rich.console import Console
 from rich.table import Table
 
@@ -61,6 +62,8 @@ from mwam_mm.layout import ModalityLayout
 from mwam_mm.visualization import plot_comparison
 
 STUDY_KEYS = ('variants', 'seeds', 'baseline', 'ceilings', 'metric', 'options')
+# Not imported before the training starts, which takes seconds.
+IMPORTS = ('torch._dynamo', 'torch.onnx', 'torch.utils.tensorboard', 'yapf')
 VARIANT_KEYS = ('config', 'options', 'only')
 
 
@@ -416,6 +419,21 @@ class DecodedImages:
             self._filling = False
 
 
+def import_ahead(scope: str) -> None:
+    """Import what a run of a default scope imports sooner or later."""
+    init_default_scope(scope)
+    for found in (f'{scope}.registry', 'mmengine.registry',
+                  'mwam_mm.registry'):
+        for registry in vars(import_module(found)).values():
+            if isinstance(registry, Registry):
+                registry.import_from_location()
+    for name in IMPORTS:
+        try:
+            import_module(name)
+        except ImportError:
+            pass  # the runs do without it, or say what they lack
+
+
 def read_ahead(variants: Iterable[Variant], limit: float) -> None:
     """Import and read what the variants need, before they are forked."""
     images = DecodedImages(limit)
@@ -423,7 +441,7 @@ def read_ahead(variants: Iterable[Variant], limit: float) -> None:
     for variant in variants:
         try:
             cfg = variant.load('.')
-            init_default_scope(cfg.get('default_scope', 'mmengine'))
+            import_ahead(cfg.get('default_scope', 'mmengine'))
             for split in ('train', 'val'):
                 dataset = cfg[f'{split}_dataloader'].dataset
                 # Variants differ in what they do to the images, not in them.
@@ -543,7 +561,9 @@ def print_tables(comparison: dict) -> None:
             table.add_column(column, justify='right')
         for name, cells in part.rows.items():
             table.add_row(name, *cells)
-        Console(width=max(100, Console().width)).print(table, markup=False)
+        console = Console()
+        Console(width=max(100, console.width) if console.is_terminal else
+                160).print(table, markup=False)
 
 
 def main() -> None:
