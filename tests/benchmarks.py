@@ -94,6 +94,24 @@ def write_msrs(root):
     return root
 
 
+def write_ombria(root, before=False):
+    """OMBRIA, with the images before the flood or without."""
+    kinds = dict(rgb=2, thermal=1)  # to the number of the Sentinel
+    for split, names in (('train', ['0001', '0002', '0004']),
+                         ('test', ['0003', '0005'])):
+        for time in ('after', 'before')[:1 + before]:
+            for kind, n in kinds.items():
+                write_pairs(root / f'OmbriaS{n}' / split,
+                            {kind: time.upper()},
+                            [f'S{n}_{time}_{name}' for name in names], 2,
+                            seed=int(names[0]))
+        masks = np.random.default_rng(0)
+        for name in names:
+            write(root / f'OmbriaS2/{split}/MASK/S2_mask_{name}.png',
+                  blocks(masks, np.uint8([0, 255])))
+    return root
+
+
 def write_pst900(root):
     names = [f'31_bag1a_rect_rgb_frame{i:010d}' for i in range(5)]
     for split, part in (('train', names[:3]), ('test', names[3:])):

@@ -18,7 +18,7 @@ from mwam_mm.stack import has_detection
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 JOBS = sorted(
     str(path.relative_to(CONFIGS)) for path in CONFIGS.rglob('*.py')
-    if '_base_' not in path.parts)
+    if not {'_base_', 'studies'} & set(path.parts))
 
 
 def load(job):

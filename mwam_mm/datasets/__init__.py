@@ -16,6 +16,7 @@ if has_segmentation():
     from .msrs import MSRSDataset
     from .multi_modal_seg import MultiModalSegDataset
     from .nyu_depth_v2 import NYUDepthV2Dataset
+    from .ombria import OmbriaDataset
     from .potholes import PotholeDataset
     from .pst900 import PST900Dataset
     from .scene_dataset import SceneDataset
@@ -23,8 +24,8 @@ if has_segmentation():
 
     __all__ += [
         'BenchmarkSegDataset', 'FMBDataset', 'MFNetDataset', 'MSRSDataset',
-        'MultiModalSegDataset', 'NYUDepthV2Dataset', 'PST900Dataset',
-        'PotholeDataset', 'SUNRGBDDataset', 'SceneDataset'
+        'MultiModalSegDataset', 'NYUDepthV2Dataset', 'OmbriaDataset',
+        'PST900Dataset', 'PotholeDataset', 'SUNRGBDDataset', 'SceneDataset'
     ]
 
 if has_detection():

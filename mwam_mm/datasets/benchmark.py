@@ -14,9 +14,11 @@ class BenchmarkSegDataset(MultiModalSegDataset):
 
     Subclasses say in ``SPLITS`` which splits there are and in ``FOLDERS``
     where the files are: path key to folder, in which ``{split}`` stands for
-    the split. Building the dataset checks that every image has a label and,
-    where a split is a folder of its own, that every label has an image.
-    :class:`LoadModalities` checks that the modalities in use are there.
+    the split. Where the files of a sample differ in how their names begin,
+    ``PREFIXES`` says how: path key to prefix, for all of them. Building the
+    dataset checks that every image has a label and, where a split is a folder
+    of its own, that every label has an image. :class:`LoadModalities` checks
+    that the modalities in use are there.
 
     Args:
         data_root (str): Folder of the dataset.
@@ -27,10 +29,12 @@ class BenchmarkSegDataset(MultiModalSegDataset):
     Raises:
         FileNotFoundError: If a folder or list is missing, or an image or
             label lacks its partner. The message names the file.
-        ValueError: If ``split`` is unknown.
+        ValueError: If ``split`` is unknown, or the name of an image does not
+            begin with its prefix.
     """
     SPLITS: Tuple[str, ...] = ('train', 'test')
     FOLDERS: Dict[str, str] = dict()
+    PREFIXES: Dict[str, str] = dict()
 
     def __init__(self,
                  data_root: str,
@@ -63,6 +67,8 @@ class BenchmarkSegDataset(MultiModalSegDataset):
             raise FileNotFoundError(f'{self.ann_file!r} is missing: it lists '
                                     f'the split {self.split!r}')
         data_list = super().load_data_list()
+        for data_info in data_list:
+            self._set_prefixes(data_info)
         if not self.ann_file:
             lonely = labels - {info['seg_map_path'] for info in data_list}
             if lonely:
@@ -79,6 +85,21 @@ class BenchmarkSegDataset(MultiModalSegDataset):
                         f'{data_info[key]!r} is missing: there should be '
                         f'one according to {by!r}')
         return data_list
+
+    def _set_prefixes(self, data_info: dict) -> None:
+        """Give each path, which has the name of the image, its own prefix."""
+        if not self.PREFIXES:
+            return
+        prefix = self.PREFIXES['img_path']
+        name = osp.basename(data_info['img_path'])
+        if not name.startswith(prefix):
+            raise ValueError(
+                f'{data_info["img_path"]!r} should begin with {prefix!r}, as '
+                f'in the published layout of {type(self).__name__}: rename '
+                'or remove it')
+        for key, other in self.PREFIXES.items():
+            data_info[key] = osp.join(
+                osp.dirname(data_info[key]), other + name[len(prefix):])
 
     def select(self, data_list: List[dict]) -> List[dict]:
         """Choose among the samples of the split; by default, take all."""

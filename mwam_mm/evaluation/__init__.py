@@ -1,4 +1,12 @@
 """Evaluation with missing modalities: scores and reports."""
+from .comparison import (
+    build_comparison,
+    comparison_csv,
+    comparison_tables,
+    format_comparison,
+    paired_difference,
+    t_interval,
+)
 from .functional import (
     average_pcr,
     combination_average,
@@ -15,7 +23,8 @@ from .report import (
 )
 
 __all__ = [
-    'average_pcr', 'build_report', 'combination_average', 'expectation',
-    'flatten_report', 'format_report', 'is_higher_better', 'newest_report',
-    'pcr', 'save_report'
+    'average_pcr', 'build_comparison', 'build_report', 'combination_average',
+    'comparison_csv', 'comparison_tables', 'expectation', 'flatten_report',
+    'format_comparison', 'format_report', 'is_higher_better', 'newest_report',
+    'paired_difference', 'pcr', 'save_report', 't_interval'
 ]

@@ -1,11 +1,23 @@
+import csv
 import json
 import os
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
+import cv2
+import mmcv
+import mmengine.fileio
+import numpy as np
 import pytest
+import torch
+from mmengine.config import Config
+from mmengine.hooks import Hook
 
-from tests import tiny
+from mwam_mm.registry import HOOKS
+from mwam_mm.stack import has_detection
+from tests import benchmarks, tiny
 from tests.benchmarks import REPO
 
 TOOL = REPO / 'tools/analysis_tools/compare_seeds.py'
@@ -22,7 +34,11 @@ def compare(tmp_path):
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             universal_newlines=True,
-            env=dict(os.environ, PYTHONPATH=str(REPO)))
+            env=dict(
+                os.environ,
+                CUDA_VISIBLE_DEVICES='',
+                PYTHONPATH=os.pathsep.join(
+                    [str(REPO), os.environ.get('PYTHONPATH', '')])))
 
     return run
 
@@ -113,10 +129,26 @@ def test_a_finished_run_without_its_report(compare, tmp_path):
     assert 'seed0/finished says that this run is done' in result.stdout
 
 
-def test_a_run_that_ends_well_is_not_repeated(compare, tmp_path):
-    cfg = tiny.config(
-        tmp_path,
-        custom_imports=dict(imports='tests.tiny'),
+@HOOKS.register_module()
+class KillOnce(Hook):
+    """Kill the process in its second iteration, unless it did so before."""
+
+    def __init__(self, marker):
+        self.marker = Path(marker)
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None,
+                         outputs=None):
+        if runner.iter == 1 and not self.marker.exists():
+            self.marker.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def write_tiny(path, **overrides):
+    """A config that trains and validates in seconds."""
+    tiny.config(
+        path.parent,
+        custom_imports=dict(
+            imports=['tests.tiny', 'tests.test_tools.test_compare_seeds']),
         train_cfg=dict(
             type='IterBasedTrainLoop', max_iters=2, val_interval=2),
         val_dataloader=dict(
@@ -124,11 +156,263 @@ def test_a_run_that_ends_well_is_not_repeated(compare, tmp_path):
             sampler=dict(type='DefaultSampler', shuffle=False),
             dataset=dict(type='mwam_mm.TinyPairs')),
         val_evaluator=dict(type='IoUMetric'),
-        val_cfg=dict(type='mwam_mm.MissingModalityValLoop'))
-    cfg.dump(tmp_path / 'tiny.py')
+        val_cfg=dict(type='mwam_mm.MissingModalityValLoop'),
+        **overrides).dump(path)
+
+
+def report_of(folder):
+    path, = folder.glob('*/missing_modality_val.json')
+    return json.loads(path.read_text())
+
+
+def weights_of(folder):
+    path, = folder.glob('iter_*.pth')
+    return torch.load(path, weights_only=False)['state_dict']
+
+
+def assert_same_run(one, other):
+    """Both have the same weights and scores, to the last bit."""
+    a, b = weights_of(one), weights_of(other)
+    assert a.keys() == b.keys()
+    assert all(torch.equal(a[key], b[key]) for key in a)
+    a, b = report_of(one), report_of(other)
+    assert a['combinations'] == b['combinations']
+
+
+def test_a_run_that_ends_well_is_not_repeated(compare, tmp_path):
+    write_tiny(tmp_path / 'tiny.py')
     first = compare('tiny.py', '--seeds', '0')
     assert first.returncode == 0, first.stdout
     assert 'training' in first.stdout
     second = compare('tiny.py', '--seeds', '0')
     assert 'training' not in second.stdout
     assert cells(first.stdout, 'tiny ') == cells(second.stdout, 'tiny ')
+
+
+def test_a_run_of_other_settings_is_refused(compare, tmp_path):
+    write_tiny(tmp_path / 'tiny.py')
+    command = 'tiny.py', '--seeds', '0', '--cfg-options'
+    lr = 'optim_wrapper.optimizer.lr='
+    assert compare(*command, lr + '0.2').returncode == 0
+    result = compare(*command, lr + '0.3')
+    assert result.returncode
+    assert 'seed0/finished is of a run with other settings' in result.stdout
+    assert compare(*command, lr + '0.2').returncode == 0
+
+
+def test_a_killed_run_is_repeated_alone(compare, tmp_path):
+    write_tiny(tmp_path / 'job.py')
+    (tmp_path / 'study.py').write_text(f"""
+seeds = [0]
+baseline = 'whole'
+variants = dict(
+    killed=dict(
+        config='job.py',
+        options=dict(custom_hooks=[
+            dict(type='mwam_mm.KillOnce', marker={str(tmp_path / 'dead')!r})
+        ])),
+    whole=dict(config='job.py'))
+""")
+    work = tmp_path / 'work_dirs/studies/study'
+    result = compare('--study', 'study.py')
+    assert result.returncode
+    assert 'killed with seed 0 failed with exit status -9' in result.stdout
+    assert not (work / 'killed/seed0/finished').exists()
+    # The others went on.
+    assert (work / 'whole/seed0/finished').exists()
+
+    result = compare('--study', 'study.py')
+    assert result.returncode == 0, result.stdout
+    assert 'training killed with seed 0' in result.stdout
+    assert 'training whole' not in result.stdout
+    assert_same_run(work / 'killed/seed0', work / 'whole/seed0')
+
+
+def test_several_at_a_time_train_the_same(compare, tmp_path):
+    write_tiny(tmp_path / 'tiny.py')
+    for jobs in '12':
+        result = compare('tiny.py', '--seeds', '0', '1', '--jobs', jobs,
+                         '--work-dir', f'jobs{jobs}')
+        assert result.returncode == 0, result.stdout
+        assert '2 of 2 runs' in result.stdout
+    for seed in range(2):
+        assert_same_run(*(tmp_path / f'jobs{jobs}/tiny/seed{seed}'
+                          for jobs in (1, 2)))
+    a, b = (weights_of(tmp_path / f'jobs1/tiny/seed{seed}')
+            for seed in range(2))
+    assert any(not torch.equal(a[key], b[key]) for key in a)
+
+
+@pytest.fixture
+def study(tmp_path):
+    """A study of files with ceilings; the training is one iteration."""
+    root = benchmarks.write_msrs(tmp_path / 'msrs')
+    cfg = benchmarks.load_config('msrs/two-stream-r50_md_msrs.py', root,
+                                 tmp_path / 'job')
+    cfg.dump(tmp_path / 'job.py')
+    path = tmp_path / 'files.py'
+    path.write_text("""
+seeds = [0, 1]
+baseline = 'md'
+ceilings = 'md'
+metric = 'mIoU'
+options = {'train_cfg.val_begin': 1}
+variants = dict(md=dict(config='job.py'))
+""")
+    return path
+
+
+def test_study_with_ceilings(compare, study, tmp_path):
+    result = compare('--study', 'files.py', '--jobs', '2')
+    assert result.returncode == 0, result.stdout
+    work = tmp_path / 'work_dirs/studies/files'
+    for name in ('rgb', 'thermal'):
+        report = report_of(work / f'{name}_alone/seed1')
+        assert report['modalities'] == [name]
+        weights = weights_of(work / f'{name}_alone/seed1')
+        branches = {k.split('.')[2] for k in weights if 'branches.' in k}
+        assert branches == {name}
+
+    comparison = json.loads((work / 'comparison.json').read_text())
+    assert comparison['columns'] == [
+        'rgb+thermal', 'rgb', 'thermal', 'avg', 'avg PCR (%)']
+    rows = comparison['rows']
+    assert list(rows) == ['md', 'rgb_alone', 'thermal_alone']
+    assert list(rows['rgb_alone']) == ['rgb']
+    rgb = {
+        name: [report_of(work / f'{name}/seed{seed}')['combinations']['rgb']
+               ['metrics']['mIoU'] for seed in range(2)]
+        for name in ('md', 'rgb_alone')
+    }
+    for name, key, other in (('md', 'to_ceiling', 'rgb_alone'),
+                             ('rgb_alone', 'to_baseline', 'md')):
+        entry = rows[name]['rgb']
+        assert list(entry['values'].values()) == rgb[name]
+        differences = np.subtract(rgb[name], rgb[other])
+        half = 12.7062 * differences.std(ddof=1) / 2**.5
+        assert entry[key]['mean'] == pytest.approx(differences.mean())
+        assert entry[key]['high'] - entry[key]['low'] == pytest.approx(
+            2 * half, abs=1e-3)
+
+    text = (work / 'comparison.md').read_text()
+    assert 'mIoU, mean ± standard deviation, seeds 0, 1' in text
+    assert 'Difference to md, paired by seed' in text
+    assert 'Difference to the ceilings, paired by seed' in text
+    with open(work / 'comparison.csv') as file:
+        lines = list(csv.DictReader(file))
+    assert len(lines) == 5 + 1 + 1
+    assert cv2.imread(str(work / 'comparison.png')).std() > 0
+
+    # A forked run is one of tools/train.py.
+    subprocess.run(
+        [sys.executable, str(REPO / 'tools/train.py'), 'job.py', '--work-dir',
+         'alone', '--cfg-options', 'train_cfg.val_begin=1',
+         'randomness.seed=1'],
+        cwd=tmp_path,
+        check=True,
+        env=dict(
+            os.environ,
+            CUDA_VISIBLE_DEVICES='',
+            OMP_NUM_THREADS='1',
+            PYTHONPATH=os.pathsep.join(
+                [str(REPO), os.environ.get('PYTHONPATH', '')])))
+    assert_same_run(tmp_path / 'alone', work / 'md/seed1')
+
+
+@pytest.fixture
+def tool(load_tool, monkeypatch):
+    """The tool, imported; what it replaces is put back."""
+    monkeypatch.setattr(mmcv, 'imfrombytes', mmcv.imfrombytes)
+    monkeypatch.setattr(mmengine.fileio, 'get', mmengine.fileio.get)
+    return load_tool('analysis_tools/compare_seeds')
+
+
+def test_images_stay_in_memory(tool, study, tmp_path):
+    cfg = Config.fromfile(tmp_path / 'job.py')
+    tool.init_default_scope('mmseg')
+    dataset = dict(cfg.val_dataloader.dataset)
+    expected = tool.DATASETS.build(dataset)
+    expected = [expected[i]['inputs'] for i in range(len(expected))]
+    images = tool.DecodedImages(2**30)
+    images.fill(dataset)
+    built = tool.DATASETS.build(dataset)
+    root = tmp_path / 'msrs'
+    kept = root / 'test/vi/00003N.png'
+    for path in root.rglob('test/*/*.png'):
+        path.write_bytes(b'')
+    for _ in range(2):
+        for i, image in enumerate(expected):
+            assert torch.equal(built[i]['inputs'], image)
+    content = mmengine.fileio.get(str(kept))
+    first, second = (
+        mmcv.imfrombytes(content, flag='unchanged', backend='cv2')
+        for _ in range(2))
+    assert first.flags.writeable
+    first[:] = 0  # nobody else sees it
+    assert second.any()
+
+
+def test_images_beyond_the_memory_are_read(tool, study, tmp_path):
+    cfg = Config.fromfile(tmp_path / 'job.py')
+    tool.init_default_scope('mmseg')
+    dataset = dict(cfg.val_dataloader.dataset)
+    tool.DecodedImages(1).fill(dataset)  # room for the first sample only
+    built = tool.DATASETS.build(dataset)
+    for path in (tmp_path / 'msrs').rglob('test/*/*.png'):
+        path.unlink()
+    built[0]
+    with pytest.raises(FileNotFoundError, match='00005D'):
+        built[1]
+
+
+@pytest.mark.parametrize('text, message', [
+    ("seed = [1]", "has ['seed']; known are"),
+    ("variants = dict(a=dict(config='job.py'))", 'names no seeds'),
+    ('seeds = [1]', 'names no variants'),
+    ("seeds = [1]\nvariants = dict(a=dict(cfg='job.py'))",
+     "['a'] has ['cfg']"),
+    ("seeds = [1]\nvariants = dict(a=dict(only='rgb'))",
+     "['a'] names no config"),
+    ("seeds = [1]\nvariants = {'a/b': dict(config='job.py')}",
+     "['a/b']: a name is"),
+    ("seeds = [1]\nvariants = dict(a=dict(config='job.py'))\nceilings = 'b'",
+     "ceilings is 'b', but the variants are ['a']"),
+    ("seeds = [1]\nvariants = dict(a=dict(config='job.py', only='sonar'))",
+     "job.py has no modality 'sonar'"),
+])
+def test_a_wrong_study_is_named(tool, study, monkeypatch, tmp_path, text,
+                                message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'wrong.py').write_text(text)
+    args = tool.build_parser().parse_args(['--study', 'wrong.py'])
+    with pytest.raises(ValueError) as error:
+        for variant in tool.load_study(args).variants.values():
+            variant.load('.')
+    assert message in str(error.value)
+
+
+def test_neither_configs_nor_study(exit_of_tool):
+    code, said = exit_of_tool('analysis_tools/compare_seeds')
+    assert code == 2 and '--study' in said
+
+
+@pytest.mark.parametrize(
+    'path', sorted((REPO / 'configs/studies').glob('*.py')),
+    ids=lambda path: path.stem)
+def test_shipped_studies(tool, path):
+    if path.stem == 'urban_trees' and not has_detection():
+        pytest.skip('needs mmdet and the compiled ops of mmcv')
+    study = tool.load_study(
+        tool.build_parser().parse_args(['--study', str(path)]))
+    assert len(study.seeds) >= 6 and study.baseline in study.variants
+    assert study.metric and len(study.ceilings) == 2
+    settings = {}
+    for name, variant in study.variants.items():
+        cfg = variant.load('.')
+        assert ('custom_hooks' in cfg) == (
+            name not in ('plain', 'md', *study.ceilings.values()))
+        assert cfg.default_hooks.checkpoint is None
+        if variant.only is not None:
+            assert tool.modalities_of(cfg) == (variant.only, )
+        settings[name] = tool.fingerprint(cfg)
+    assert len(set(settings.values())) == len(settings)  # all differ

@@ -190,7 +190,8 @@ def test_sun_labels_of_another_count(sun, sun_files, tmp_path):
         sun.convert(*sun_files[1])
 
 
-@pytest.mark.parametrize('name', ['fmb', 'mfnet', 'msrs', 'pst900'])
+@pytest.mark.parametrize('name',
+                         ['fmb', 'mfnet', 'msrs', 'ombria', 'pst900'])
 def test_layout(load_tool, tmp_path, monkeypatch, capsys, name):
     getattr(benchmarks, f'write_{name}')(tmp_path / name)
     monkeypatch.setattr(sys, 'argv',

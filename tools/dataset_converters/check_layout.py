@@ -1,7 +1,8 @@
 """Check that a dataset's folders and files are where they should be.
 
-For MFNet, PST900, MSRS and FMB, which need no conversion, and for what the
-converters wrote. tools/analysis_tools/check_dataset.py reads the files too.
+For MFNet, PST900, MSRS, FMB and OMBRIA, which need no conversion, and for
+what the converters wrote. tools/analysis_tools/check_dataset.py reads the
+files too.
 """
 import argparse
 import os.path as osp
@@ -13,6 +14,7 @@ from mwam_mm.datasets import (
     MFNetDataset,
     MSRSDataset,
     NYUDepthV2Dataset,
+    OmbriaDataset,
     PST900Dataset,
     SUNRGBDDataset,
 )
@@ -22,6 +24,7 @@ DATASETS: Dict[str, Type[BenchmarkSegDataset]] = dict(
     mfnet=MFNetDataset,
     msrs=MSRSDataset,
     nyu_depth_v2=NYUDepthV2Dataset,
+    ombria=OmbriaDataset,
     pst900=PST900Dataset,
     sun_rgbd=SUNRGBDDataset)
 # Pairs as published, where the publishers' own numbers agree.
@@ -30,6 +33,7 @@ PUBLISHED = dict(
     mfnet=dict(train=784, val=392, test=393),
     msrs=dict(train=1083, test=361),
     nyu_depth_v2=dict(train=795, test=654),
+    ombria=dict(train=624, test=70),
     sun_rgbd=dict(train=5285, test=5050))
 
 

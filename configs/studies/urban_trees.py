@@ -1,0 +1,26 @@
+# The rows of potholes.py for detection, on the urban trees.
+_base_ = '../_base_/study.py'
+metric = 'coco/bbox_mAP_50'
+ceilings = 'plain'
+variants = {
+    'plain': dict(config='../urban_trees/two-stream-fcos-r18_urban-trees.py'),
+    'md': dict(config='../urban_trees/two-stream-fcos-r18_md_urban-trees.py'),
+    'md_gradient': dict(
+        config='../urban_trees/two-stream-fcos-r18_md_mwam_urban-trees.py'),
+    'md_loss': dict(
+        config='../urban_trees/two-stream-fcos-r18_md_mwam-hybrid_urban-trees.py',
+        options={'custom_hooks.0.intervention': 'loss'}),
+    'md_loss-k1': dict(
+        config='../urban_trees/two-stream-fcos-r18_md_mwam-hybrid_urban-trees.py',
+        options=dict(custom_hooks=[
+            dict(
+                type='mwam_mm.BalanceHook',
+                weigher=dict(type='mwam_mm.Constant'),
+                intervention='loss')
+        ])),
+    'md_hybrid': dict(
+        config='../urban_trees/two-stream-fcos-r18_md_mwam-hybrid_urban-trees.py'),
+    'md_hybrid-reversed': dict(
+        config='../urban_trees/two-stream-fcos-r18_md_mwam-hybrid_urban-trees.py',
+        options={'model.neck.mwam.lam': -6.0}),
+}
