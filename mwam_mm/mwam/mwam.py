@@ -391,8 +391,16 @@ class MWAM:
         """Restore :meth:`state_dict`, by the modalities' names.
 
         Raises:
-            ValueError: If it is for other modalities, or of another metric.
+            ValueError: If it is for other modalities, of another metric, or
+                not of MWAM.
         """
+        missing = sorted({'modalities', 'metric', 'bank', 'weights', 'batches'}
+                         - set(state_dict))
+        if missing:
+            raise ValueError(
+                f'the saved state has no {missing}, so another weigher than '
+                'MWAM has saved it: resume with the same, or start with an '
+                'empty bank by load_from instead of resume')
         saved = list(state_dict['modalities'])
         if set(saved) != set(self.modalities):
             raise ValueError(f'the saved MWAM state is for {saved}, but the '

@@ -372,3 +372,8 @@ def test_kernels_that_fail_are_done_without(monkeypatch):
     with pytest.warns(UserWarning, match='takes longer: no compiler'):
         assert core.kernels_for(device) is None
     assert core.kernels_for(torch.device('cpu')) is None
+
+
+def test_the_state_of_another_weigher():
+    with pytest.raises(ValueError, match=r"no \['bank'.*another weigher"):
+        MWAM(['rgb', 'depth']).load_state_dict(dict(modality_heads={}))
