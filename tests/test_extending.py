@@ -67,6 +67,14 @@ def test_plug_ins_train(tmp_path, name, logged):
     assert logged in run(tmp_path, CONFIGS[name])
 
 
+def test_a_modality_that_no_sample_of_a_batch_has(tmp_path):
+    """Modality dropout leaves such batches."""
+    one_sample = "\ntrain_dataloader = dict(batch_size=1)\n"
+    config = CONFIGS['Confidence'].replace("'gradient'",
+                                           "['dropout', 'gradient']")
+    assert 'train/balance/score_rgb' in run(tmp_path, config + one_sample)
+
+
 def test_a_dataset_with_a_third_modality(tmp_path):
     generator = np.random.default_rng(0)
     for name, shape, dtype in (('rgb', (32, 32, 3), np.uint8),
