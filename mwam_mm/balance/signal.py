@@ -23,9 +23,10 @@ class Signal:
         modalities (tuple[str]): The modalities' names, in the order of K.
         weights (Tensor): K of this forward, shape (M,), float32. All are 1
             until the forward ends; backward finds the final ones.
-        entered (list[tuple[str, Tensor]]): The images that entered the
-            branches so far, each with its modality, of shape
-            (B, C_m, H, W): mostly one for each modality.
+        entered (list[tuple[str, Tensor, list[bool] | None]]): The images
+            that entered the branches so far, each with its modality, of
+            shape (B, C_m, H, W), and whether each sample has it, None where
+            nobody knows: mostly one for each modality.
         present (dict[str, list[bool]], optional): Modality to whether each
             of the B samples has it. None where nobody knows: a weigher then
             takes an image of zeros for absent.
@@ -44,7 +45,8 @@ class Signal:
     """
     modalities: Tuple[str, ...]
     weights: Tensor
-    entered: List[Tuple[str, Tensor]] = field(default_factory=list)
+    entered: List[Tuple[str, Tensor, Optional[List[bool]]]] = field(
+        default_factory=list)
     present: Optional[Presence] = None
     outputs: Optional[BranchOutputs] = None
     host: Optional[Host] = None
@@ -57,7 +59,7 @@ class Signal:
         """dict[str, Tensor]: Modality to the first image that entered its
         branch."""
         inputs: Dict[str, Tensor] = {}
-        for name, image in self.entered:
+        for name, image, _ in self.entered:
             inputs.setdefault(name, image)
         return inputs
 

@@ -120,7 +120,8 @@ class Probe:
         signal = self._forget()
         if signal is None:
             return output
-        for (name, image), version in zip(signal.entered, self._versions):
+        for (name, image, _), version in zip(signal.entered,
+                                             self._versions):
             if image._version != version:
                 raise ValueError(
                     f'the image of modality "{name}" was changed in place '
@@ -129,9 +130,12 @@ class Probe:
                     'copy of it')
         return self._at_end(signal, output)
 
-    def _enter(self, name: str, image: Tensor) -> None:
+    def _enter(self,
+               name: str,
+               image: Tensor,
+               present: Optional[List[bool]] = None) -> None:
         """Note that an image enters a branch."""
-        self._signal.entered.append((name, image))
+        self._signal.entered.append((name, image, present))
         self._versions.append(image._version)
 
 

@@ -59,7 +59,7 @@ class NeckProbe(Probe):
         if signal is None or self.host is not None and self.host.running:
             return outputs
         for name, image in outputs.inputs.items():
-            self._enter(name, image)
+            self._enter(name, image, outputs.present[name])
         signal.present = outputs.present
         signal.outputs = self._at_features(signal, outputs)
         outputs = self._at_fusion(signal, signal.outputs)

@@ -120,7 +120,7 @@ class PathProbe(Probe):
                 f'{len(images)} tensors of shape (B, C, H, W) where the image '
                 'of the modality should be found: name the module that it '
                 f'enters in {self._where}.inputs[{name!r}]')
-        for other, image in self._signal.entered:
+        for other, image, _ in self._signal.entered:
             if image is images[0] and other != name:
                 raise ValueError(
                     f'modalities "{other}" and "{name}" enter with the same '

@@ -51,9 +51,7 @@ class MWAMWeigher(Weigher):
         self.mwam.to(device)
 
     def observe(self, signal: Signal) -> None:
-        present = signal.present or {}
-        self.mwam.observe_all([(name, image, present.get(name))
-                               for name, image in signal.entered])
+        self.mwam.observe_all(signal.entered)
 
     def step(self) -> Tensor:
         return self.mwam.step()
