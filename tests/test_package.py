@@ -68,7 +68,7 @@ class TestStack:
             pytest.skip('the official mmseg needs the compiled ops of mmcv')
         run = run_python(
             'import mwam_mm.engine, mwam_mm.datasets as d, mwam_mm.models as m'
-            '\nimport mwam_mm.convert as c'
+            '\nimport mwam_mm.apis, mwam_mm.convert as c'
             f'\nassert hasattr(m, "MultiModal{there}DataPreprocessor")'
             f'\nassert not hasattr(m, "MultiModal{missing}DataPreprocessor")'
             '\nassert d.LoadModalities and c.multimodal_pipeline',
