@@ -9,10 +9,11 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
-from mmengine.structures import PixelData
+from mmengine.structures import BaseDataElement, InstanceData, PixelData
 from mmseg.structures import SegDataSample
 
 from mwam_mm.apis import MultiModalInferencer, init_model
+from mwam_mm.apis.inferencer import _as_json
 from mwam_mm.stack import has_detection
 from mwam_mm.visualization.panels import ABSENT, INVALID
 
@@ -495,3 +496,16 @@ class TestDetection:
         torch.testing.assert_close(result.bboxes, expected.bboxes)
         with pytest.raises(KeyError, match='MultiModalInferencer'):
             inference_detector(model, pair['rgb'])
+
+    def test_masks_are_run_lengths(self):
+        from pycocotools import mask
+        masks = torch.zeros(2, 6, 8, dtype=torch.bool)
+        masks[0, 1:3, 2:5] = masks[1, 5] = True
+        written = json.loads(json.dumps(_as_json(
+            BaseDataElement(
+                pred_instances=InstanceData(
+                    bboxes=torch.zeros(2, 4), scores=torch.ones(2),
+                    labels=torch.tensor([1, 0]), masks=masks)), 'ab')))
+        assert written['names'] == ['b', 'a']
+        np.testing.assert_array_equal(
+            [mask.decode(rle) for rle in written['masks']], masks)
