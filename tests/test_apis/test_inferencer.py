@@ -419,6 +419,13 @@ class TestConfigs:
             given = {k: v for k, v in pair.items() if k not in absent}
             np.testing.assert_array_equal(
                 labels(inferencer(given)), by_hand(*job, pair, absent))
+        model = mmseg.apis.init_model(
+            Config(without), checkpoint, device='cpu')
+        np.testing.assert_array_equal(
+            labels(MultiModalInferencer(model)(pair)), by_hand(*job, pair))
+        cfg['model']['fusoin'] = 1
+        with pytest.raises(TypeError, match="no arguments \\['fusoin'\\]"):
+            init_model(Config(cfg))
 
     @pytest.mark.parametrize('metainfo', [None, dict(classes=('a', 'b'))])
     def test_classes_of_the_dataset(self, tmp_path, metainfo):
