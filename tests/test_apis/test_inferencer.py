@@ -154,11 +154,7 @@ class TestErrors:
 
     def test_checkpoint_of_another_config(self, tmp_path, seg_job):
         other = seg_config()
-        other['model']['backbone']['branch']['num_stages'] = 1
-        other['model']['backbone']['branch'].update(
-            strides=(1, ), dilations=(1, ), out_indices=(0, 0))
-        other['model']['neck']['in_channels'] = [4, 4]
-        other['model']['decode_head']['in_channels'] = 4
+        other['model']['decode_head']['channels'] = 4
         _, checkpoint = write_job(tmp_path / 'other', other)
         with pytest.raises(ValueError, match='not a checkpoint of this conf'):
             MultiModalInferencer(seg_job[0], checkpoint)
