@@ -68,7 +68,7 @@ class TestStack:
             pytest.skip('the official mmseg needs the compiled ops of mmcv')
         run = run_python(
             'import mwam_mm.engine, mwam_mm.datasets as d, mwam_mm.models as m'
-            '\nimport mwam_mm.convert as c'
+            '\nimport mwam_mm.apis, mwam_mm.convert as c'
             f'\nassert hasattr(m, "MultiModal{there}DataPreprocessor")'
             f'\nassert not hasattr(m, "MultiModal{missing}DataPreprocessor")'
             '\nassert d.LoadModalities and c.multimodal_pipeline',
@@ -129,7 +129,7 @@ class TestStack:
 def sources(tmp_path_factory):
     """A copy of the files that make up a distribution."""
     folder = tmp_path_factory.mktemp('sources')
-    for name in ('mwam_mm', 'configs', 'tools'):
+    for name in ('mwam_mm', 'configs', 'demo', 'tools'):
         shutil.copytree(
             REPO / name,
             folder / name,
@@ -191,7 +191,7 @@ class TestDistribution:
             for name in wheel.namelist() if name.startswith(prefix)
         }
         expected = {'model-index.yml'}
-        for folder in ('configs', 'tools'):
+        for folder in ('configs', 'demo', 'tools'):
             expected |= {
                 f'{folder}/{name}' for name in files_under(REPO / folder)
             }
@@ -220,7 +220,7 @@ class TestDistribution:
         build(sources, tmp_path / 'out', 'editable')
         mim = sources / 'mwam_mm' / '.mim'
         try:
-            for name in ('configs', 'tools', 'model-index.yml'):
+            for name in ('configs', 'demo', 'tools', 'model-index.yml'):
                 assert (mim / name).is_symlink()
                 assert (mim / name).resolve() == (sources / name).resolve()
                 assert not os.path.isabs(os.readlink(mim / name))

@@ -57,6 +57,8 @@ _REFUSED_PARTS = {
     'teacher_config':
     'it learns from a trained RGB detector, which sees no further modality',
 }
+# What stock tools set in the config of a model, whatever its type.
+_EDITED = ('pretrained', 'train_cfg', 'test_cfg')
 # Stock data preprocessor to ours and the arguments that ours takes over.
 _PREPROCESSORS = {
     'SegDataPreProcessor':
@@ -76,7 +78,8 @@ def multimodal(base: Mapping,
                fusion: Optional[dict] = None,
                mwam: Optional[dict] = None,
                override: Optional[dict] = None,
-               data_preprocessor: Optional[dict] = None) -> nn.Module:
+               data_preprocessor: Optional[dict] = None,
+               **edits) -> nn.Module:
     """Build a stock segmentor or detector with one encoder per modality.
 
     The base's backbone becomes the branch of every modality, in a
@@ -112,6 +115,9 @@ def multimodal(base: Mapping,
         data_preprocessor (dict, optional): The stock data preprocessor, where
             ``base`` names none: MMEngine's runner passes the config's own.
             Defaults to None.
+        **edits: ``pretrained``, ``train_cfg`` and ``test_cfg``, which stock
+            tools such as ``mmseg.apis.init_model`` set in a model's config.
+            They are set in the base.
 
     Returns:
         nn.Module: The model, of the base's own class.
@@ -120,6 +126,7 @@ def multimodal(base: Mapping,
         ValueError: If the base is not an encoder-decoder of images, takes
             text, or its backbone gives something else than feature maps.
         FileNotFoundError: If a local file of pretrained weights is missing.
+        TypeError: If another argument is given.
 
     Examples:
         .. code-block:: python
@@ -135,7 +142,11 @@ def multimodal(base: Mapping,
                 modalities=modalities, num_classes=13, mwam=dict())
             custom_hooks = [dict(type='mwam_mm.MWAMHook')]
     """
-    base = ConfigDict(copy.deepcopy(dict(base)))
+    unknown = sorted(set(edits) - set(_EDITED))
+    if unknown:
+        raise TypeError(f'mwam_mm.multimodal has no arguments {unknown}: '
+                        'change the base by `override`')
+    base = ConfigDict(copy.deepcopy(dict(base, **edits)))
     base.setdefault('data_preprocessor', data_preprocessor or {})
     check_base(base)
     if num_classes is not None:

@@ -170,7 +170,10 @@ class LoadModalities(BaseTransform):
                     f'[{modality.path_key!r}], but the sample has '
                     f'{sorted(k for k in results if k.endswith("_path"))}. '
                     "Add it to the dataset's data_prefix or set "
-                    f'modalities[{name!r}].path_key')
+                    f'modalities[{name!r}].path_key. Outside a dataset, '
+                    'mwam_mm.apis.MultiModalInferencer takes files by '
+                    'modality, which mmseg.apis.inference_model and '
+                    'mmdet.apis.inference_detector cannot')
             if path not in files:
                 files[path] = self._read(path, modality)
             if files[path] is not None:

@@ -1,0 +1,455 @@
+"""Prediction of single samples and of folders, without a dataset."""
+import copy
+import os
+import os.path as osp
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import (
+    Any,
+    Dict,
+    Iterable,
+    Iterator,
+    List,
+    Mapping,
+    Optional,
+    Sequence,
+    Tuple,
+    Union,
+)
+
+import mmcv
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.dataset import Compose, pseudo_collate
+from mmengine.fileio import dump
+from mmengine.structures import BaseDataElement
+from rich.progress import track
+from torch import nn
+
+from mwam_mm.config import leaf_datasets, type_name, walk_dicts
+from mwam_mm.convert import multimodal_transforms
+from mwam_mm.datasets.transforms import LoadModalities
+from mwam_mm.engine.combination_predictor import CombinationPredictor
+from mwam_mm.engine.combinations import Combination, parse_combinations
+from mwam_mm.layout import ModalityLayout, combination_name
+from mwam_mm.visualization import (
+    distinct_palette,
+    draw_sample,
+    modality_picture,
+    panel,
+)
+
+from .inputs import Sample, check_sample, is_folders, list_folders, out_names
+from .model import init_model
+
+__all__ = ['MultiModalInferencer']
+
+# A mean that no sensor measures. LoadModalities puts it where there is no
+# measurement, which tells those pixels from all others.
+_NO_MEASUREMENT = np.float32(-1e30)
+
+Result = Union[BaseDataElement, Dict[str, BaseDataElement]]
+
+
+class MultiModalInferencer:
+    """Predict files, arrays or folders, which need not have all modalities.
+
+    Loading and preprocessing are those of the config's test pipeline, without
+    the annotations. No dataset is needed: classes and colours are those that
+    the checkpoint holds, else those of the config's dataset.
+
+    A modality that is left out is absent, as in the rows of a missing-modality
+    test: its branch does not run.
+
+    Args:
+        config (str | Path | Config | nn.Module): The config or its file, such
+            as the one in a work dir; or a model of :func:`init_model`, of
+            ``mmseg.apis.init_model`` or of ``mmdet.apis.init_detector``.
+        checkpoint (str, optional): Path of the checkpoint. Defaults to None,
+            the weights that the model has.
+        device (str, optional): Device of the model. Defaults to None, the GPU
+            if there is one.
+        cfg_options (dict, optional): Settings that override those of the
+            config. Defaults to None.
+
+    Raises:
+        TypeError: If the model does not know modalities.
+        ValueError: If the checkpoint is of another config, or the config has
+            no test pipeline that loads the modalities of the model.
+
+    Examples:
+        .. code-block:: python
+
+            inferencer = MultiModalInferencer('my_job.py', 'iter_8000.pth')
+            result = inferencer(dict(rgb='a.png', depth='b.png'))
+            result = inferencer(dict(rgb='a.png'))  # depth is absent
+            results = inferencer(
+                rgb='data/rgb', depth='data/depth', out_dir='predictions')
+    """
+
+    def __init__(self,
+                 config: Union[str, Path, Config, nn.Module],
+                 checkpoint: Optional[str] = None,
+                 device: Optional[str] = None,
+                 cfg_options: Optional[dict] = None) -> None:
+        if isinstance(config, nn.Module):
+            if (checkpoint, device, cfg_options) != (None, None, None):
+                raise ValueError('a model that is built already takes no '
+                                 'checkpoint, device or cfg_options')
+            self.model = config
+        else:
+            self.model = init_model(config, checkpoint, device, cfg_options)
+        self._predictor = CombinationPredictor(self.model)
+        self.layout: ModalityLayout = self._predictor.layout
+        steps = _test_pipeline(self.model.cfg)
+        self.pipeline = Compose(steps)
+        self._load = _showing_loader(steps)
+        if str(self._load.layout) != str(self.layout):
+            raise ValueError(
+                'the test pipeline loads other modalities or channels, '
+                f'{self._load.layout}, than the model has, {self.layout}')
+        meta = getattr(self.model, 'dataset_meta', None) or {}
+        self._classes, self._palette = meta.get('classes'), meta.get('palette')
+
+    def __call__(self,
+                 inputs: Union[None, Mapping, Sequence[Mapping]] = None,
+                 batch_size: int = 1,
+                 combinations: Union[None, str, Sequence] = None,
+                 out_dir: Optional[str] = None,
+                 draw: bool = True,
+                 show_progress: bool = True,
+                 **modalities) -> Union[Result, List[Result]]:
+        """Predict.
+
+        Args:
+            inputs (dict | Sequence[dict]): Modality to its file or array, for
+                one sample or each of several; or modality to its folder,
+                whose files are matched by their path without suffix. An array
+                of shape (H, W) or (H, W, C) holds what the file would,
+                colours as B, G, R.
+            batch_size (int): Largest number of samples at a time. Only
+                images of one size share a batch, so that it does not change
+                the results. Defaults to 1.
+            combinations (str | Sequence, optional): ``'all'``, or
+                combinations such as ``['rgb+depth', 'rgb']``, to predict each
+                of them whose modalities a sample has. Defaults to None, what
+                the sample has.
+            out_dir (str, optional): Folder that gets ``pred``, label maps of
+                class indices as PNG or boxes as JSON, with a folder for
+                each of several combinations, and ``vis``, the pictures of
+                :meth:`draw`. Paths within folders are kept. Defaults to None,
+                nothing is written.
+            draw (bool): Whether to write the pictures. Defaults to True.
+            show_progress (bool): Whether to show the progress if there are
+                several samples. Defaults to True.
+            **modalities: The modalities of one sample, or folders, in place
+                of ``inputs``.
+
+        Returns:
+            SegDataSample | DetDataSample | list: The prediction, on the CPU
+            and without logits; a list for a list of samples or folders. With
+            ``combinations`` each is a dict, from the combination's name to
+            its prediction.
+
+        Raises:
+            TypeError: If an input is neither a path nor an array.
+            ValueError: If a modality is unknown, a sample has none, or two
+                samples would write the same file.
+            FileNotFoundError: If a file does not exist.
+        """
+        if inputs is not None and modalities:
+            raise ValueError(f'give inputs or the modalities '
+                             f'{list(modalities)}, not both')
+        if batch_size < 1:
+            raise ValueError(f'batch_size must be positive: {batch_size}')
+        chosen = None if combinations is None else parse_combinations(
+            combinations, self.layout, 'combinations')
+        samples, names, single = self._list(
+            modalities if inputs is None else inputs)
+        if out_dir is not None and names is None:
+            names = out_names(samples)
+
+        results: List[Result] = []
+        prepared: Iterable = map(self._prepare, range(len(samples)), samples)
+        if show_progress and len(samples) > 1:
+            prepared = track(
+                prepared, description='Predicting', total=len(samples))
+        for batch in _batches(prepared, batch_size):
+            for result in self._predict(batch, chosen):
+                if out_dir is not None:
+                    i = len(results)
+                    self._write(out_dir, names[i], samples[i], result, draw)
+                results.append(result)
+        return results[0] if single else results
+
+    def draw(self,
+             sample: Mapping,
+             result: Result,
+             truth: Optional[BaseDataElement] = None,
+             score_thr: float = 0.3) -> np.ndarray:
+        """Draw every modality of a sample beside its predictions.
+
+        Args:
+            sample (dict): Modality to its file or array.
+            result (SegDataSample | DetDataSample | dict): What the call
+                returned for it.
+            truth (SegDataSample | DetDataSample, optional): Its annotations,
+                as a dataset gives them. Defaults to None.
+            score_thr (float): Boxes of a lower score are not drawn. Defaults
+                to 0.3.
+
+        Returns:
+            np.ndarray: RGB picture, uint8. A modality of one channel has a
+            colour map, and magenta where it has no measurement; an absent one
+            is grey.
+        """
+        sample = check_sample(sample, self.layout, 'sample')
+        pictures = self._pictures(sample)
+        columns: List[Tuple[str, Optional[np.ndarray]]] = [
+            (name, pictures.get(name)) for name in self.layout
+        ]
+        ground = next(iter(pictures.values()))
+        classes, palette = self._colors(result)
+        if truth is not None:
+            columns.append(('truth',
+                            draw_sample(ground, truth, classes, palette,
+                                        truth=True)))
+        many = isinstance(result, Mapping)
+        for name, one in (result if many else {'': result}).items():
+            title = f'from {name}' if many else 'prediction'
+            columns.append((title,
+                            draw_sample(ground, one, classes, palette,
+                                        score_thr=score_thr)))
+        return panel(columns, dict(zip(map(str, classes), palette)))
+
+    def _list(
+        self, inputs: Union[Mapping, Sequence[Mapping]]
+    ) -> Tuple[List[Sample], Optional[List[str]], bool]:
+        """The samples, their names if folders give them, whether it is one."""
+        if isinstance(inputs, Mapping):
+            sample = check_sample(inputs, self.layout, 'the input')
+            if not is_folders(sample):
+                return [sample], None, True
+            listed = list_folders(sample, self.layout)
+            return list(listed.values()), list(listed), False
+        if not isinstance(inputs, (list, tuple)) or not inputs:
+            raise TypeError('inputs must be a dict from modality to file, '
+                            f'array or folder, or a list of such dicts of '
+                            f'files or arrays, but is {inputs!r}')
+        samples = []
+        for i, one in enumerate(inputs):
+            samples.append(check_sample(one, self.layout, f'inputs[{i}]'))
+            if is_folders(samples[-1]):
+                raise ValueError(f'inputs[{i}] names folders: predict folders '
+                                 'by one call each')
+        return samples, None, False
+
+    @contextmanager
+    def _as_files(self, sample: Sample) -> Iterator[Dict[str, Any]]:
+        """Paths as a dataset gives them; arrays become temporary files.
+
+        So LoadModalities checks and converts arrays as it does any file.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            paths = {}
+            for name, modality in self.layout.items():
+                path = osp.join(folder, f'{name}.npy')
+                value = sample.get(name)
+                if isinstance(value, np.ndarray):
+                    np.save(path, value)
+                elif value is not None:
+                    path = value
+                # Where modalities share a file, one that is left out has it,
+                # too. The file of any other does not exist.
+                if value is not None or modality.path_key not in paths:
+                    paths[modality.path_key] = path
+            yield paths
+
+    def _prepare(self, index: int, sample: Sample) -> Dict[str, Any]:
+        """Load and preprocess a sample."""
+        with self._as_files(sample) as paths:
+            results = dict(paths, img_id=index, instances=[], seg_fields=[])
+            results.setdefault('img_path', next(iter(paths.values())))
+            packed = self.pipeline(results)
+        data_sample = packed['data_samples']
+        absent = data_sample.metainfo.get('absent_modalities', ())
+        data_sample.set_metainfo(
+            dict(
+                absent_modalities=tuple(
+                    name for name in self.layout
+                    if name in absent or name not in sample)))
+        return packed
+
+    @torch.no_grad()
+    def _predict(self, batch: List[Dict[str, Any]],
+                 combinations: Optional[List[Combination]]) -> List[Result]:
+        data = pseudo_collate(batch)
+        if combinations is None:
+            return [_slim(p) for p in self.model.test_step(data)]
+        absent = [
+            set(one['data_samples'].metainfo['absent_modalities'])
+            for one in batch
+        ]
+        results: List[Dict[str, BaseDataElement]] = [{} for _ in batch]
+        data = self.model.data_preprocessor(data, False)
+        for combination, predictions in self._predictor.predict(
+                data['inputs'], data['data_samples'], [True] * len(batch),
+                combinations):
+            for i, prediction in predictions.items():
+                if not absent[i] & set(combination):
+                    results[i][combination_name(combination)] = _slim(
+                        prediction)
+        return results
+
+    def _pictures(self, sample: Sample) -> Dict[str, np.ndarray]:
+        """Picture of each modality that a sample has, as it is loaded."""
+        with self._as_files(sample) as paths:
+            stack = self._load(paths)['img']
+        pictures = {}
+        for name in sample:
+            modality = self.layout[name]
+            image = stack[..., modality.slice]
+            invalid = (image == _NO_MEASUREMENT).all(2)
+            if image.dtype != np.uint8 and _holds_bytes(image[~invalid]):
+                # Another modality made the stack float.
+                image = np.where(invalid[..., None], 0, image).astype(np.uint8)
+            if modality.channels == 3:
+                image = image[..., ::-1]
+            pictures[name] = modality_picture(image, invalid)
+        return pictures
+
+    def _colors(self, result: Result) -> Tuple[List[str], List]:
+        """Names and colours of the classes, some for those without."""
+        classes, palette = self._classes, self._palette
+        if classes is None:
+            ones = result.values() if isinstance(result, Mapping) else [result]
+            highest = max((int(labels.max()) for labels in map(_labels, ones)
+                           if labels.numel()), default=0)
+            classes = range(highest + 1)
+        if isinstance(palette, str) or palette is None or (
+                len(palette) < len(classes)):
+            palette = distinct_palette(len(classes))
+        return list(classes), list(palette)
+
+    def _write(self, out_dir: str, name: str, sample: Sample, result: Result,
+               draw: bool) -> None:
+        ones = result if isinstance(result, Mapping) else {'': result}
+        for combination, one in ones.items():
+            path = osp.join(out_dir, 'pred', combination, name)
+            if 'pred_sem_seg' in one:
+                labels = one.pred_sem_seg.data[0].numpy()
+                count = len(self._classes or ()) or labels.max() + 1
+                mmcv.imwrite(
+                    labels.astype(np.uint8 if count <= 256 else np.uint16),
+                    f'{path}.png')
+            else:
+                os.makedirs(osp.dirname(path), exist_ok=True)
+                dump(_as_json(one, self._classes), f'{path}.json')
+        if draw:
+            picture = self.draw(sample, result)
+            mmcv.imwrite(picture[..., ::-1],
+                         osp.join(out_dir, 'vis', f'{name}.png'))
+
+
+def _test_pipeline(cfg: Config) -> List[dict]:
+    """The transforms of the test pipeline that need no annotations."""
+    found = cfg.get('test_pipeline')
+    for key in ('val_dataloader', 'test_dataloader'):
+        for dataset in leaf_datasets((cfg.get(key) or {}).get('dataset')
+                                     or {}):
+            found = dataset.get('pipeline') or found
+    if not found:
+        raise ValueError('the config has no test_dataloader.dataset.pipeline, '
+                         'so it is unknown how images are to be preprocessed')
+    steps = []
+    for step in found:
+        if type_name(step) in ('multimodal', 'multimodal_pipeline'):
+            steps += multimodal_transforms(
+                **{k: v for k, v in step.items() if k != 'type'})
+        else:
+            steps.append(step)
+    steps = [
+        copy.deepcopy(dict(step)) for step in steps
+        if not (type_name(step).startswith('Load')
+                and 'Annotation' in type_name(step))
+    ]
+    for _, step in walk_dicts(steps):
+        if type_name(step) == 'TestTimeAug':
+            raise ValueError('the test pipeline has TestTimeAug, but one '
+                             'prediction is made for each sample')
+        if type_name(step) == 'LoadModalities':
+            step['modalities'] = {
+                name: dict(fields, optional=True)
+                for name, fields in step['modalities'].items()
+            }
+    return steps
+
+
+def _showing_loader(steps: List[dict]) -> LoadModalities:
+    """The loading of a pipeline, with holes that can be told apart."""
+    for _, step in walk_dicts(steps):
+        if type_name(step) == 'LoadModalities':
+            step = copy.deepcopy(dict(step))
+            for fields in step['modalities'].values():
+                if fields.get('invalid_value') is not None:
+                    fields['mean'] = float(_NO_MEASUREMENT)
+            step.pop('type')
+            step.pop('_scope_', None)
+            return LoadModalities(**step)
+    raise ValueError('the test pipeline has no LoadModalities, so files '
+                     'cannot be given by modality')
+
+
+def _batches(prepared: Iterable[Dict[str, Any]],
+             size: int) -> Iterator[List[Dict[str, Any]]]:
+    """Batches of samples in their order, of one image size each."""
+    batch: List[Dict[str, Any]] = []
+    for one in prepared:
+        if batch and (len(batch) == size or
+                      one['inputs'].shape != batch[0]['inputs'].shape):
+            yield batch
+            batch = []
+        batch.append(one)
+    if batch:
+        yield batch
+
+
+def _slim(prediction: BaseDataElement) -> BaseDataElement:
+    """A prediction on the CPU, without the logits, which are large."""
+    for key in ('seg_logits', 'i_seg_logits'):
+        if key in prediction:
+            delattr(prediction, key)
+    return prediction.cpu()
+
+
+def _holds_bytes(values: np.ndarray) -> bool:
+    return bool(values.size) and bool(
+        ((values >= 0) & (values <= 255) & (values % 1 == 0)).all())
+
+
+def _labels(prediction: BaseDataElement) -> torch.Tensor:
+    if 'pred_sem_seg' in prediction:
+        return prediction.pred_sem_seg.data
+    return prediction.pred_instances.labels
+
+
+def _as_json(prediction: BaseDataElement,
+             classes: Optional[Sequence[str]]) -> Dict[str, list]:
+    """Boxes, and masks where there are, as JSON can hold them."""
+    instances = prediction.pred_instances
+    labels = instances.labels.tolist()
+    result = dict(
+        bboxes=instances.bboxes.tolist(),
+        scores=instances.scores.tolist(),
+        labels=labels)
+    if classes is not None:
+        result['names'] = [classes[label] for label in labels]
+    if 'masks' in instances:
+        from mmdet.structures.mask import encode_mask_results
+        result['masks'] = [
+            dict(rle, counts=rle['counts'].decode())
+            for rle in encode_mask_results(instances.masks.numpy())
+        ]
+    return result

@@ -1,0 +1,182 @@
+"""The samples that a user names, modality by modality."""
+import os
+import os.path as osp
+from pathlib import Path
+from typing import Dict, List, Mapping, Sequence, Union
+
+import mmengine.fileio as fileio
+import numpy as np
+
+from mwam_mm.layout import ModalityLayout
+
+__all__ = ['Sample', 'check_sample', 'is_folders', 'list_folders', 'out_names']
+
+# Modality to its file or array; a modality that is absent is left out.
+Sample = Dict[str, Union[str, np.ndarray]]
+
+_SUFFIXES = ('.png', '.jpg', '.jpeg', '.tif', '.tiff', '.bmp', '.webp',
+             '.npy')
+
+
+def check_sample(sample: Mapping, layout: ModalityLayout,
+                 where: str) -> Sample:
+    """Check that a sample names modalities and files that exist.
+
+    Args:
+        sample (Mapping): Modality to its path, or to an array. None counts as
+            left out.
+        layout (ModalityLayout): The modalities.
+        where (str): How error messages call the sample.
+
+    Returns:
+        dict: The sample in the order of the layout, paths as strings.
+
+    Raises:
+        TypeError: If it is no mapping, or a value neither a path nor an
+            array.
+        ValueError: If it has no modality or an unknown one, or two that share
+            a file have different ones.
+        FileNotFoundError: If a file does not exist.
+    """
+    if not isinstance(sample, Mapping):
+        raise TypeError(
+            f'{where} must be a dict from modality to file or array, such as '
+            f'{dict.fromkeys(layout, "a.png")}, but is {sample!r}')
+    given = [name for name, value in sample.items() if value is not None]
+    checked: Sample = {}
+    files: dict = {}
+    for name in layout.check_names(given, where):
+        value = sample[name]
+        if isinstance(value, (str, Path)):
+            value = os.fspath(value)
+            if not fileio.exists(value):
+                raise FileNotFoundError(
+                    f'{where}: modality {name!r}: {value!r} does not exist. '
+                    'Correct the path, or leave the modality out if the '
+                    'sample has none')
+        elif not isinstance(value, np.ndarray):
+            raise TypeError(
+                f'{where}: modality {name!r} must be a path or an array, but '
+                f'is of type {type(value).__name__}')
+        key = layout[name].path_key
+        first, other = files.setdefault(key, (name, value))
+        if other is not value and not (isinstance(value, str)
+                                       and value == other):
+            raise ValueError(
+                f'{where}: the modalities {first!r} and {name!r} lie in one '
+                f'file (path_key={key!r}), but have different ones')
+        checked[name] = value
+    if not checked:
+        raise ValueError(f'{where} has no modality: give at least one of '
+                         f'{list(layout)}')
+    return checked
+
+
+def is_folders(sample: Sample) -> bool:
+    """Whether a sample names folders rather than files.
+
+    Raises:
+        ValueError: If it names both.
+    """
+    folders = [
+        name for name, value in sample.items()
+        if isinstance(value, str) and osp.isdir(value)
+    ]
+    if folders and len(folders) < len(sample):
+        raise ValueError(
+            f'the modalities {folders} have folders, but '
+            f'{[n for n in sample if n not in folders]} have not: give '
+            'folders for all, or files for all')
+    return bool(folders)
+
+
+def list_folders(folders: Sample,
+                 layout: ModalityLayout) -> Dict[str, Sample]:
+    """Match the files of folders by their path without the suffix.
+
+    Args:
+        folders (dict[str, str]): Modality to its folder, which may have
+            subfolders.
+        layout (ModalityLayout): The modalities. Only the file of an
+            ``optional`` one may be missing.
+
+    Returns:
+        dict[str, dict[str, str]]: Path without suffix, relative to the
+        folders, to the sample, sorted.
+
+    Raises:
+        FileNotFoundError: If a folder has no image, or a file that its
+            modality must have is missing.
+        ValueError: If two files of a folder differ in the suffix only.
+    """
+    found = {name: _images(folder) for name, folder in folders.items()}
+    stems = sorted(set().union(*found.values()))
+    common = set.intersection(*map(set, found.values()))
+    for name, files in found.items():
+        missing = [stem for stem in stems if stem not in files]
+        if missing and not (layout[name].optional and common):
+            raise FileNotFoundError(
+                f'modality {name!r}: {folders[name]!r} has no file for '
+                f'{len(missing)} of {len(stems)} samples, such as '
+                f'{missing[0]!r}. Files are matched by their path without '
+                'suffix: rename them, give a list of dicts of files, or set '
+                f'modalities[{name!r}].optional=True in the config if '
+                'samples may lack it')
+    return {
+        stem: {n: files[stem]
+               for n, files in found.items() if stem in files}
+        for stem in stems
+    }
+
+
+def _images(folder: str) -> Dict[str, str]:
+    """Path without suffix, relative to a folder, to path of its images."""
+    files: Dict[str, str] = {}
+    for root, _, names in os.walk(folder, followlinks=True):
+        for name in names:
+            path = osp.join(root, name)
+            stem, suffix = osp.splitext(osp.relpath(path, folder))
+            if suffix.lower() not in _SUFFIXES:
+                continue
+            if stem in files:
+                raise ValueError(
+                    f'{files[stem]!r} and {path!r} differ in the suffix '
+                    'only, so it is open which to take: remove one')
+            files[stem] = path
+    if not files:
+        raise FileNotFoundError(f'{folder!r} has no image: known suffixes '
+                                f'are {list(_SUFFIXES)}')
+    return files
+
+
+def out_names(samples: Sequence[Sample]) -> List[str]:
+    """Name for the output of each sample, no two of them equal.
+
+    It is the path of the first modality's file without suffix, relative to
+    the folder that all have in common. Arrays are numbered.
+
+    Args:
+        samples (Sequence[dict]): The samples.
+
+    Returns:
+        list[str]: The names, which may have folders.
+
+    Raises:
+        ValueError: If two samples would have the same.
+    """
+    firsts = [next(iter(sample.values())) for sample in samples]
+    paths = [osp.abspath(f) for f in firsts if isinstance(f, str)]
+    root = osp.commonpath([osp.dirname(p) for p in paths]) if paths else ''
+    names: Dict[str, int] = {}
+    for i, first in enumerate(firsts):
+        if isinstance(first, str):
+            name = osp.splitext(osp.relpath(osp.abspath(first), root))[0]
+        else:
+            name = f'{i:06}'
+        if name in names:
+            raise ValueError(
+                f'the outputs of inputs[{names[name]}] and inputs[{i}] would '
+                f'both be called {name!r}: predict them in two calls with '
+                'different out_dir')
+        names[name] = i
+    return list(names)

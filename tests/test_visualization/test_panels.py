@@ -1,0 +1,162 @@
+"""Pictures of modalities and predictions."""
+import numpy as np
+import pytest
+import torch
+from mmengine.structures import BaseDataElement, InstanceData
+
+from mwam_mm.visualization import (
+    distinct_palette,
+    draw_boxes,
+    draw_labels,
+    draw_sample,
+    modality_picture,
+    panel,
+)
+from mwam_mm.visualization.panels import ABSENT, INVALID
+
+
+class TestModalityPicture:
+
+    def test_bytes_of_three_channels_stay(self):
+        image = np.random.default_rng(0).integers(0, 256, (5, 6, 3), np.uint8)
+        picture = modality_picture(image)
+        np.testing.assert_array_equal(picture, image)
+        assert picture is not image
+
+    def test_range_is_that_of_the_percentiles(self):
+        """Values beyond them have the colours of the ends."""
+        values = np.arange(101.).reshape(1, -1)
+        picture = modality_picture(values, percentiles=(10, 90))
+        assert (picture[0, :11] == picture[0, 0]).all()
+        assert (picture[0, 90:] == picture[0, 100]).all()
+        assert (picture[0, 10] != picture[0, 50]).any()
+        # viridis: from dark violet to yellow, ever more green
+        assert (np.diff(picture[0, :, 1].astype(int)) >= 0).all()
+        assert picture[0, 0].tolist() == [68, 1, 84]
+        assert picture[0, 100].tolist() == [253, 231, 37]
+
+    def test_invalid_pixels_have_one_colour_and_no_weight(self):
+        rng = np.random.default_rng(0)
+        depth = rng.uniform(2, 4, (20, 20))
+        invalid = rng.random((20, 20)) < 0.3
+        spoilt = np.where(invalid, 1e6, depth)
+        picture = modality_picture(spoilt, invalid)
+        assert (picture[invalid] == INVALID).all()
+        assert not (picture[~invalid] == INVALID).all(1).any()
+        np.testing.assert_array_equal(
+            picture, modality_picture(np.where(invalid, -5, depth), invalid))
+
+    @pytest.mark.parametrize('image', [
+        np.full((4, 4), 7.), np.full((4, 4), 7, np.uint8),
+        np.full((4, 4, 6), 7, np.uint16)])
+    def test_constant(self, image):
+        picture = modality_picture(image)
+        assert (picture == picture[0, 0]).all()
+
+    def test_nothing_valid(self):
+        picture = modality_picture(np.full((4, 4), np.nan),
+                                   np.ones((4, 4), bool))
+        assert (picture == INVALID).all()
+
+    def test_one_channel_of_bytes_is_stretched(self):
+        image = np.array([[100, 101], [102, 103]], np.uint8)
+        picture = modality_picture(image, percentiles=(0, 100))
+        assert picture[0, 0].tolist() == [68, 1, 84]
+        assert picture[1, 1].tolist() == [253, 231, 37]
+
+    def test_many_channels_are_averaged(self):
+        image = np.random.default_rng(0).uniform(0, 9, (5, 5, 4))
+        np.testing.assert_array_equal(
+            modality_picture(image), modality_picture(image.mean(2)))
+
+
+class TestDrawing:
+
+    def test_labels(self):
+        picture = np.full((1, 4, 3), 100, np.uint8)
+        labels = np.array([[0, 1, 255, -1]])
+        drawn = draw_labels(picture, labels, [[0, 0, 0], [200, 100, 50]], 0.5)
+        assert drawn[0].tolist() == [
+            [50] * 3, [150, 100, 75], [100] * 3, [100] * 3]
+        assert (picture == 100).all()
+        with pytest.raises(ValueError, match='label map has'):
+            draw_labels(picture, labels.T, [[0, 0, 0]])
+
+    def test_boxes(self):
+        picture = np.zeros((20, 20, 3), np.uint8)
+        drawn = draw_boxes(picture, np.array([[3.2, 5, 10, 15]]), [1],
+                           [[9, 9, 9], [0, 200, 0]])
+        expected = np.zeros((20, 20), bool)
+        expected[5:16, [3, 10]] = expected[[5, 15], 3:11] = True
+        np.testing.assert_array_equal((drawn == [0, 200, 0]).all(2), expected)
+        assert not picture.any()
+
+    def test_sample_with_boxes_of_low_scores(self):
+        boxes = InstanceData(
+            bboxes=torch.tensor([[1., 1, 5, 5], [10, 10, 18, 18]]),
+            labels=torch.tensor([0, 1]), scores=torch.tensor([0.9, 0.2]))
+        sample = BaseDataElement(pred_instances=boxes)
+        picture = np.zeros((30, 30, 3), np.uint8)
+        palette = [[255, 0, 0], [0, 0, 255]]
+        drawn = draw_sample(picture, sample, 'ab', palette)
+        assert drawn[..., 0].any() and not drawn[..., 2].any()
+        drawn = draw_sample(picture, sample, 'ab', palette, score_thr=0.1)
+        assert drawn[..., 0].any() and drawn[..., 2].any()
+
+    def test_truth_has_no_scores(self):
+        boxes = InstanceData(
+            bboxes=torch.tensor([[1., 1, 5, 5]]), labels=torch.tensor([0]))
+        drawn = draw_sample(
+            np.zeros((9, 9, 3), np.uint8),
+            BaseDataElement(gt_instances=boxes), 'a', [[255, 0, 0]],
+            truth=True)
+        assert drawn[5, 5, 0] == 255
+
+    def test_sample_without_prediction(self):
+        with pytest.raises(ValueError, match='neither pred_sem_seg'):
+            draw_sample(np.zeros((9, 9, 3), np.uint8), BaseDataElement(), [],
+                        [])
+
+    def test_distinct_palette(self):
+        palette = distinct_palette(40)
+        assert len(set(palette)) == 40
+        assert palette[:7] == distinct_palette(7)
+        assert all(0 <= c <= 255 for color in palette for c in color)
+
+
+class TestPanel:
+
+    def test_columns(self):
+        first = np.random.default_rng(0).integers(
+            0, 256, (40, 240, 3), np.uint8)
+        picture = panel([('rgb', first), ('depth', None)])
+        assert picture.shape == (22 + 40 + 4, 2 * 244, 3)
+        np.testing.assert_array_equal(picture[22:62, 4:244], first)
+        assert (picture[22:62, 248:] == ABSENT).all()
+        for strip in (picture[:22, :244], picture[:22, 244:]):
+            assert (strip == 255).any() and (strip < 99).any()  # text
+
+    def test_narrow_pictures_are_enlarged(self):
+        first = np.random.default_rng(0).integers(
+            0, 256, (40, 100, 3), np.uint8)
+        picture = panel([('rgb', first)])
+        np.testing.assert_array_equal(picture[22:-4:3, 4::3], first)
+
+    def test_legend_goes_on_in_further_rows(self):
+        first = np.zeros((40, 240, 3), np.uint8)
+        legend = {f'class {i}': color
+                  for i, color in enumerate(distinct_palette(9))}
+        plain = panel([('rgb', first)])
+        picture = panel([('rgb', first)], legend)
+        assert picture.shape[1] == plain.shape[1]
+        rows = picture[len(plain):]
+        assert len(rows) > 22 and len(rows) % 22 == 0
+        for color in legend.values():
+            assert (rows == color).all(2).sum() == 12 * 12
+
+    def test_errors(self):
+        with pytest.raises(ValueError, match='one shape'):
+            panel([('rgb', None)])
+        with pytest.raises(ValueError, match='one shape'):
+            panel([('a', np.zeros((4, 4, 3), np.uint8)),
+                   ('b', np.zeros((5, 4, 3), np.uint8))])
