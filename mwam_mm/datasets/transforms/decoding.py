@@ -269,7 +269,6 @@ def tiff_size(path: str) -> Optional[Tuple[int, int]]:
 
 def _decode_tiff(content: bytes, where: str, keep_order: bool) -> np.ndarray:
     with _open_tiff(io.BytesIO(content), where) as page:
-        samples = page.samplesperpixel
         photometric = int(page.photometric)
         is_color = photometric in (_RGB, _PALETTE, _YCBCR)
         if photometric not in (
@@ -290,61 +289,92 @@ def _decode_tiff(content: bytes, where: str, keep_order: bool) -> np.ndarray:
                 raise ValueError(
                     f'{where} cannot be read: {error}') from error
             image = _decode_without_codec(content, page, where)
+            is_bgr = True
         else:
-            # (planes, depth, H, W, samples of a plane)
-            planes, depth = image.shape[:2]
-            if depth != 1:
-                raise ValueError(f'{where} is a volume of {depth} slices; '
-                                 'expected one image')
-            image = image[0, 0] if planes == 1 else np.moveaxis(
-                image[:, 0, ..., 0], 0, -1)
-            if photometric == _PALETTE:
-                image = _colors(page, where)[image[..., 0]]
-            if is_color and not keep_order:
-                image = image[..., [2, 1, 0, *range(3, image.shape[2])]]
-            return image
-        # OpenCV's channels are B, G, R.
-        if is_color and keep_order:
-            image = image[..., [2, 1, 0, *range(3, samples)]]
-        return image
+            image = _as_stored(image, page, where)
+            is_bgr = False
+    if is_color and is_bgr == keep_order:
+        image = image[..., [2, 1, 0, *range(3, image.shape[2])]]
+    return image
+
+
+def _as_stored(image: np.ndarray, page, where: str) -> np.ndarray:
+    """The samples of a page as (H, W, C), in the order of the file.
+
+    Args:
+        image (np.ndarray): As tifffile gives them, of shape (planes, depth,
+            H, W, samples of a plane).
+        page (tifffile.TiffPage): Their tags.
+        where (str): How messages call the file.
+    """
+    planes, depth = image.shape[:2]
+    if depth != 1:
+        raise ValueError(f'{where} is a volume of {depth} slices; expected '
+                         'one image')
+    if planes == 1:
+        image = image[0, 0]
+    else:
+        image = np.moveaxis(image[:, 0, ..., 0], 0, -1)
+    if int(page.photometric) == _PALETTE:
+        image = _colors(page, where)[image[..., 0]]
+    return image
 
 
 def _colors(page, where: str) -> np.ndarray:
     """R, G and B of each value of a palette TIFF, uint8 (values, 3)."""
-    colors = page.colormap.T
-    if (colors % 257).any():
-        raise ValueError(f'{where} is a palette TIFF with colours of 16 bits. '
-                         'Write it as RGB')
-    return (colors // 257).astype(np.uint8)
+    if page.colormap is not None and page.samplesperpixel == 1:
+        colors = page.colormap.T // 256
+        # Writers stretch 8 bits to 16 by either factor.
+        if any((colors * factor == page.colormap.T).all()
+               for factor in (257, 256)):
+            return colors.astype(np.uint8)
+    raise ValueError(
+        f'{where} is a palette TIFF without colours, with further channels or '
+        'with colours of 16 bits. Write it as RGB')
 
 
 def _decode_without_codec(content: bytes, page, where: str) -> np.ndarray:
     """Decode a TIFF whose compression tifffile cannot read by itself.
 
-    Only such kinds are tried of which OpenCV or Pillow keep every value.
+    Only such kinds are tried of which a backend keeps every value. Colours
+    come as B, G, R.
     """
-    samples, photometric = page.samplesperpixel, int(page.photometric)
-    straight_alpha = _STRAIGHT_ALPHA in map(int, page.extrasamples)
-    backend = None
-    if not page.is_tiled and page.dtype is not None and (
-            samples == 1 or int(page.planarconfig) == 1):
-        if page.bitspersample == 8 * page.dtype.itemsize and (
-            (photometric, samples) in ((_BLACK_IS_ZERO, 1), (_RGB, 3),
-                                       (_YCBCR, 3)) or
-            (photometric, samples) == (_RGB, 4) and not straight_alpha):
-            backend = 'cv2'
-        # OpenCV multiplies colours by such an alpha.
-        elif (photometric, samples) == (_RGB, 4) and page.dtype == np.uint8:
-            backend = 'pillow'
+    kind = int(page.photometric), page.samplesperpixel
+    backends: Tuple[str, ...] = ()
+    if kind in ((_BLACK_IS_ZERO, 1), (_RGB, 3), (_RGB, 4), (_PALETTE, 1),
+                (_YCBCR, 3)) and page.dtype is not None and (
+                    page.bitspersample == 8 * page.dtype.itemsize):
+        straight = _STRAIGHT_ALPHA in map(int, page.extrasamples)
+        if page.dtype != np.uint8:
+            backends = ('cv2', )
+        elif kind != (_RGB, 4) or straight:
+            # OpenCV multiplies 8 bits by such an alpha.
+            backends = ('pillow', )
+        else:
+            # Pillow leaves the fourth channel out, but unlike OpenCV it
+            # notices that 8 bits are damaged.
+            backends = ('pillow', 'cv2')
+    if page.is_tiled or (page.samplesperpixel > 1
+                         and int(page.planarconfig) != 1):
+        backends = ()
     image = None
-    if backend is not None:
-        image = mmcv.imfrombytes(content, flag='unchanged', backend=backend)
+    for backend in backends:
+        try:
+            image = mmcv.imfrombytes(
+                content, flag='unchanged', backend=backend)
+        except Exception:  # it is damaged, or the codec is unknown here too
+            image = None
+            break
+    size = page.imagelength, page.imagewidth
+    channels = page.samplesperpixel
     if image is None or image.dtype != page.dtype or image.shape != (
-            page.imagelength, page.imagewidth) + (samples, ) * (samples > 1):
+            size if channels == 1 else (*size, channels)):
         compression = getattr(page.compression, 'name', page.compression)
         raise ValueError(
-            f'{where} is a TIFF with compression {compression}, '
-            f'{page.bitspersample} bits, {samples} channel(s), which needs '
-            'imagecodecs: pip install imagecodecs. Or write it without '
-            "compression or with compression='zlib'")
+            f'{where} cannot be read: it is damaged, or its compression '
+            f'{compression} with {page.bitspersample} bits and '
+            f'{channels} channel(s) needs imagecodecs: pip install '
+            "imagecodecs. Or write it with compression='zlib' or without")
+    if kind == (_PALETTE, 1):
+        return _colors(page, where)[image][..., ::-1]
     return image

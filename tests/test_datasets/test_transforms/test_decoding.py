@@ -227,6 +227,32 @@ class TestTiff:
             image[..., ::-1].reshape(array.shape).astype(int), expected,
             atol=2)
 
+    def test_lzw_of_a_palette(self, tmp_path):
+        path = tmp_path / 'a.tif'
+        image = Image.fromarray(_values(3)).quantize(20)
+        image.save(path, compression='tiff_lzw')
+        np.testing.assert_array_equal(
+            _load(path, 3)[..., ::-1], np.asarray(image.convert('RGB')))
+
+    @pytest.mark.parametrize('channels', [None, 3, 4])
+    @pytest.mark.parametrize('dtype', [np.uint8, np.uint16])
+    def test_truncated_lzw(self, tmp_path, channels, dtype):
+        path = tmp_path / 'a.tif'
+        rng = np.random.default_rng(0)
+        shape = (80, 90) + ((channels, ) if channels else ())
+        assert cv2.imwrite(
+            str(path), rng.integers(0, 255, shape).astype(dtype))
+        with tifffile.TiffFile(path) as file:
+            page = file.pages[0]
+            assert page.compression == 5
+            start = page.dataoffsets[-1]
+            length = page.databytecounts[-1]
+        content = bytearray(path.read_bytes())
+        content[start + length // 2:start + length] = b'\xff' * (
+            length - length // 2)
+        path.write_bytes(content)
+        _refuses(path, 'cannot be read')
+
     def test_float_predictor(self, tmp_path):
         array, path = _values(None, np.float32), tmp_path / 'a.tif'
         Image.fromarray(array).save(
