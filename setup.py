@@ -87,7 +87,9 @@ setup(
     ],
     packages=find_packages(include=['mwam_mm', 'mwam_mm.*']),
     python_requires='>=3.8',
-    install_requires=['matplotlib', 'numpy', 'tensorboard', 'torch>=2.0'],
+    install_requires=[
+        'matplotlib', 'numpy', 'tensorboard', 'tifffile', 'torch>=2.0'
+    ],
     extras_require={
         'seg': SEG,
         'det': DET,

@@ -211,7 +211,9 @@ class TestDistribution:
         }
         # no plain requirement is part of an OpenMMLab stack
         plain = {name for name, extra in required.items() if not extra}
-        assert plain == {'matplotlib', 'numpy', 'tensorboard', 'torch'}
+        assert plain == {
+            'matplotlib', 'numpy', 'tensorboard', 'tifffile', 'torch'
+        }
         # all that is required is pinned in the tested set
         assert set(required) <= set(read_constraints())
 

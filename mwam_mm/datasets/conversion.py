@@ -14,7 +14,7 @@ import mmcv
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from .transforms.loading import check_upright
+from .transforms.decoding import check_upright, tiff_size
 
 __all__ = [
     'IMAGE_SUFFIXES', 'image_size', 'new_tree', 'open_matlab73', 'require',
@@ -33,12 +33,16 @@ def image_size(path: str) -> Tuple[int, int]:
 
     Raises:
         FileNotFoundError: If there is no file.
-        ValueError: If it is no image, or a JPEG that its EXIF tag turns.
+        ValueError: If it is no image, is turned by its EXIF or TIFF tag, or
+            is a TIFF of several pages.
     """
     if not osp.isfile(path):
         raise FileNotFoundError(f'{path!r} is missing')
     with open(path, 'rb') as file:
         check_upright(file.read(2**16), repr(path))
+    size = tiff_size(path)
+    if size is not None:
+        return size
     try:
         if path.lower().endswith('.npy'):
             height, width = np.load(path, mmap_mode='r').shape[:2]
@@ -46,7 +50,7 @@ def image_size(path: str) -> Tuple[int, int]:
         with Image.open(path) as image:
             return image.size[::-1]
     except UnidentifiedImageError as error:
-        # Such as TIFF of four float channels, which OpenCV has to read whole.
+        # OpenCV knows other formats, but has to read them whole.
         array = cv2.imread(path, cv2.IMREAD_UNCHANGED)
         if array is None:
             raise _no_image(path) from error

@@ -15,6 +15,15 @@ from .transforms import LoadModalities
 
 __all__ = ['DatasetInspection', 'ModalityStatistics', 'inspect_dataset']
 
+# After normalisation by the config, data must have a mean of at most this
+# size and a deviation in this range. Statistics of other data, such as
+# ImageNet's for images at night, stay inside; another unit does not.
+MAX_MEAN = 3
+STD_RANGE = (0.1, 4)
+
+# One value is reported that this share of the pixels has.
+REPEATED_SHARE = 0.1
+
 
 class ModalityStatistics:
     """Running statistics of the files of one modality.
@@ -39,6 +48,7 @@ class ModalityStatistics:
         self._squares = np.zeros(modality.channels)
         self._min = np.full(modality.channels, np.inf)
         self._max = np.full(modality.channels, -np.inf)
+        self._repeated: Counter = Counter()
 
     def update(self, planes: List[np.ndarray]) -> None:
         """Take in one file.
@@ -49,6 +59,7 @@ class ModalityStatistics:
         """
         modality = self.modality
         self.dtypes[str(planes[0].dtype)] += 1
+        self._count_repeated(planes)
         if modality.bgr_to_rgb:
             planes = planes[::-1]
         for i, plane in enumerate(planes):
@@ -72,6 +83,53 @@ class ModalityStatistics:
                 value = float(value) * modality.scale
                 self._min[i] = min(self._min[i], value)
                 self._max[i] = max(self._max[i], value)
+
+    def _count_repeated(self, planes: List[np.ndarray]) -> None:
+        """Count the pixels of a file whose channels all have one value, for
+        each value that is far more frequent than the next lower and higher
+        one: measurements are not distributed so."""
+        first, *others = planes
+        same = np.isfinite(first)
+        for plane in others:
+            same &= plane == first
+        values, counts = np.unique(first[same], return_counts=True)
+        padded = np.concatenate([[0], counts, [0]])
+        spikes = counts > 4 * np.maximum(padded[:-2], padded[2:])
+        for i in np.flatnonzero(spikes & (counts >= first.size / 100)):
+            self._repeated[float(values[i])] += int(counts[i])
+
+    @property
+    def repeated(self) -> Optional[Tuple[float, float]]:
+        """tuple[float], optional: The value of the file that is exactly the
+        same in a large share of the pixels, and that share. None if there is
+        none which ``invalid_value`` does not name."""
+        counts = {
+            value: count
+            for value, count in self._repeated.items()
+            if value not in self.modality.invalid_value
+        }
+        if not counts:
+            return None
+        value = max(counts, key=counts.get)
+        share = counts[value] * self.modality.channels / self.pixels
+        return (value, share) if share >= REPEATED_SHARE else None
+
+    def far_from_config(self) -> bool:
+        """Whether the config's ``mean`` and ``std`` are not of such data.
+
+        Returns:
+            bool: True if a channel, normalised by them, has a mean or a
+            deviation beyond what :data:`MAX_MEAN` and :data:`STD_RANGE`
+            allow. Of channels with one value only the mean counts.
+        """
+        given = self.modality
+        for mean, std, given_mean, given_std in zip(
+                self.mean, self.std, given.mean, given.std):
+            if abs(mean - given_mean) > MAX_MEAN * given_std or (
+                    std > 0 and not STD_RANGE[0] <= std / given_std <=
+                    STD_RANGE[1]):
+                return True
+        return False
 
     def _valid_values(self, plane: np.ndarray) -> np.ndarray:
         """The values of a channel that are measurements, (N, )."""

@@ -6,6 +6,7 @@ import mmengine.fileio as fileio
 import numpy as np
 from mmcv.transforms import LoadAnnotations
 
+from .transforms.decoding import check_upright
 from .transforms.pipeline import flatten_pipeline
 
 __all__ = ['check_label_maps', 'load_label_map']
@@ -30,9 +31,9 @@ def load_label_map(loader: LoadAnnotations, info: Mapping,
 
     Raises:
         FileNotFoundError: If there is no file.
-        ValueError: If it cannot be read, is a colour image, has another size
-            than the image, or a label that is no class. The message names
-            the file.
+        ValueError: If it cannot be read, is turned by its EXIF tag, is a
+            colour image, has another size than the image, or a label that is
+            no class. The message names the file.
     """
     path = info['seg_map_path']
     where = f"results['seg_map_path'] = {path!r}"
@@ -40,6 +41,7 @@ def load_label_map(loader: LoadAnnotations, info: Mapping,
         content = fileio.get(path, backend_args=loader.backend_args)
     except FileNotFoundError as error:
         raise FileNotFoundError(f'{where} does not exist') from error
+    check_upright(content, where)
     try:
         raw = mmcv.imfrombytes(
             content, flag='unchanged', backend=loader.imdecode_backend)

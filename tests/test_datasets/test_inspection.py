@@ -98,6 +98,60 @@ def test_nothing_valid():
     assert statistics.invalid_share == 1
 
 
+def statistics(*files, **fields):
+    layout = ModalityLayout(dict(x=fields))
+    found = ModalityStatistics(layout['x'])
+    for file in files:
+        found.update(list(np.moveaxis(file, -1, 0)))
+    return found
+
+
+@pytest.mark.parametrize('dtype', [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize('channels', [1, 3])
+def test_a_value_that_many_pixels_have(dtype, channels):
+    rng = np.random.default_rng(0)
+    files = rng.integers(1, 250, (2, 20, 30, channels)).astype(dtype)
+    assert statistics(*files, channels=channels).repeated is None
+    files[0, :10] = 0
+    found = statistics(*files, channels=channels)
+    assert found.repeated == (0, .25)
+    assert statistics(
+        *files, channels=channels, invalid_value=0).repeated is None
+    # the most frequent one of those that are not declared
+    files[1, :4] = 250
+    found = statistics(*files, channels=channels, invalid_value=0)
+    assert found.repeated == (250, .1)
+
+
+def test_a_narrow_distribution_repeats_nothing():
+    file = np.random.default_rng(0).normal(20, 1.5, (100, 100, 1))
+    file = file.round().astype(np.uint8)
+    assert (file == 20).mean() > .2
+    assert statistics(file, channels=1).repeated is None
+
+
+@pytest.mark.parametrize('fields, far', [
+    ({}, True),  # mean 0 and std 1
+    (dict(mean=.5, std=.25), True),
+    (dict(mean=123.7, std=58.4), False),
+    (dict(mean=40., std=9.), False),
+    (dict(mean=45., std=1.), True),
+    (dict(mean=45., std=200.), True),
+    (dict(mean=40., std=9., scale=.001), True),
+])
+def test_statistics_of_other_data(fields, far):
+    file = np.random.default_rng(0).normal(45, 16, (50, 60, 1))
+    file = file.clip(0, 255).astype(np.uint8)
+    assert statistics(file, channels=1, **fields).far_from_config() is far
+
+
+def test_blank_data_have_no_deviation():
+    file = np.full((5, 6, 1), 7, np.uint8)
+    assert not statistics(
+        file, channels=1, mean=7., std=2.).far_from_config()
+    assert not statistics(file, channels=1, invalid_value=7).far_from_config()
+
+
 def put(path, array):
     cv2.imwrite(str(path), array)
 

@@ -81,3 +81,26 @@ def test_a_wrong_tree_is_named(exit_of_tool, options, root):
     (root / 'train/Visible').rename(root / 'train/visible')
     code, said = exit_of_tool('analysis_tools/check_dataset', *options)
     assert code == 1 and str(root / 'train/Visible') in said
+
+
+def test_a_value_that_may_mean_no_measurement(check, options, root):
+    for path in (root / 'train/Infrared').iterdir():
+        thermal = cv2.imread(str(path), -1)
+        thermal[:20] = 0  # half of it
+        cv2.imwrite(str(path), thermal)
+    out = check(*options)
+    words = ' '.join(out.split())
+    assert re.search(r'note: train: 5\d% of the pixels of thermal are exactly '
+                     '0', words)
+    assert "set modalities['thermal'].invalid_value=0" in words
+    assert 'No problem found' not in out and 'see the notes' in out
+
+
+def test_statistics_of_other_data(exit_of_tool, options):
+    code, said = exit_of_tool(
+        'analysis_tools/check_dataset', *options,
+        'train_dataloader.dataset.pipeline.0.modalities.thermal.mean=.5',
+        'train_dataloader.dataset.pipeline.0.modalities.thermal.std=.25')
+    assert code == 1
+    assert "train: modalities['thermal'] has mean=0.5, std=0.25, but" in said
+    assert "modalities['rgb']" not in said and 'bad samples' not in said

@@ -265,7 +265,8 @@ def test_check_dataset(load_tool, exit_of_tool, yolo, tree, monkeypatch,
     (tree / 'depth/train/c.tiff').unlink()
     code, said = exit_of_tool('analysis_tools/check_dataset', *options)
     assert code == 1 and '2 bad samples' in said
-    assert 'infrared/train/b.png' in said and 'depth/train/c.tiff' in said
+    # RGB is compared with the modality that comes next.
+    assert 'depth/train/b.tiff' in said and 'depth/train/c.tiff' in said
     content = json.loads((tree / 'annotations/val.json').read_text())
     content['annotations'][0]['bbox'] = [70, 50, 5, 5]
     (tree / 'annotations/val.json').write_text(json.dumps(content))

@@ -2,7 +2,8 @@
 
 Reads every file of the splits as training would and prints, for each
 modality, what goes into `modalities`: mean and standard deviation over the
-valid pixels, in the units after `scale`.
+valid pixels, in the units after `scale`. Fails if those of the config are of
+other data, and notes a value that may mean "no measurement".
 """
 import argparse
 import os.path as osp
@@ -16,7 +17,12 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from mwam_mm.datasets.inspection import DatasetInspection, inspect_dataset
+from mwam_mm.datasets.inspection import (
+    MAX_MEAN,
+    STD_RANGE,
+    DatasetInspection,
+    inspect_dataset,
+)
 
 SPLITS = ('train', 'val', 'test')
 
@@ -126,6 +132,37 @@ def print_modalities(console: Console,
             highlight=False)
 
 
+def repeated_values(inspection: DatasetInspection) -> List[str]:
+    """What to set where one value may mean "no measurement"."""
+    notes = []
+    for name, found in inspection.modalities.items():
+        if found.repeated is None:
+            continue
+        value, share = found.repeated
+        values = [*found.modality.invalid_value, value]
+        setting = ', '.join(f'{v:.10g}' for v in values)
+        if len(values) > 1:
+            setting = f'[{setting}]'
+        notes.append(
+            f'{share:.0%} of the pixels of {name} are exactly {value:.10g}. '
+            'If that means "no measurement", set '
+            f"modalities['{name}'].invalid_value={setting}: otherwise it "
+            'counts in the statistics and in MWAM\'s balance')
+    return notes
+
+
+def wrong_statistics(inspection: DatasetInspection) -> List[str]:
+    """Modalities whose mean and std in the config are not of these data."""
+    return [
+        f"modalities['{name}'] has mean={numbers(found.modality.mean)}, "
+        f'std={numbers(found.modality.std)}, but the data have '
+        f'mean={numbers(found.mean)}, std={numbers(found.std)}. Correct '
+        'them, or the scale'
+        for name, found in inspection.modalities.items()
+        if found.far_from_config()
+    ]
+
+
 def unused_files(used: Dict[str, Set[str]]) -> Dict[str, List[str]]:
     """Files beside the used ones, of the same kind, that no split uses."""
     unused = {}
@@ -154,6 +191,8 @@ def main() -> None:
 
     used: Dict[str, Set[str]] = {}
     problems: List[str] = []
+    wrong: List[str] = []
+    notes: List[str] = []
     checked: List[dict] = []
     for split in args.split:
         dataset = (cfg.get(f'{split}_dataloader') or {}).get('dataset')
@@ -169,20 +208,33 @@ def main() -> None:
         if split == 'train' and inspection.sizes:
             print_modalities(console, inspection)
         problems += [f'{split}: {p}' for p in inspection.problems]
+        wrong += [f'{split}: {w}' for w in wrong_statistics(inspection)]
+        notes += [f'{split}: {n}' for n in repeated_values(inspection)]
         for key, paths in inspection.files.items():
             used.setdefault(key, set()).update(paths)
     if not checked:
         parser.error(f'{args.config} has no dataset for {list(args.split)}')
 
+    for note in notes:
+        console.print(f'note: {note}', markup=False, highlight=False)
     if not problems and len(args.split) == len(SPLITS):
         for key, paths in unused_files(used).items():
             console.print(f'note: {len(paths)} files beside those of {key} '
                           f'are in no split, the first is {paths[0]!r}')
+    message = ''
+    if wrong:
+        message += (
+            '\nmean or std in the config are of other data (normalised by '
+            f'them, the mean is beyond +-{MAX_MEAN} or the std outside '
+            f'{STD_RANGE[0]} to {STD_RANGE[1]}):\n'
+            + ''.join(f'  {w}\n' for w in wrong))
     if problems:
-        parser.exit(
-            1, f'\n{len(problems)} bad samples, the first:\n'
-            + ''.join(f'  {p}\n' for p in problems[:5]))
-    console.print('\nNo problem found.')
+        message += (f'\n{len(problems)} bad samples, the first:\n'
+                    + ''.join(f'  {p}\n' for p in problems[:5]))
+    if message:
+        parser.exit(1, message)
+    console.print('\nNo bad file found; see the notes.' if notes else
+                  '\nNo problem found.')
 
 
 if __name__ == '__main__':

@@ -4,12 +4,13 @@
 _base_ = './det.py'
 data_root = 'data/my_dataset'
 dataset_type = 'mwam_mm.MultiModalCocoDataset'
-# Infrared: the range of 16 bits. Depth: a guess, for files in mm (metres after
+# Infrared: the range of 16 bits, and 0 where the sensor saw nothing, as at the
+# edges of a registered image. Depth: a guess, for files in mm (metres after
 # scale). Replace all by what tools/analysis_tools/check_dataset.py prints.
 modalities = dict(
     rgb=_base_.imagenet_rgb,
     depth=dict(channels=1, mean=3.0, std=2.0, scale=0.001, invalid_value=0),
-    infrared=dict(channels=1, mean=32768, std=32768))
+    infrared=dict(channels=1, mean=32768, std=32768, invalid_value=0))
 image_size = (640, 512)  # width, height; the ratio of the images is kept
 train_pipeline = [
     dict(type='mwam_mm.LoadModalities', modalities=modalities),

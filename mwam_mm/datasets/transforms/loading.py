@@ -1,80 +1,32 @@
 """Loading of all modalities of a sample into one stacked image."""
-import io
 import os
-from typing import Dict, Mapping, Optional
+from typing import Dict, Mapping, Optional, Tuple, Union
 
 import cv2
-import mmcv
 import mmengine.fileio as fileio
 import numpy as np
 from mmcv.transforms import BaseTransform
-from PIL import Image
 
 from mwam_mm.layout import Modality, ModalityLayout
 from mwam_mm.registry import TRANSFORMS
 
-__all__ = ['LoadModalities', 'check_upright', 'decode']
+from .decoding import decode_exactly
 
-_NPY_MAGIC = b'\x93NUMPY'
+__all__ = ['LoadModalities']
 
-
-def check_upright(content: bytes, where: str) -> None:
-    """Refuse a JPEG that is stored turned, as cameras do.
-
-    Its pixels lie otherwise than viewers, annotation programs and stock
-    loading show them, so neither boxes nor other modalities would fit.
-
-    Args:
-        content (bytes): The file, or its beginning.
-        where (str): How the message calls it.
-
-    Raises:
-        ValueError: If its EXIF tag turns or mirrors it.
-    """
-    if not content.startswith(b'\xff\xd8'):
-        return
-    start = content.find(b'Exif\0\0', 0, 1024)
-    if start < 0:
-        return
-    exif = Image.Exif()
-    try:
-        exif.load(content[start:start + 2**16])  # longer it cannot be
-    except SyntaxError:
-        return  # no viewer reads it either
-    orientation = exif.get(0x0112, 1)
-    if orientation in range(2, 9):
-        raise ValueError(
-            f'{where} is turned by its EXIF tag (orientation {orientation}): '
-            'viewers show it otherwise than it is stored. Write it upright, '
-            'e.g. with PIL.ImageOps.exif_transpose, and check its labels')
-
-
-def decode(content: bytes, flag: str, backend: str, where: str) -> np.ndarray:
-    """Decode an image or ``.npy`` file, naming ``where`` when it fails."""
-    try:
-        if content.startswith(_NPY_MAGIC):
-            return np.load(io.BytesIO(content), allow_pickle=False)
-        image = mmcv.imfrombytes(content, flag=flag, backend=backend)
-    except Exception as error:
-        raise ValueError(f'{where} cannot be read: {error}') from error
-    if image is None:
-        raise ValueError(
-            f'{where} cannot be read: it is damaged or of a format that '
-            f'imdecode_backend={backend!r} does not know. Write it anew, '
-            "e.g. as .png or .npy, or try imdecode_backend='pillow' or "
-            "'tifffile'")
-    return image
+_BACKENDS = ('cv2', 'pillow', 'turbojpeg', 'tifffile')
 
 
 @TRANSFORMS.register_module()
 class LoadModalities(BaseTransform):
     """Load every modality of a sample and stack them into one image.
 
-    Reads PNG, JPEG and TIFF of 8 or 16 bits, float TIFF, and ``.npy`` arrays
-    of shape (H, W) or (H, W, C). Nothing is converted silently: a file has
-    the declared number of channels or is an error. With the 'cv2' and
-    'pillow' backends colour channels come as B, G, R(, further ones);
-    'tifffile' and ``.npy`` keep the order of the file.
+    Reads PNG and JPEG of 8 or 16 bits, TIFF of any integer or float type and
+    number of channels, and ``.npy`` arrays of shape (H, W) or (H, W, C).
+    Nothing is converted silently: the values are those of the file, and a
+    file that cannot be read so, or has not the declared number of channels,
+    is an error. Colour channels come as B, G, R(, further ones), those of
+    ``.npy`` and of TIFFs that are not RGB in the order of the file.
 
     Where a value equals the modality's ``invalid_value``, the modality's mean
     takes its place. After normalisation that is 0, which says nothing, and
@@ -103,8 +55,11 @@ class LoadModalities(BaseTransform):
         modalities (Mapping): The layout, see :class:`ModalityLayout`.
             Modalities with the same path share one file, which is read
             once; ``file_channels`` says which of its channels are whose.
-        imdecode_backend (str): Backend of :func:`mmcv.imfrombytes`. Defaults
-            to 'cv2'.
+        imdecode_backend (str | Mapping[str, str], optional): Backend of
+            :func:`mmcv.imfrombytes` for files other than TIFF and ``.npy``,
+            for all modalities or by the modality's name. With 'tifffile' the
+            channels of RGB TIFFs keep the order of the file. Defaults to
+            None, what reads a file of its type exactly.
         backend_args (dict, optional): Arguments of the file backend, see
             :mod:`mmengine.fileio`. Defaults to None.
         border (int): Pixels to cut off from each side of the files, for
@@ -115,8 +70,9 @@ class LoadModalities(BaseTransform):
         KeyError: If the sample has no path for a modality.
         FileNotFoundError: If the file of a modality that is not optional is
             missing, or those of all modalities are.
-        ValueError: If a file cannot be read, is a JPEG that its EXIF tag
-            turns, has another number of channels than declared, another
+        ValueError: If a backend is unknown, or a file cannot be read exactly,
+            is turned by its EXIF or TIFF tag, has several pages, another
+            number of channels than declared, another
             height or width than the first modality or than the annotations
             say, a data type that holds no real numbers, or a NaN or Inf
             pixel.
@@ -138,18 +94,35 @@ class LoadModalities(BaseTransform):
 
     def __init__(self,
                  modalities: Mapping,
-                 imdecode_backend: str = 'cv2',
+                 imdecode_backend: Union[str, Mapping, None] = None,
                  backend_args: Optional[dict] = None,
                  border: int = 0) -> None:
         self.layout = ModalityLayout(modalities)
         self.border = border
         self.imdecode_backend = imdecode_backend
         self.backend_args = backend_args
+        self._backends = self._backend_by_name(imdecode_backend)
         first, *others = self.layout.values()
         self._raw = not any(map(self._changes, self.layout.values()))
         # RGB and one channel more, the usual case.
         self._pair = (first.channels == 3 and not self._changes(first)
                       and [m.channels for m in others] == [1])
+
+    def _backend_by_name(
+            self, backend: Union[str, Mapping,
+                                 None]) -> Dict[str, Optional[str]]:
+        """The backend of each modality."""
+        if isinstance(backend, Mapping):
+            self.layout.check_names(list(backend), 'imdecode_backend')
+            by_name = {name: backend.get(name) for name in self.layout}
+        else:
+            by_name = dict.fromkeys(self.layout, backend)
+        for value in by_name.values():
+            if value is not None and value not in _BACKENDS:
+                raise ValueError(
+                    f'imdecode_backend={backend!r} names {value!r}; known '
+                    f'are {list(_BACKENDS)}, and None for the type of file')
+        return by_name
 
     def transform(self, results: dict) -> dict:
         """Load and stack.
@@ -160,7 +133,7 @@ class LoadModalities(BaseTransform):
         Returns:
             dict: The sample with the stacked image.
         """
-        files: Dict[str, Optional[np.ndarray]] = {}
+        files: Dict[Tuple[str, Optional[str]], Optional[np.ndarray]] = {}
         images: Dict[str, np.ndarray] = {}
         for name, modality in self.layout.items():
             path = results.get(modality.path_key)
@@ -174,10 +147,11 @@ class LoadModalities(BaseTransform):
                     'mwam_mm.apis.MultiModalInferencer takes files by '
                     'modality, which mmseg.apis.inference_model and '
                     'mmdet.apis.inference_detector cannot')
-            if path not in files:
-                files[path] = self._read(path, modality)
-            if files[path] is not None:
-                images[name] = self._select(files[path], path, modality)
+            key = path, self._backends[name]
+            if key not in files:
+                files[key] = self._read(path, modality)
+            if files[key] is not None:
+                images[name] = self._select(files[key], path, modality)
             elif not modality.optional:
                 raise FileNotFoundError(
                     f'{self._where(modality, path)} does not exist. Correct '
@@ -212,8 +186,7 @@ class LoadModalities(BaseTransform):
             content = fileio.get(path, backend_args=self.backend_args)
         except FileNotFoundError:
             return None
-        check_upright(content, where)
-        image = decode(content, 'unchanged', self.imdecode_backend, where)
+        image = decode_exactly(content, self._backends[modality.name], where)
         if image.dtype.kind not in 'uif':
             raise ValueError(
                 f'{where} has data type {image.dtype}; save it as integer or '

@@ -7,7 +7,7 @@ from mmseg.datasets.transforms import LoadAnnotations
 
 from mwam_mm.registry import TRANSFORMS
 
-from .loading import decode
+from .decoding import check_upright, decode
 
 __all__ = ['LoadPaletteAnnotations']
 
@@ -78,6 +78,7 @@ class LoadPaletteAnnotations(LoadAnnotations):
         where = f"results['seg_map_path'] = {results['seg_map_path']!r}"
         content = fileio.get(
             results['seg_map_path'], backend_args=self.backend_args)
+        check_upright(content, where)
         codes = self._encode(
             decode(content, 'color_ignore_orientation',
                    self.imdecode_backend, where))
