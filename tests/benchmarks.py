@@ -104,7 +104,7 @@ def write_ombria(root, before=False):
                 write_pairs(root / f'OmbriaS{n}' / split,
                             {kind: time.upper()},
                             [f'S{n}_{time}_{name}' for name in names], 2,
-                            seed=int(names[0]))
+                            seed=10 * int(names[0]) + 2 * n + len(time))
         masks = np.random.default_rng(0)
         for name in names:
             write(root / f'OmbriaS2/{split}/MASK/S2_mask_{name}.png',

@@ -7,6 +7,7 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
 from mwam_mm.datasets import OmbriaDataset
+from mwam_mm.layout import ModalityLayout
 from mwam_mm.registry import DATASETS
 from tests.benchmarks import REPO, SIZE, write, write_ombria
 from tests.reports import read_report
@@ -78,15 +79,17 @@ def test_sample(root):
 
 def test_images_before_the_flood(tmp_path):
     root = write_ombria(tmp_path / 'floods', before=True)
+    modalities = dict(AFTER, **BEFORE)
     dataset = OmbriaDataset(
-        str(root), 'test', pipeline=pipeline(dict(AFTER, **BEFORE)))
+        str(root), 'test', pipeline=pipeline(modalities))
     image = dataset[0]['img']
     assert image.shape == (*SIZE, 8)
-    for channels, name in [(slice(0, 3), 'OmbriaS2/test/AFTER/S2_after'),
-                           (slice(3, 4), 'OmbriaS1/test/AFTER/S1_after'),
-                           (slice(4, 7), 'OmbriaS2/test/BEFORE/S2_before'),
-                           (slice(7, 8), 'OmbriaS1/test/BEFORE/S1_before')]:
-        expected = read(root / f'{name}_0003.png').reshape(*SIZE, -1)
+    for name, file in [('rgb', 'OmbriaS2/test/AFTER/S2_after'),
+                       ('sar', 'OmbriaS1/test/AFTER/S1_after'),
+                       ('rgb_before', 'OmbriaS2/test/BEFORE/S2_before'),
+                       ('sar_before', 'OmbriaS1/test/BEFORE/S1_before')]:
+        channels = ModalityLayout(modalities)[name].slice
+        expected = read(root / f'{file}_0003.png').reshape(*SIZE, -1)
         np.testing.assert_array_equal(image[..., channels], expected)
 
 
