@@ -271,8 +271,8 @@ class ModalityLayout(Mapping):
         A tensor of our data preprocessors carries the answer, see
         :func:`with_presence`, and so do its windows in slide inference; there
         the device is waited for only if a window may lie in a hole, that is
-        for modalities with an ``invalid_value``. Of any other tensor a sample
-        lacks a modality exactly where all its channels are 0.
+        for modalities with an ``invalid_value``. With any other tensor,
+        a sample lacks a modality exactly where all its channels are 0.
 
         Args:
             x (Tensor): Normalised stacked tensor of shape (B, C, H, W).
@@ -349,7 +349,8 @@ def with_presence(x: Tensor, presence: Mapping) -> Tensor:
     What the data preprocessor knows on the CPU need not be asked of the
     device again: :meth:`ModalityLayout.presence` finds it on the tensor. It
     is lost where another tensor is made of this one, and no longer counts
-    once the tensor is changed in place; then the zeros are looked at.
+    once the tensor is changed in place; then the zeros are looked at. Tensors
+    of ``torch.inference_mode`` do not tell changes, so there it counts always.
 
     Args:
         x (Tensor): Normalised stacked tensor of shape (B, C, H, W).

@@ -98,7 +98,7 @@ class Scores:
         """
         all_reduce(self._sums)
         all_reduce(self._counts)
-        # Of the classes that are there.
+        # Classes without a pixel do not count.
         means = self._sums / self._counts
         known = self._counts > 0
         mean = means.where(known, means.new_zeros(())).sum(1) / known.sum(1)

@@ -152,7 +152,7 @@ def compare(part: str,
         dict(
             above_ms=1e3 * float(np.median(above)),
             below_ms=1e3 * float(np.median(below)),
-            # Of the fastest repeats, which other load disturbs least.
+            # Other load disturbs the fastest repeats least.
             ratio_of_minima=float(above.min() / below.min())))
 
 

@@ -58,7 +58,7 @@ def restore_for_training(loop: Any, state: Dict[str, Any]) -> None:
         state (dict): What :func:`random_state` gave.
     """
     if isinstance(loop, IterBasedTrainLoop):
-        # Of the maintained MMEngine: whether not to skip.
+        # The maintained MMEngine says here whether it does not skip.
         forward = getattr(loop, 'fast_forward_on_resume', False)
         loop.dataloader_iterator = _RestoreAfterSkipping(
             loop.dataloader_iterator, 0 if forward else loop.iter, state)

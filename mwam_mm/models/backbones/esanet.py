@@ -37,7 +37,8 @@ class ESANetBackbone(MultiBranch):
             None.
         main (str): The modality whose stream the others are added into.
             Defaults to ``'rgb'``.
-        strict (bool): Of :class:`MultiModalBackbone`. Defaults to True.
+        strict (bool): Whether a pretrained file must give every parameter of
+            its branch. Defaults to True.
         init_cfg (dict, optional): Initialisation config. Defaults to None.
 
     Raises:

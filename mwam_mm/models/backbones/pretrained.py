@@ -5,6 +5,8 @@ from typing import Iterator, List, Mapping
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
+from mwam_mm.config import type_name
+
 
 def adapt_in_channels(weight: Tensor, channels: int,
                       phases: int = 1) -> Tensor:
@@ -116,9 +118,7 @@ def _checkpoint(module: nn.Module):
     """The pretrained file that a module's ``init_cfg`` names, if any."""
     cfgs = getattr(module, 'init_cfg', None) or []
     for cfg in [cfgs] if isinstance(cfgs, Mapping) else cfgs:
-        kind = cfg['type']
-        kind = kind if isinstance(kind, str) else kind.__name__
-        if kind.startswith('Pretrained'):
+        if type_name(cfg).startswith('Pretrained'):
             return cfg.get('checkpoint')
     return None
 
