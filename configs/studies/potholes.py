@@ -30,8 +30,33 @@ variants = {
     'md_hybrid-reversed': dict(
         config='../potholes/two-stream-r18_md_mwam-hybrid-reversed_potholes.py'
     ),
-    # Further interventions are rows of the same kind:
-    # 'NAME': dict(
-    #     config='../potholes/two-stream-r18_mwam_potholes.py',
-    #     options={'custom_hooks.0.intervention': ...}),
+    # The model's own losses of each modality alone, without dropout.
+    'combination': dict(
+        config='../potholes/two-stream-r18_mwam_potholes.py',
+        options={'custom_hooks.0.intervention': dict(type='combination')}),
+    'combination-k': dict(
+        config='../potholes/two-stream-r18_mwam_potholes.py',
+        options={
+            'custom_hooks.0.intervention':
+            dict(type='combination', weights='k')
+        }),
+    'combination-k-reversed': dict(
+        config='../potholes/two-stream-r18_mwam_potholes.py',
+        options={
+            'custom_hooks.0.intervention':
+            dict(type='combination', weights='k'),
+            'model.neck.mwam': dict(lam=-6.0)
+        }),
+    'combination-k_gradient': dict(
+        config='../potholes/two-stream-r18_mwam_potholes.py',
+        options={
+            'custom_hooks.0.intervention':
+            [dict(type='combination', weights='k'), 'gradient']
+        }),
+    'combination-paired': dict(
+        config='../potholes/two-stream-r18_mwam_potholes.py',
+        options={
+            'custom_hooks.0.intervention':
+            dict(type='combination', subsets='paired')
+        }),
 }
