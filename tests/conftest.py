@@ -68,3 +68,10 @@ def unused_port() -> int:
 def on_cpu(monkeypatch):
     """Let Runners put their models on the CPU, whatever GPUs there are."""
     monkeypatch.setattr('mmengine.device.utils.DEVICE', 'cpu')
+
+
+@pytest.fixture
+def plain_dumps(monkeypatch):
+    """Laying out the dumped configs would take half the time of the runs."""
+    monkeypatch.setattr('yapf.yapflib.yapf_api.FormatCode',
+                        lambda text, **kwargs: (text, False))

@@ -1,5 +1,6 @@
 """A tiny RGB-D segmentation job for tests that need a real Runner."""
 import copy
+import itertools
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ MODALITIES = dict(
     rgb=dict(channels=3, mean=128., std=64.),
     depth=dict(channels=1, mean=3., std=2.))
 NORM = dict(type='GN', num_groups=1)  # no batch statistics
+_RUNS = itertools.count()
 
 
 @DATASETS.register_module()
@@ -114,7 +116,8 @@ def config(work_dir, mwam=None, hook=None, max_iters=4, **overrides):
         log_processor=dict(by_epoch=False),
         log_level='WARNING',
         randomness=dict(seed=0),
-        experiment_name=work_dir.name)
+        # MMEngine tells runs of the same name apart by the second only.
+        experiment_name=f'{work_dir.name}-{next(_RUNS)}')
     cfg.update(overrides)
     return Config(copy.deepcopy(cfg))
 

@@ -2,7 +2,7 @@
 from math import isfinite
 from typing import Any, Mapping
 
-from yapf.yapflib.yapf_api import FormatCode
+from yapf.yapflib import yapf_api
 
 __all__ = ['Code', 'format_settings', 'to_code']
 
@@ -61,4 +61,4 @@ def format_settings(settings: Mapping[str, Any], title: str) -> str:
     """
     text = f'# {title}.\n' + ''.join(f'{name} = {to_code(value)}\n'
                                      for name, value in settings.items())
-    return FormatCode(text, style_config=_STYLE)[0]
+    return yapf_api.FormatCode(text, style_config=_STYLE)[0]
