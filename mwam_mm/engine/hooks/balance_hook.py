@@ -1,6 +1,6 @@
 """A weigher and interventions in a training run."""
 import copy
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Set, Union
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Union
 
 import torch
 from mmengine.hooks import Hook, LoggerHook
@@ -130,7 +130,6 @@ class BalanceHook(Hook):
             self.weigher = self._build_weigher(list(self.branches))
         self._saved_state: Optional[Dict[str, Any]] = None
         self._handles: List[Any] = []
-        self._warned: Set[Any] = set()
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         """Keep the state until training starts.

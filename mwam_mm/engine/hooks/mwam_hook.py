@@ -1,6 +1,6 @@
 """MWAM on any host model."""
 from itertools import compress
-from typing import Any, List, Mapping, Optional, Sequence, Union
+from typing import Any, List, Mapping, Optional, Sequence, Set, Union
 
 from torch import nn
 
@@ -84,6 +84,7 @@ class MWAMHook(BalanceHook):
                 'MWAMHook without branches looks after an MWAMNeck: give the '
                 'constants there, as model.neck.mwam, and no inputs')
         self._neck: Optional[MWAMNeck] = None
+        self._warned: Set[Any] = set()
         super().__init__(
             dict(type='MWAM', **(mwam or {})), intervention, branches, inputs,
             **window)
