@@ -578,7 +578,8 @@ def main() -> None:
     runs = [
         Run(name, name if args.study else variant.config, variant, seed,
             osp.join(study.work_dir, name, f'seed{seed}'))
-        for name, variant in study.variants.items() for seed in study.seeds
+        # By seed, so that a study that is cut off has whole seeds.
+        for seed in study.seeds for name, variant in study.variants.items()
     ]
     load_safely()
     todo = [run for run in runs if not run.is_done()]
