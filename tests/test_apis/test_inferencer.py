@@ -17,7 +17,6 @@ from mwam_mm.apis.inferencer import _as_json
 from mwam_mm.stack import has_detection
 from mwam_mm.visualization.panels import ABSENT, INVALID
 
-from .. import tiny_det
 from .conftest import (
     META,
     MODALITIES,
@@ -449,6 +448,7 @@ class TestDetection:
 
     @pytest.fixture
     def job(self, tmp_path):
+        from .. import tiny_det
         cfg = dict(
             default_scope='mmdet',
             model=with_modalities(tiny_det.model(), MODALITIES),
