@@ -82,7 +82,12 @@ def test_host_trains_and_k_scales_the_branches_only(name, scenes, tmp_path):
                 msg=lambda m: f'{parameter}: {m}')
             scaled[path[2]] += bool((delta.abs() > 1e-4).any())
         else:
-            assert torch.equal(weighted[parameter], delta), parameter
+            # Interpolation adds gradients up in any order on a GPU.
+            torch.testing.assert_close(
+                weighted[parameter], delta,
+                **(dict(rtol=1e-3, atol=1e-6) if delta.is_cuda else
+                   dict(rtol=0, atol=0)),
+                msg=lambda m: f'{parameter}: {m}')
             others += bool((delta != 0).any())
     assert min(scaled.values()) > 10 and others > 5
     report = read_report(tmp_path / 'mwam', 'val')

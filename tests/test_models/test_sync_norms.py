@@ -112,7 +112,9 @@ CASES = [(b, d) for b in BACKBONES
 def _run(rank, port, folder):
     os.environ.update(
         MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port), RANK=str(rank),
-        LOCAL_RANK=str(rank), WORLD_SIZE='2')
+        LOCAL_RANK=str(rank), WORLD_SIZE='2',
+        # There may be one GPU only.
+        CUDA_VISIBLE_DEVICES='')
     torch.set_num_threads(1)
     # Calls that do not meet are an error rather than a hang.
     torch.distributed.init_process_group(

@@ -25,7 +25,9 @@ on_any = pytest.mark.skipif(
 RTOL = dict(ratio=2e-2, robust=1e-4)
 
 
-@pytest.mark.skipif(INTERPRETED, reason='runs the interpreter')
+@pytest.mark.skipif(
+    INTERPRETED or torch.cuda.is_available(),
+    reason='stands in for a CUDA device')
 def test_in_the_interpreter():
     result = subprocess.run(
         [sys.executable, '-m', 'pytest', '-q', '-p', 'no:cacheprovider',

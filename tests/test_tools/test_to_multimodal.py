@@ -345,7 +345,11 @@ def test_it_trains_as_it_stands(tmp_path):
             cwd=tmp_path,
             capture_output=True,
             text=True,
-            env=dict(os.environ, OMP_NUM_THREADS='1', PYTHONPATH=str(REPO)))
+            env=dict(
+                os.environ,
+                OMP_NUM_THREADS='1',
+                PYTHONPATH=os.pathsep.join(
+                    [str(REPO), os.environ.get('PYTHONPATH', '')])))
         assert result.returncode == 0, result.stderr[-3000:]
         return result.stdout
 

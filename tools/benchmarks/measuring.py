@@ -6,6 +6,8 @@ from typing import Callable, Dict, List, Optional
 
 import numpy as np
 import torch
+from torch.autograd import DeviceType
+from torch.profiler import ProfilerActivity, profile
 
 
 @dataclass
@@ -129,6 +131,33 @@ def alternate_on_device(
             second = replay(graph)
             if i >= 2:
                 seconds[name].append(second)
+    return {name: np.array(values) for name, values in seconds.items()}
+
+
+def alternate_kernels(
+        functions: Dict[str, Callable[[], object]],
+        setting: Setting,
+        repeats: Optional[int] = None) -> Dict[str, np.ndarray]:
+    """As :func:`alternate_on_device`, of functions that wait for the device.
+
+    The times of their kernels are added up.
+
+    Returns:
+        dict[str, np.ndarray]: Seconds of a call in each repeat.
+    """
+    seconds: Dict[str, List[float]] = {name: [] for name in functions}
+    for function in functions.values():
+        function()
+    for _ in range(repeats or setting.repeats):
+        for name, function in functions.items():
+            synchronise(setting)
+            with profile(activities=[ProfilerActivity.CUDA]) as profiler:
+                function()
+                synchronise(setting)
+            seconds[name].append(
+                sum(kernel.duration_ns()
+                    for kernel in profiler.profiler.kineto_results.events()
+                    if kernel.device_type() == DeviceType.CUDA) / 1e9)
     return {name: np.array(values) for name, values in seconds.items()}
 
 

@@ -8,6 +8,7 @@ from mmengine.optim import OptimWrapper
 from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
+from mwam_mm.layout import with_presence
 from mwam_mm.mwam import scale_gradient
 
 from .measuring import Result, Setting, alternate, compare, synchronise
@@ -159,7 +160,10 @@ def run_c(setting: Setting) -> List[Result]:
         host, size = two_stream_fcn(), (480, 640)
     model = build(host, setting.device).eval()
     plain = PlainTwoStream(model)
-    x = torch.randn(1, 4, *size, device=setting.device)
+    # As the data preprocessor hands it on.
+    x = with_presence(
+        torch.randn(1, 4, *size, device=setting.device),
+        {name: [True] for name in plain.layout})
     with torch.no_grad():
         assert torch.equal(plain(x), model(x, mode='tensor'))
         neck = mwam_neck(model)

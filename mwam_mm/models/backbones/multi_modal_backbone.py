@@ -18,6 +18,11 @@ Features = Any
 def map_levels(function: Callable[[Tensor], Tensor],
                features: Features) -> Features:
     """Apply a function to every level and keep how they are nested."""
+    # apply_to takes longer for these than some layers do on a GPU.
+    if isinstance(features, Tensor):
+        return function(features)
+    if type(features) in (tuple, list):
+        return type(features)(map_levels(function, f) for f in features)
     return apply_to(features, lambda x: isinstance(x, Tensor), function)
 
 
