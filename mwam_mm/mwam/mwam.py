@@ -10,7 +10,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from .allocation import check_range, sigmoid_weights
-from .bank import FRMBank
+from .bank import FRMBank, FRMStart
 from .frm import (
     check_arguments,
     frm_parts,
@@ -56,8 +56,9 @@ class MWAM:
 
     On CUDA devices from Ampere on and with Triton, :meth:`update` launches
     two kernels: one measures all modalities, the other updates bank and
-    weights. Everything else, such as the reference preset, images of several
-    data types or of float64, goes through the operators of PyTorch.
+    weights. Everything else, such as the reference preset, ``reference``,
+    images of several data types or of float64, goes through the operators of
+    PyTorch.
 
     Args:
         modalities (Sequence[str]): The modalities' names, in the order of K.
@@ -95,6 +96,11 @@ class MWAM:
             sees it. Defaults to ``'paper'``.
         interval (int): FRM is measured on the first of each ``interval``
             batches; the weights stay for the others. Defaults to 1, all.
+        reference (str, optional): ``'start'`` divides a modality's smoothed
+            FRM by what it was in the first ten measured batches that had the
+            modality, so that K follows how FRM changes in training and not
+            how modalities differ from the first. For ``preset='paper'``.
+            Defaults to None, FRM as it is.
 
     Raises:
         ValueError: If ``modalities`` is empty or has duplicates, or an
@@ -122,7 +128,8 @@ class MWAM:
                  lam: Optional[float] = None,
                  gamma: Optional[float] = None,
                  preset: str = 'paper',
-                 interval: int = 1) -> None:
+                 interval: int = 1,
+                 reference: Optional[str] = None) -> None:
         self.modalities = tuple(modalities)
         if not self.modalities or len(set(
                 self.modalities)) < len(self.modalities):
@@ -137,6 +144,13 @@ class MWAM:
         if not isinstance(interval, int) or interval < 1:
             raise ValueError('interval must be an integer, 1 or more, but got '
                              f'{interval!r}')
+        if reference not in (None, 'start'):
+            raise ValueError("reference must be 'start' or None, but got "
+                             f'{reference!r}')
+        if preset == 'reference' and reference is not None:
+            raise ValueError("preset='reference' does as the authors' code, "
+                             f'which has no reference={reference!r}: use '
+                             "preset='paper'")
         check_arguments(patch_size, block_size, sigma, metric, flip)
         check_range(alpha, beta)
         constants = _PRESETS[preset]
@@ -157,6 +171,7 @@ class MWAM:
             lam=constants['lam'] if lam is None else lam,
             gamma=constants['gamma'] if gamma is None else gamma)
         self.bank = FRMBank(momentum, warm_start=preset == 'paper')
+        self.start = FRMStart() if reference == 'start' else None
         self.weights = torch.ones(len(self.modalities))
         #: bool of shape (M,): whose FRM was ever not finite.
         self.abnormal = torch.zeros(len(self.modalities), dtype=torch.bool)
@@ -178,7 +193,10 @@ class MWAM:
     @property
     def _measure(self) -> Dict[str, Any]:
         """What the numbers in the bank depend on."""
-        return dict(self._frm, preset=self.preset)
+        measure = dict(self._frm, preset=self.preset)
+        # States of before there was a reference have none.
+        return measure if self.start is None else dict(
+            measure, reference='start')
 
     @property
     def _due(self) -> bool:
@@ -193,10 +211,14 @@ class MWAM:
         device = self.weights.device
         self.abnormal = self.abnormal.to(device)
         self.bank.to(device, sum_dtype(device))
+        if self.start is not None:
+            self.start.to(device, sum_dtype(device))
         self._fused = None
         self._reset()
         self._observed += observed.to(device, sum_dtype(device))
-        kernels = kernels_for(device) if self.preset == 'paper' else None
+        # The kernels weigh by FRM as it is.
+        by_kernels = self.preset == 'paper' and self.start is None
+        kernels = kernels_for(device) if by_kernels else None
         if kernels is not None:
             self._fused = kernels.FusedUpdate(
                 len(self.modalities), device, momentum=self.bank.momentum,
@@ -338,16 +360,17 @@ class MWAM:
         self.abnormal = self.abnormal | (valid & ~torch.isfinite(sums))
         if self.preset == 'paper':
             frm = sums / counts
-            preference = self.bank.update(frm, valid)
-            known = self.bank.seen
+            bank = self.bank.update(frm, valid)
+            if self.start is not None:
+                bank = bank / (self.start.update(frm, valid) + self.sigma)
+            preference, known = bank, self.bank.seen
         else:
             known = torch.zeros_like(valid) if self.bank.seen is None \
                 else self.bank.seen
             bank = self.bank.update(sums, valid)
             valid = valid & torch.isfinite(sums)
             preference = torch.where(valid, sums, bank)
-        bank, seen = self.bank.values, self.bank.seen
-        mean = bank.sum() / seen.sum().clamp(min=1)
+        mean = bank.sum() / self.bank.seen.sum().clamp(min=1)
         weights = sigmoid_weights(
             preference / (mean + self.sigma), **self._allocation)
         self.weights = torch.where(known, weights, 1.).float()
@@ -385,7 +408,9 @@ class MWAM:
             metric=self._measure,
             bank=self.bank.state_dict(),
             weights=self.weights,
-            batches=self._batches)
+            batches=self._batches,
+            **({} if self.start is None else
+               dict(start=self.start.state_dict())))
 
     def load_state_dict(self, state_dict: Dict[str, Any]) -> None:
         """Restore :meth:`state_dict`, by the modalities' names.
@@ -413,11 +438,14 @@ class MWAM:
         device = self.weights.device
         order = [saved.index(name) for name in self.modalities]
         # They may be on any device, and of a type that this one lacks.
-        self.bank.load_state_dict({
-            key: None if value is None else value[order]
-            for key, value in state_dict['bank'].items()
-        })
-        self.bank.to(device, sum_dtype(device))
+        for key, entries in (('bank', self.bank), ('start', self.start)):
+            if entries is None:
+                continue
+            entries.load_state_dict({
+                name: None if value is None else value[order]
+                for name, value in state_dict[key].items()
+            })
+            entries.to(device, sum_dtype(device))
         self.weights = state_dict['weights'][order].to(device)
         self._batches = state_dict['batches']
         self._reset()
