@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from .allocation import check_range, sigmoid_weights
+from .allocation import adaptive_constants, check_range, sigmoid_weights
 from .bank import FRMBank, FRMStart
 from .frm import (
     check_arguments,
@@ -56,9 +56,9 @@ class MWAM:
 
     On CUDA devices from Ampere on and with Triton, :meth:`update` launches
     two kernels: one measures all modalities, the other updates bank and
-    weights. Everything else, such as the reference preset, ``reference``,
-    images of several data types or of float64, goes through the operators of
-    PyTorch.
+    weights. Everything else, such as the reference preset, ``reference`` and
+    ``adaptive``, images of several data types or of float64, goes through the
+    operators of PyTorch.
 
     Args:
         modalities (Sequence[str]): The modalities' names, in the order of K.
@@ -101,6 +101,10 @@ class MWAM:
             modality, so that K follows how FRM changes in training and not
             how modalities differ from the first. For ``preset='paper'``.
             Defaults to None, FRM as it is.
+        adaptive (bool): Whether ``alpha``, ``beta``, ``lam`` and ``gamma``
+            follow from how far the modalities' smoothed FRM are apart, see
+            :func:`adaptive_constants`, and so must not be given. For
+            ``preset='paper'``. Defaults to False.
 
     Raises:
         ValueError: If ``modalities`` is empty or has duplicates, or an
@@ -129,7 +133,8 @@ class MWAM:
                  gamma: Optional[float] = None,
                  preset: str = 'paper',
                  interval: int = 1,
-                 reference: Optional[str] = None) -> None:
+                 reference: Optional[str] = None,
+                 adaptive: bool = False) -> None:
         self.modalities = tuple(modalities)
         if not self.modalities or len(set(
                 self.modalities)) < len(self.modalities):
@@ -147,10 +152,21 @@ class MWAM:
         if reference not in (None, 'start'):
             raise ValueError("reference must be 'start' or None, but got "
                              f'{reference!r}')
-        if preset == 'reference' and reference is not None:
-            raise ValueError("preset='reference' does as the authors' code, "
-                             f'which has no reference={reference!r}: use '
-                             "preset='paper'")
+        if preset == 'reference' and (reference is not None or adaptive):
+            raise ValueError(
+                "preset='reference' does as the authors' code, which has no "
+                f"reference={reference!r} and adaptive={adaptive}: use "
+                "preset='paper'")
+        if adaptive:
+            given = [
+                key for key, value, default in (
+                    ('alpha', alpha, 1.5), ('beta', beta, 1.0),
+                    ('lam', lam, None), ('gamma', gamma, None))
+                if value != default
+            ]
+            if given:
+                raise ValueError('adaptive=True finds the constants of K '
+                                 f'itself: drop {given}')
         check_arguments(patch_size, block_size, sigma, metric, flip)
         check_range(alpha, beta)
         constants = _PRESETS[preset]
@@ -172,6 +188,7 @@ class MWAM:
             gamma=constants['gamma'] if gamma is None else gamma)
         self.bank = FRMBank(momentum, warm_start=preset == 'paper')
         self.start = FRMStart() if reference == 'start' else None
+        self.adaptive = adaptive
         self.weights = torch.ones(len(self.modalities))
         #: bool of shape (M,): whose FRM was ever not finite.
         self.abnormal = torch.zeros(len(self.modalities), dtype=torch.bool)
@@ -216,8 +233,9 @@ class MWAM:
         self._fused = None
         self._reset()
         self._observed += observed.to(device, sum_dtype(device))
-        # The kernels weigh by FRM as it is.
-        by_kernels = self.preset == 'paper' and self.start is None
+        # The kernels weigh by FRM as it is, with constants that are given.
+        by_kernels = (self.preset == 'paper' and self.start is None
+                      and not self.adaptive)
         kernels = kernels_for(device) if by_kernels else None
         if kernels is not None:
             self._fused = kernels.FusedUpdate(
@@ -371,8 +389,10 @@ class MWAM:
             valid = valid & torch.isfinite(sums)
             preference = torch.where(valid, sums, bank)
         mean = bank.sum() / self.bank.seen.sum().clamp(min=1)
-        weights = sigmoid_weights(
-            preference / (mean + self.sigma), **self._allocation)
+        t = preference / (mean + self.sigma)
+        constants = adaptive_constants(
+            t, known) if self.adaptive else self._allocation
+        weights = sigmoid_weights(t, **constants)
         self.weights = torch.where(known, weights, 1.).float()
         return self.weights
 

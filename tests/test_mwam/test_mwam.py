@@ -343,7 +343,42 @@ def test_reference_start_continues_exactly():
                 MWAM(NAMES, reference=saved).state_dict())
 
 
-@pytest.mark.parametrize('options', [dict(), dict(reference='start')])
+def test_adaptive_constants():
+    mwam = MWAM(NAMES, metric='low', momentum=0., adaptive=True)
+    # Of two modalities, K is 1 -+ 0.4 times how far T is from 1.
+    for rgb, depth in ((1., 1.), (1., 1.1), (3., 1.), (1e-3, 1e3)):
+        far = (rgb - depth) / (rgb + depth)
+        k = mwam.update(constants(rgb, depth))
+        assert k.tolist() == pytest.approx(
+            [1 - .4 * far, 1 + .4 * far], abs=1e-6)
+    k = MWAM(NAMES, adaptive=True).update(dict(rgb=batch(0)['rgb']))
+    assert k.tolist() == pytest.approx([1., 1.], abs=1e-6)
+
+
+@pytest.mark.parametrize('names,unseen', [('abcd', ()), ('abcde', 'd')])
+def test_adaptive_constants_of_the_spread_of_those_known(names, unseen):
+    values = dict(a=1., b=9., c=2., d=30., e=2.)
+    mwam = MWAM(names, metric='low', adaptive=True)
+    k = mwam.update({
+        name: constants(values[name], 0.)['rgb']
+        for name in names if name not in unseen
+    })
+    known = [values[name] for name in names if name not in unseen]
+    mean = sum(known) / len(known)
+    t = [value / mean for value in known]
+    spread = math.sqrt(sum((v - 1)**2 for v in t) / len(t))
+    beta = min(spread, 1.)
+    expected = [
+        1 + beta / 2 - beta / (1 + math.exp(-math.log(9) / spread * (v - 1)))
+        for v in t
+    ]
+    assert [k[i].item() for i, name in enumerate(names)
+            if name not in unseen] == pytest.approx(expected, abs=1e-6)
+    assert all(k[names.index(name)] == 1. for name in unseen)
+
+
+@pytest.mark.parametrize('options', [dict(), dict(reference='start'),
+                                     dict(adaptive=True)])
 def test_kernels_only_for_what_they_compute(options, monkeypatch):
     kernels = SimpleNamespace(FusedUpdate=lambda *args, **kwargs: 'kernels')
     monkeypatch.setattr(sys.modules['mwam_mm.mwam.mwam'], 'kernels_for',
@@ -367,10 +402,14 @@ def test_wrong_arguments():
                    dict(interval=1.5), dict(sigma=0.), dict(sigma=-1.),
                    dict(lam=math.nan), dict(gamma=math.inf),
                    dict(metric='robust', preset='reference'),
-                   dict(reference='end'),
+                   dict(reference='end'), dict(adaptive=True, lam=5.),
+                   dict(adaptive=True, beta=.5),
+                   dict(adaptive=True, preset='reference'),
                    dict(reference='start', preset='reference')):
         with pytest.raises(ValueError):
             MWAM(NAMES, **kwargs)
+    with pytest.raises(ValueError, match=r"adaptive.*drop \['gamma'\]"):
+        MWAM(NAMES, adaptive=True, gamma=1.)
     with pytest.raises(ValueError, match='distinct'):
         MWAM(('rgb', 'rgb'))
     with pytest.raises(ValueError, match='thermal'):
