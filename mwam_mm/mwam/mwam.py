@@ -11,6 +11,7 @@ from torch import Tensor
 
 from .allocation import adaptive_constants, check_range, sigmoid_weights
 from .bank import FRMBank, FRMStart
+from .dct import num_bands
 from .frm import (
     check_arguments,
     frm_parts,
@@ -105,6 +106,9 @@ class MWAM:
             follow from how far the modalities' smoothed FRM are apart, see
             :func:`adaptive_constants`, and so must not be given. For
             ``preset='paper'``. Defaults to False.
+        bands (bool): Whether FRM is also measured with each other band below
+            the high one in the place of the low band, for the log: see
+            :attr:`frm_of_bands`. K does not depend on it. Defaults to False.
 
     Raises:
         ValueError: If ``modalities`` is empty or has duplicates, or an
@@ -134,7 +138,8 @@ class MWAM:
                  preset: str = 'paper',
                  interval: int = 1,
                  reference: Optional[str] = None,
-                 adaptive: bool = False) -> None:
+                 adaptive: bool = False,
+                 bands: bool = False) -> None:
         self.modalities = tuple(modalities)
         if not self.modalities or len(set(
                 self.modalities)) < len(self.modalities):
@@ -189,6 +194,14 @@ class MWAM:
         self.bank = FRMBank(momentum, warm_start=preset == 'paper')
         self.start = FRMStart() if reference == 'start' else None
         self.adaptive = adaptive
+        self._num_bands = num_bands(patch_size, block_size) if bands else 1
+        if bands and self._num_bands == 1:
+            raise ValueError(
+                f'bands=True finds no band between the low {block_size} and '
+                f'the high {block_size} of {patch_size} frequencies: take a '
+                'smaller block_size')
+        self.bands = FRMBank(
+            momentum, warm_start=preset == 'paper') if bands else None
         self.weights = torch.ones(len(self.modalities))
         #: bool of shape (M,): whose FRM was ever not finite.
         self.abnormal = torch.zeros(len(self.modalities), dtype=torch.bool)
@@ -201,9 +214,13 @@ class MWAM:
     def _reset(self) -> None:
         """Forget what :meth:`observe` saw."""
         device = self.weights.device
-        # Two rows, sums and counts, so that one all-reduce carries both.
+        # Sums and counts of each band, so that one all-reduce carries all.
         self._observed = torch.zeros(
-            2, len(self.modalities), dtype=sum_dtype(device), device=device)
+            2,
+            self._num_bands,
+            len(self.modalities),
+            dtype=sum_dtype(device),
+            device=device)
         if self._fused is not None:
             self._fused.reset()
 
@@ -214,6 +231,12 @@ class MWAM:
         # States of before there was a reference have none.
         return measure if self.start is None else dict(
             measure, reference='start')
+
+    @property
+    def _tables(self) -> Dict[str, Union[FRMBank, FRMStart]]:
+        """What is known of the batches so far, by the key of the state."""
+        tables = dict(bank=self.bank, start=self.start, bands=self.bands)
+        return {key: t for key, t in tables.items() if t is not None}
 
     @property
     def _due(self) -> bool:
@@ -227,15 +250,15 @@ class MWAM:
         self.weights = self.weights.to(device)
         device = self.weights.device
         self.abnormal = self.abnormal.to(device)
-        self.bank.to(device, sum_dtype(device))
-        if self.start is not None:
-            self.start.to(device, sum_dtype(device))
+        for table in self._tables.values():
+            table.to(device, sum_dtype(device))
         self._fused = None
         self._reset()
         self._observed += observed.to(device, sum_dtype(device))
-        # The kernels weigh by FRM as it is, with constants that are given.
+        # The kernels weigh by FRM as it is, with constants that are given, and
+        # measure the low band only.
         by_kernels = (self.preset == 'paper' and self.start is None
-                      and not self.adaptive)
+                      and not self.adaptive and self.bands is None)
         kernels = kernels_for(device) if by_kernels else None
         if kernels is not None:
             self._fused = kernels.FusedUpdate(
@@ -246,7 +269,7 @@ class MWAM:
     def _state(self) -> Tuple[Tensor, ...]:
         """What the kernels update in place."""
         if self.bank.values is None:
-            self.bank.clear(self._observed[0])
+            self.bank.clear(self._observed[0, 0])
         return (self._observed, self.bank.values, self.bank.seen,
                 self.abnormal)
 
@@ -334,14 +357,15 @@ class MWAM:
                 present,
                 dtype=torch.bool,
                 pin_memory=x.is_cuda and not is_compiling())
-        parts = frm_parts(x, **self._frm)
-        if not known:
-            # Only zeros give exactly 0, so the image is not read again.
-            present = parts[0] != 0
-        if present is not None:
-            present = present.to(x.device, non_blocking=True)
-            parts = torch.where(present, parts, 0.)
-        self._observed[:, i] += parts.sum(1)
+        for band in range(self._num_bands):
+            parts = frm_parts(x, **self._frm, band=band)
+            if not known and not band:
+                # Only zeros give exactly 0, so the image is not read again.
+                present = parts[0] != 0
+            if present is not None:
+                present = present.to(x.device, non_blocking=True)
+                parts = torch.where(present, parts, 0.)
+            self._observed[:, band, i] += parts.sum(1)
 
     def step(self) -> Tensor:
         """End the batch: update the bank and the weights.
@@ -372,7 +396,12 @@ class MWAM:
     @torch.no_grad()
     def _step_plain(self) -> Tensor:
         """Update the bank and the weights by operators of PyTorch."""
-        sums, counts = self._observed
+        if self.bands is not None:
+            sums, counts = self._observed[:, 1:]
+            self.bands.update(
+                sums / counts if self.preset == 'paper' else sums,
+                counts != 0)
+        sums, counts = self._observed[:, 0]
         self._reset()
         valid = counts != 0  # NaN is a measurement, too
         self.abnormal = self.abnormal | (valid & ~torch.isfinite(sums))
@@ -421,16 +450,25 @@ class MWAM:
             return torch.full((len(self.modalities), ), float('nan'))
         return torch.where(self.bank.seen, self.bank.values, float('nan'))
 
+    @property
+    def frm_of_bands(self) -> Tensor:
+        """Tensor: The smoothed FRM with each band in the place of the low
+        one, the lowest of them first, shape (bands, M), NaN where never seen;
+        (0, M) without ``bands``."""
+        num_bands = self._num_bands - 1
+        if self.bands is None or self.bands.values is None:
+            return torch.full((num_bands, len(self.modalities)), float('nan'))
+        return torch.where(self.bands.seen, self.bands.values, float('nan'))
+
     def state_dict(self) -> Dict[str, Any]:
         """What :meth:`load_state_dict` needs to go on exactly."""
         return dict(
             modalities=list(self.modalities),
             metric=self._measure,
-            bank=self.bank.state_dict(),
             weights=self.weights,
             batches=self._batches,
-            **({} if self.start is None else
-               dict(start=self.start.state_dict())))
+            **{key: table.state_dict()
+               for key, table in self._tables.items()})
 
     def load_state_dict(self, state_dict: Dict[str, Any]) -> None:
         """Restore :meth:`state_dict`, by the modalities' names.
@@ -458,14 +496,14 @@ class MWAM:
         device = self.weights.device
         order = [saved.index(name) for name in self.modalities]
         # They may be on any device, and of a type that this one lacks.
-        for key, entries in (('bank', self.bank), ('start', self.start)):
-            if entries is None:
+        for key, table in self._tables.items():
+            if key not in state_dict:  # bands, which only the log has
                 continue
-            entries.load_state_dict({
-                name: None if value is None else value[order]
+            table.load_state_dict({
+                name: None if value is None else value[..., order]
                 for name, value in state_dict[key].items()
             })
-            entries.to(device, sum_dtype(device))
+            table.to(device, sum_dtype(device))
         self.weights = state_dict['weights'][order].to(device)
         self._batches = state_dict['batches']
         self._reset()

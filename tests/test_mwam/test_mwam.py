@@ -343,6 +343,36 @@ def test_reference_start_continues_exactly():
                 MWAM(NAMES, reference=saved).state_dict())
 
 
+def test_bands_are_measured_beside_frm():
+    mwam, expected = MWAM(NAMES, bands=True), MWAM(NAMES)
+    assert mwam.frm_of_bands.shape == (2, 2)
+    assert mwam.frm_of_bands.isnan().all()
+    banks = None
+    for seed in range(4):
+        inputs = {name: x.double() for name, x in batch(seed).items()}
+        now = torch.tensor([[frm(inputs[name], band=band) for name in NAMES]
+                            for band in (1, 2)], dtype=torch.float64)
+        banks = now if banks is None else .5 * banks + .5 * now
+        if seed == 2:
+            state = pickle.loads(pickle.dumps(mwam.state_dict()))
+            mwam = MWAM(NAMES[::-1], bands=True)
+            mwam.load_state_dict(state)
+            mwam.update(inputs)
+            state = mwam.state_dict()
+            mwam = MWAM(NAMES, bands=True)
+            mwam.load_state_dict(state)
+        else:
+            mwam.update(inputs)
+        assert torch.equal(mwam.weights, expected.update(inputs))
+        assert torch.equal(mwam.frm, expected.frm)
+        torch.testing.assert_close(mwam.frm_of_bands, banks, rtol=1e-9, atol=0)
+    assert expected.frm_of_bands.shape == (0, 2)
+    # Bands are only for the log, so a state without them will do.
+    mwam.load_state_dict(expected.state_dict())
+    with pytest.raises(ValueError, match='bands=True.*low 4 and'):
+        MWAM(NAMES, block_size=4, bands=True)
+
+
 def test_adaptive_constants():
     mwam = MWAM(NAMES, metric='low', momentum=0., adaptive=True)
     # Of two modalities, K is 1 -+ 0.4 times how far T is from 1.
@@ -378,7 +408,7 @@ def test_adaptive_constants_of_the_spread_of_those_known(names, unseen):
 
 
 @pytest.mark.parametrize('options', [dict(), dict(reference='start'),
-                                     dict(adaptive=True)])
+                                     dict(adaptive=True), dict(bands=True)])
 def test_kernels_only_for_what_they_compute(options, monkeypatch):
     kernels = SimpleNamespace(FusedUpdate=lambda *args, **kwargs: 'kernels')
     monkeypatch.setattr(sys.modules['mwam_mm.mwam.mwam'], 'kernels_for',
