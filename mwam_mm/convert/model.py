@@ -126,7 +126,8 @@ def multimodal(base: Mapping,
         ValueError: If the base is not an encoder-decoder of images, takes
             text, or its backbone gives something else than feature maps.
         FileNotFoundError: If a local file of pretrained weights is missing.
-        TypeError: If another argument is given.
+        TypeError: If another argument is given, or ``override`` is no
+            mapping.
 
     Examples:
         .. code-block:: python
@@ -146,6 +147,11 @@ def multimodal(base: Mapping,
     if unknown:
         raise TypeError(f'mwam_mm.multimodal has no arguments {unknown}: '
                         'change the base by `override`')
+    if override is not None and not isinstance(override, Mapping):
+        raise TypeError(
+            'mwam_mm.multimodal.override must be a dict from keys of the base '
+            "to values, such as {'backbone.drop_path_rate': 0.1}, but got "
+            f'{override!r}')
     base = ConfigDict(copy.deepcopy(dict(base, **edits)))
     base.setdefault('data_preprocessor', data_preprocessor or {})
     check_base(base)

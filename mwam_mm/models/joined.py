@@ -165,21 +165,43 @@ class JoinedForward:
             dict[str, Any]: As the model's ``loss`` returns.
         """
         if name not in self._losses:
-            group = self.groups[name]
-            rows, places = group.rows, group.places
-            if (not self.heads and len(rows) == 1 < len(self._complete)
-                    and normalises(self.host.model)):
-                # The same loss, but norm layers on pooled features of 1x1
-                # pixel refuse a single sample.
-                rows, places = rows * 2, places * 2
-            with self.host.backbone.replay(self.outputs), \
-                    self.host.neck.replay(self._for_heads(places)), \
-                    self._splitting(places):
-                self._losses[name] = self.host.forward(
-                    inputs=take_rows(self.inputs, rows),
-                    data_samples=[self.data_samples[i] for i in rows],
-                    mode='loss')
+            self._losses[name] = self._forward(name, mode='loss')
         return self._losses[name]
+
+    def logits(self, name: str) -> Any:
+        """What the model gives of a subset with ``mode='tensor'``, with
+        gradient.
+
+        Args:
+            name (str): One of ``groups``.
+
+        Returns:
+            Any: As the model's ``forward`` returns, for the samples of the
+            group.
+        """
+        group = self.groups[name]
+        given = self._forward(name, mode='tensor')
+        if self.heads:  # which gave the whole joined batch
+            return self.take(given, group.places)
+        size = len(group.rows)  # without one that stands there twice
+        return apply_to(given, lambda x: isinstance(x, Tensor),
+                        lambda x: x[:size])
+
+    def _forward(self, name: str, mode: str) -> Any:
+        group = self.groups[name]
+        rows, places = group.rows, group.places
+        if (not self.heads and len(rows) == 1 < len(self._complete)
+                and normalises(self.host.model)):
+            # The same loss, but norm layers on pooled features of 1x1
+            # pixel refuse a single sample.
+            rows, places = rows * 2, places * 2
+        with self.host.backbone.replay(self.outputs), \
+                self.host.neck.replay(self._for_heads(places)), \
+                self._splitting(places):
+            return self.host.forward(
+                inputs=take_rows(self.inputs, rows),
+                data_samples=[self.data_samples[i] for i in rows],
+                mode=mode)
 
     def predictions(self, head: nn.Module) -> Any:
         """What a head that runs once gave of the joined batch."""

@@ -22,7 +22,8 @@ _NOT_HEADS = ('data_preprocessor', 'backbone', 'neck', 'auxiliary_head')
 def with_modality_heads(host: Union[str, type], **kwargs) -> nn.Module:
     r"""Build a model that can train with the weighted loss.
 
-    With ``MWAMHook(intervention='loss')`` the model's loss becomes (Eq. 7)
+    With ``intervention='loss'`` of :class:`MWAMHook`, or of
+    :class:`BalanceHook` with any weigher, the model's loss becomes (Eq. 7)
 
     .. math::
         L = L(y, y_o) + \sum_m K_m L(y, y_m),
@@ -40,15 +41,15 @@ def with_modality_heads(host: Union[str, type], **kwargs) -> nn.Module:
 
     Args:
         host (str | type): The type of the model, which has a backbone,
-            an :class:`MWAMNeck` with ``mwam`` and heads.
+            an :class:`MWAMNeck` and heads.
         **kwargs: The config of the model.
 
     Returns:
         nn.Module: The model, of its own class.
 
     Raises:
-        ValueError: If the model has no :class:`MWAMNeck` with ``mwam`` or no
-            heads, or they do not take the features of one modality.
+        ValueError: If the model has no :class:`MWAMNeck` or no heads, or they
+            do not take the features of one modality.
 
     Examples:
         .. code-block:: python
@@ -74,10 +75,10 @@ def with_modality_heads(host: Union[str, type], **kwargs) -> nn.Module:
 def _check(model: nn.Module) -> None:
     where = f'with_modality_heads: {type(model).__name__}'
     neck = getattr(model, 'neck', None)
-    if not isinstance(neck, MWAMNeck) or neck.mwam is None:
+    if not isinstance(neck, MWAMNeck):
         raise ValueError(
-            f'{where} has no MWAMNeck with mwam, whose weights the losses of '
-            'the modalities would get: set model.neck.mwam=dict()')
+            f'{where} has no MWAMNeck that would hand out the features of '
+            "each modality: set model.neck.type='mwam_mm.MWAMNeck'")
     heads = [n for n, _ in model.named_children() if n not in _NOT_HEADS]
     if not heads or not hasattr(model, 'loss'):
         raise ValueError(
@@ -199,7 +200,7 @@ def _refuse_idle_heads(model: nn.Module, args: tuple) -> None:
     if (model.training and torch.is_grad_enabled()
             and not model.modality_heads.in_training):
         raise RuntimeError(
-            'the model has modality heads, but no MWAMHook that trains '
+            'the model has modality heads, but no hook that trains '
             "them: add custom_hooks=[dict(type='mwam_mm.MWAMHook', "
             "intervention='loss')], or build the model without "
             'with_modality_heads')

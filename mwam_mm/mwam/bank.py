@@ -92,3 +92,72 @@ class FRMBank:
         """Restore the entries of :meth:`state_dict`."""
         self.values = state_dict['values']
         self.seen = state_dict['seen']
+
+
+class FRMStart:
+    r"""What each modality's FRM was in its first batches.
+
+    .. math::
+        S = \operatorname{mean}(F(0), \dots, F(n - 1))
+
+    Until there are n values it is the mean of those there are, and later ones
+    do not change it.
+
+    Args:
+        num_batches (int): n. Defaults to 10.
+
+    Examples:
+        >>> import torch
+        >>> start = FRMStart(num_batches=2)
+        >>> for value in (4., 2., 9.):
+        ...     values = start.update(torch.tensor([value]))
+        >>> values
+        tensor([3.])
+    """
+
+    def __init__(self, num_batches: int = 10) -> None:
+        self.num_batches = num_batches
+        self.values: Optional[Tensor] = None
+        self.counts: Optional[Tensor] = None
+
+    def update(self, frm: Tensor, valid: Optional[Tensor] = None) -> Tensor:
+        """Take in the metric of one batch.
+
+        Args:
+            frm (Tensor): Metric per modality, shape (M,).
+            valid (Tensor, optional): bool of shape (M,); entries that are not
+                valid, or not finite, do not count. Defaults to None, all
+                finite ones.
+
+        Returns:
+            Tensor: The mean of the first values, shape (M,); 0 where there
+            is none.
+        """
+        takes = torch.isfinite(frm)
+        if valid is not None:
+            takes = takes & valid
+        if self.values is None:
+            self.values = torch.zeros_like(frm)
+            self.counts = torch.zeros_like(frm, dtype=torch.long)
+        old = self.values.to(frm)
+        counts = self.counts.to(frm.device)
+        takes = takes & (counts < self.num_batches)
+        self.counts = counts + takes
+        step = (frm - old) / self.counts.clamp(min=1)
+        self.values = torch.where(takes, old + step, old)
+        return self.values
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> None:
+        """Move to a device, with values of a data type."""
+        if self.values is not None:
+            self.values = self.values.to(device, dtype)
+            self.counts = self.counts.to(device)
+
+    def state_dict(self) -> Dict[str, Optional[Tensor]]:
+        """The entries; load with :meth:`load_state_dict`."""
+        return dict(values=self.values, counts=self.counts)
+
+    def load_state_dict(self, state_dict: Dict[str, Optional[Tensor]]) -> None:
+        """Restore the entries of :meth:`state_dict`."""
+        self.values = state_dict['values']
+        self.counts = state_dict['counts']

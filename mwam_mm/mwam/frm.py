@@ -9,7 +9,7 @@ from typing import Callable, List, Optional, Tuple
 import torch
 from torch import Tensor
 
-from .dct import band_rows
+from .dct import band_rows, num_bands
 
 try:
     from torch.compiler import is_compiling
@@ -35,19 +35,20 @@ def sum_dtype(device: torch.device) -> torch.dtype:
 
 
 @lru_cache(maxsize=None)
-def _bases(patch_size: int, block_size: int, num_patches: int,
+def _bases(patch_size: int, block_size: int, band: int, num_patches: int,
            dtype: torch.dtype,
            device: torch.device) -> List[Tuple[Tensor, Tensor]]:
     """What the two passes of the DCT multiply by, for either band.
 
     Returns:
-        list[tuple[Tensor]]: For the low and the high band the rows of
+        list[tuple[Tensor]]: For the band and the high one the rows of
         :func:`band_rows`, shape (q, p), and these transposed and repeated
         along the diagonal, shape (num_patches * p, num_patches * q).
     """
-    bands = band_rows(patch_size, block_size).to(device=device, dtype=dtype)
-    return [(band, torch.block_diag(*[band.t()] * num_patches))
-            for band in bands]
+    bands = band_rows(patch_size, block_size, band).to(
+        device=device, dtype=dtype)
+    return [(rows, torch.block_diag(*[rows.t()] * num_patches))
+            for rows in bands]
 
 
 def check_arguments(patch_size: int, block_size: int, sigma: float,
@@ -111,13 +112,13 @@ def loop_for(device: str) -> Optional[ModuleType]:
     return None
 
 
-def _compiled_loop(x: Tensor, patch_size: int, block_size: int,
-                   flip: str) -> Optional[ModuleType]:
+def _compiled_loop(x: Tensor, patch_size: int, block_size: int, flip: str,
+                   band: int) -> Optional[ModuleType]:
     """The module whose compiled loop is to take ``x``, if any."""
     # Within torch.compile and where a gradient is asked for, only operators
     # of PyTorch will do.
-    if flip != 'block' or is_compiling() or (x.requires_grad
-                                             and torch.is_grad_enabled()):
+    if flip != 'block' or band or is_compiling() or (
+            x.requires_grad and torch.is_grad_enabled()):
         return None
     loop = loop_for(x.device.type)
     if loop is None or not loop.takes(x, patch_size, block_size):
@@ -148,13 +149,15 @@ def _in_chunks(function: Callable[[Tensor], Tensor], x: Tensor,
     ], dim)
 
 
-def _reduce(function: Callable[[Tensor, Tensor], Tensor],
+def _reduce(function: Callable[[Tensor, Tensor, Tensor], Tensor],
             x: Tensor,
             join: Callable[[List[Tensor], int], Tensor],
             patch_size: int = 8,
             block_size: int = 2,
-            flip: str = 'block') -> Tensor:
-    """Apply a function of the two bands, each (B, C, rows, q, cols, q)."""
+            flip: str = 'block',
+            band: int = 0) -> Tensor:
+    """Apply a function of the two bands, each (B, C, rows, q, cols, q), and
+    of the patches, (B, C, rows, p, cols * p)."""
     x = _to_patches(x, patch_size)
     # The intermediates of a chunk take up to 9 bytes for each element: a
     # sixteenth of the input bounds them. On a CPU half a MiB to one stays in
@@ -164,7 +167,7 @@ def _reduce(function: Callable[[Tensor, Tensor], Tensor],
         limit = min(max(limit, 2**17), 2**18)
 
     def of_chunk(x: Tensor) -> Tensor:
-        return function(*_coefficients(x, block_size, flip))
+        return function(*_coefficients(x, block_size, flip, band), x)
 
     has_autocast = is_compiling() or _has_autocast(x.device.type)
     with (torch.autocast(x.device.type, enabled=False)
@@ -182,9 +185,9 @@ def _has_autocast(device: str) -> bool:
     return True
 
 
-def _coefficients(x: Tensor, block_size: int,
-                  flip: str) -> Tuple[Tensor, Tensor]:
-    """The low and the flipped high band, each (B, C, rows, q, cols, q)."""
+def _coefficients(x: Tensor, block_size: int, flip: str,
+                  band: int) -> Tuple[Tensor, Tensor]:
+    """A band and the high one, each (B, C, rows, q, cols, q)."""
     p, q = x.size(3), block_size
     cols = x.size(4) // p
     shape = x.shape[:3] + (q, cols, q)
@@ -197,8 +200,8 @@ def _coefficients(x: Tensor, block_size: int,
     low, high = (
         torch.mm(torch.matmul(vertical, x).view(-1, len(horizontal)),
                  horizontal).view(shape)
-        for vertical, horizontal in _bases(p, q, num_patches, x.dtype,
-                                           x.device))
+        for vertical, horizontal in _bases(p, q, band, num_patches,
+                                           x.dtype, x.device))
     return low, high.flip(2, 4) if flip == 'map' else high
 
 
@@ -224,7 +227,8 @@ def _sum(values: Tensor) -> Tensor:
     return values.flatten(3).sum(3).to(sum_dtype(values.device)).sum((1, 2))
 
 
-def _parts(low: Tensor, high: Tensor, sigma: float, metric: str) -> Tensor:
+def _parts(low: Tensor, high: Tensor, patches: Tensor, sigma: float,
+           metric: str, band: int) -> Tensor:
     """Numerator and denominator per sample, shape (2, B)."""
     if metric != 'robust':
         total = _sum(_metric(low, high, sigma, metric))
@@ -235,6 +239,9 @@ def _parts(low: Tensor, high: Tensor, sigma: float, metric: str) -> Tensor:
     low, high = (
         band.abs().transpose(3, 4).flatten(4) for band in (low, high))
     dc, low, high = low[..., 0], low[..., 1:].sum(4), high[..., 1:].sum(4)
+    if band:  # whose first coefficient is not DC
+        p = patches.size(3)
+        dc = patches.to(low).unflatten(4, (-1, p)).sum((3, 5)).abs() / p
     rest = low + high
     # Inf, which is not above Inf, must be seen, as must NaN.
     flat = (rest <= FLAT * dc) & (rest < math.inf)
@@ -248,7 +255,8 @@ def frm_parts(x: Tensor,
               block_size: int = 2,
               sigma: float = 1e-6,
               metric: str = 'ratio',
-              flip: str = 'block') -> Tensor:
+              flip: str = 'block',
+              band: int = 0) -> Tensor:
     """Numerator and denominator of :func:`frm`, sample by sample.
 
     The metric of several samples is the quotient of their sums, wherever the
@@ -259,16 +267,23 @@ def frm_parts(x: Tensor,
         without information; the numerator of an image of zeros is exactly 0.
     """
     check_arguments(patch_size, block_size, sigma, metric, flip)
+    if band not in range(num_bands(patch_size, block_size)):
+        raise ValueError(
+            f'band must lie in 0..{num_bands(patch_size, block_size) - 1}, '
+            f'but got {band!r}: patches of {patch_size} have so many bands '
+            f'of {block_size} below the highest')
     _check_input(x, patch_size)
-    loop = _compiled_loop(x, patch_size, block_size, flip)
+    loop = _compiled_loop(x, patch_size, block_size, flip, band)
     if loop is not None:
         return loop.frm_parts(x, patch_size, block_size, sigma, metric)
 
     def join(parts: List[Tensor], dim: int) -> Tensor:
         return torch.stack(parts).sum(0) if dim else torch.cat(parts, 1)
 
-    return _reduce(lambda low, high: _parts(low, high, sigma, metric), x,
-                   join, patch_size, block_size, flip)
+    return _reduce(
+        lambda low, high, patches: _parts(low, high, patches, sigma, metric,
+                                          band), x, join, patch_size,
+        block_size, flip, band)
 
 
 def frm_map(x: Tensor,
@@ -289,8 +304,9 @@ def frm_map(x: Tensor,
     """
     check_arguments(patch_size, block_size, sigma, metric, flip)
     _check_input(x, patch_size)
-    return _reduce(lambda low, high: _metric(low, high, sigma, metric), x,
-                   torch.cat, patch_size, block_size, flip)
+    return _reduce(
+        lambda low, high, _: _metric(low, high, sigma, metric), x, torch.cat,
+        patch_size, block_size, flip)
 
 
 def frm(x: Tensor,
@@ -298,7 +314,8 @@ def frm(x: Tensor,
         block_size: int = 2,
         sigma: float = 1e-6,
         metric: str = 'ratio',
-        flip: str = 'block') -> Tensor:
+        flip: str = 'block',
+        band: int = 0) -> Tensor:
     r"""Frequency ratio metric of one modality's input.
 
     The input is split into p x p patches. With :math:`I_{low}` the top-left
@@ -335,6 +352,9 @@ def frm(x: Tensor,
         flip (str): ``'block'`` flips the high band inside each block,
             ``'map'`` the map assembled of all blocks. Defaults to
             ``'block'``.
+        band (int): Which band takes the place of the low one: the q x q
+            coefficients from the ``band * q``-th on along the diagonal.
+            Defaults to 0, the low one.
 
     Returns:
         Tensor: 0-d, float32, or float64 for float64 input. NaN if
@@ -353,6 +373,6 @@ def frm(x: Tensor,
         2.0
     """
     numerator, denominator = frm_parts(x, patch_size, block_size, sigma,
-                                       metric, flip).sum(1)
+                                       metric, flip, band).sum(1)
     dtype = torch.promote_types(x.dtype, torch.float32)
     return (numerator / denominator).to(dtype)

@@ -9,8 +9,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from .allocation import check_range, sigmoid_weights
-from .bank import FRMBank
+from .allocation import adaptive_constants, check_range, sigmoid_weights
+from .bank import FRMBank, FRMStart
+from .dct import num_bands
 from .frm import (
     check_arguments,
     frm_parts,
@@ -56,8 +57,9 @@ class MWAM:
 
     On CUDA devices from Ampere on and with Triton, :meth:`update` launches
     two kernels: one measures all modalities, the other updates bank and
-    weights. Everything else, such as the reference preset, images of several
-    data types or of float64, goes through the operators of PyTorch.
+    weights. Everything else, such as the reference preset, ``reference`` and
+    ``adaptive``, images of several data types or of float64, goes through the
+    operators of PyTorch.
 
     Args:
         modalities (Sequence[str]): The modalities' names, in the order of K.
@@ -95,6 +97,18 @@ class MWAM:
             sees it. Defaults to ``'paper'``.
         interval (int): FRM is measured on the first of each ``interval``
             batches; the weights stay for the others. Defaults to 1, all.
+        reference (str, optional): ``'start'`` divides a modality's smoothed
+            FRM by what it was in the first ten measured batches that had the
+            modality, so that K follows how FRM changes in training and not
+            how modalities differ from the first. For ``preset='paper'``.
+            Defaults to None, FRM as it is.
+        adaptive (bool): Whether ``alpha``, ``beta``, ``lam`` and ``gamma``
+            follow from how far the modalities' smoothed FRM are apart, see
+            :func:`adaptive_constants`, and so must not be given. For
+            ``preset='paper'``. Defaults to False.
+        bands (bool): Whether FRM is also measured with each other band below
+            the high one in the place of the low band, for the log: see
+            :attr:`frm_of_bands`. K does not depend on it. Defaults to False.
 
     Raises:
         ValueError: If ``modalities`` is empty or has duplicates, or an
@@ -122,7 +136,10 @@ class MWAM:
                  lam: Optional[float] = None,
                  gamma: Optional[float] = None,
                  preset: str = 'paper',
-                 interval: int = 1) -> None:
+                 interval: int = 1,
+                 reference: Optional[str] = None,
+                 adaptive: bool = False,
+                 bands: bool = False) -> None:
         self.modalities = tuple(modalities)
         if not self.modalities or len(set(
                 self.modalities)) < len(self.modalities):
@@ -137,6 +154,24 @@ class MWAM:
         if not isinstance(interval, int) or interval < 1:
             raise ValueError('interval must be an integer, 1 or more, but got '
                              f'{interval!r}')
+        if reference not in (None, 'start'):
+            raise ValueError("reference must be 'start' or None, but got "
+                             f'{reference!r}')
+        if preset == 'reference' and (reference is not None or adaptive):
+            raise ValueError(
+                "preset='reference' does as the authors' code, which has no "
+                f"reference={reference!r} and adaptive={adaptive}: use "
+                "preset='paper'")
+        if adaptive:
+            given = [
+                key for key, value, default in (
+                    ('alpha', alpha, 1.5), ('beta', beta, 1.0),
+                    ('lam', lam, None), ('gamma', gamma, None))
+                if value != default
+            ]
+            if given:
+                raise ValueError('adaptive=True finds the constants of K '
+                                 f'itself: drop {given}')
         check_arguments(patch_size, block_size, sigma, metric, flip)
         check_range(alpha, beta)
         constants = _PRESETS[preset]
@@ -157,6 +192,16 @@ class MWAM:
             lam=constants['lam'] if lam is None else lam,
             gamma=constants['gamma'] if gamma is None else gamma)
         self.bank = FRMBank(momentum, warm_start=preset == 'paper')
+        self.start = FRMStart() if reference == 'start' else None
+        self.adaptive = adaptive
+        self._num_bands = num_bands(patch_size, block_size) if bands else 1
+        if bands and self._num_bands == 1:
+            raise ValueError(
+                f'bands=True finds no band between the low {block_size} and '
+                f'the high {block_size} of {patch_size} frequencies: take a '
+                'smaller block_size')
+        self.bands = FRMBank(
+            momentum, warm_start=preset == 'paper') if bands else None
         self.weights = torch.ones(len(self.modalities))
         #: bool of shape (M,): whose FRM was ever not finite.
         self.abnormal = torch.zeros(len(self.modalities), dtype=torch.bool)
@@ -169,16 +214,29 @@ class MWAM:
     def _reset(self) -> None:
         """Forget what :meth:`observe` saw."""
         device = self.weights.device
-        # Two rows, sums and counts, so that one all-reduce carries both.
+        # Sums and counts of each band, so that one all-reduce carries all.
         self._observed = torch.zeros(
-            2, len(self.modalities), dtype=sum_dtype(device), device=device)
+            2,
+            self._num_bands,
+            len(self.modalities),
+            dtype=sum_dtype(device),
+            device=device)
         if self._fused is not None:
             self._fused.reset()
 
     @property
     def _measure(self) -> Dict[str, Any]:
         """What the numbers in the bank depend on."""
-        return dict(self._frm, preset=self.preset)
+        measure = dict(self._frm, preset=self.preset)
+        # States of before there was a reference have none.
+        return measure if self.start is None else dict(
+            measure, reference='start')
+
+    @property
+    def _tables(self) -> Dict[str, Union[FRMBank, FRMStart]]:
+        """What is known of the batches so far, by the key of the state."""
+        tables = dict(bank=self.bank, start=self.start, bands=self.bands)
+        return {key: t for key, t in tables.items() if t is not None}
 
     @property
     def _due(self) -> bool:
@@ -192,11 +250,16 @@ class MWAM:
         self.weights = self.weights.to(device)
         device = self.weights.device
         self.abnormal = self.abnormal.to(device)
-        self.bank.to(device, sum_dtype(device))
+        for table in self._tables.values():
+            table.to(device, sum_dtype(device))
         self._fused = None
         self._reset()
         self._observed += observed.to(device, sum_dtype(device))
-        kernels = kernels_for(device) if self.preset == 'paper' else None
+        # The kernels weigh by FRM as it is, with constants that are given, and
+        # measure the low band only.
+        by_kernels = (self.preset == 'paper' and self.start is None
+                      and not self.adaptive and self.bands is None)
+        kernels = kernels_for(device) if by_kernels else None
         if kernels is not None:
             self._fused = kernels.FusedUpdate(
                 len(self.modalities), device, momentum=self.bank.momentum,
@@ -206,7 +269,7 @@ class MWAM:
     def _state(self) -> Tuple[Tensor, ...]:
         """What the kernels update in place."""
         if self.bank.values is None:
-            self.bank.clear(self._observed[0])
+            self.bank.clear(self._observed[0, 0])
         return (self._observed, self.bank.values, self.bank.seen,
                 self.abnormal)
 
@@ -294,14 +357,15 @@ class MWAM:
                 present,
                 dtype=torch.bool,
                 pin_memory=x.is_cuda and not is_compiling())
-        parts = frm_parts(x, **self._frm)
-        if not known:
-            # Only zeros give exactly 0, so the image is not read again.
-            present = parts[0] != 0
-        if present is not None:
-            present = present.to(x.device, non_blocking=True)
-            parts = torch.where(present, parts, 0.)
-        self._observed[:, i] += parts.sum(1)
+        for band in range(self._num_bands):
+            parts = frm_parts(x, **self._frm, band=band)
+            if not known and not band:
+                # Only zeros give exactly 0, so the image is not read again.
+                present = parts[0] != 0
+            if present is not None:
+                present = present.to(x.device, non_blocking=True)
+                parts = torch.where(present, parts, 0.)
+            self._observed[:, band, i] += parts.sum(1)
 
     def step(self) -> Tensor:
         """End the batch: update the bank and the weights.
@@ -332,24 +396,32 @@ class MWAM:
     @torch.no_grad()
     def _step_plain(self) -> Tensor:
         """Update the bank and the weights by operators of PyTorch."""
-        sums, counts = self._observed
+        if self.bands is not None:
+            sums, counts = self._observed[:, 1:]
+            self.bands.update(
+                sums / counts if self.preset == 'paper' else sums,
+                counts != 0)
+        sums, counts = self._observed[:, 0]
         self._reset()
         valid = counts != 0  # NaN is a measurement, too
         self.abnormal = self.abnormal | (valid & ~torch.isfinite(sums))
         if self.preset == 'paper':
             frm = sums / counts
-            preference = self.bank.update(frm, valid)
-            known = self.bank.seen
+            bank = self.bank.update(frm, valid)
+            if self.start is not None:
+                bank = bank / (self.start.update(frm, valid) + self.sigma)
+            preference, known = bank, self.bank.seen
         else:
             known = torch.zeros_like(valid) if self.bank.seen is None \
                 else self.bank.seen
             bank = self.bank.update(sums, valid)
             valid = valid & torch.isfinite(sums)
             preference = torch.where(valid, sums, bank)
-        bank, seen = self.bank.values, self.bank.seen
-        mean = bank.sum() / seen.sum().clamp(min=1)
-        weights = sigmoid_weights(
-            preference / (mean + self.sigma), **self._allocation)
+        mean = bank.sum() / self.bank.seen.sum().clamp(min=1)
+        t = preference / (mean + self.sigma)
+        constants = adaptive_constants(
+            t, known) if self.adaptive else self._allocation
+        weights = sigmoid_weights(t, **constants)
         self.weights = torch.where(known, weights, 1.).float()
         return self.weights
 
@@ -378,14 +450,25 @@ class MWAM:
             return torch.full((len(self.modalities), ), float('nan'))
         return torch.where(self.bank.seen, self.bank.values, float('nan'))
 
+    @property
+    def frm_of_bands(self) -> Tensor:
+        """Tensor: The smoothed FRM with each band in the place of the low
+        one, the lowest of them first, shape (bands, M), NaN where never seen;
+        (0, M) without ``bands``."""
+        num_bands = self._num_bands - 1
+        if self.bands is None or self.bands.values is None:
+            return torch.full((num_bands, len(self.modalities)), float('nan'))
+        return torch.where(self.bands.seen, self.bands.values, float('nan'))
+
     def state_dict(self) -> Dict[str, Any]:
         """What :meth:`load_state_dict` needs to go on exactly."""
         return dict(
             modalities=list(self.modalities),
             metric=self._measure,
-            bank=self.bank.state_dict(),
             weights=self.weights,
-            batches=self._batches)
+            batches=self._batches,
+            **{key: table.state_dict()
+               for key, table in self._tables.items()})
 
     def load_state_dict(self, state_dict: Dict[str, Any]) -> None:
         """Restore :meth:`state_dict`, by the modalities' names.
@@ -413,11 +496,14 @@ class MWAM:
         device = self.weights.device
         order = [saved.index(name) for name in self.modalities]
         # They may be on any device, and of a type that this one lacks.
-        self.bank.load_state_dict({
-            key: None if value is None else value[order]
-            for key, value in state_dict['bank'].items()
-        })
-        self.bank.to(device, sum_dtype(device))
+        for key, table in self._tables.items():
+            if key not in state_dict:  # bands, which only the log has
+                continue
+            table.load_state_dict({
+                name: None if value is None else value[..., order]
+                for name, value in state_dict[key].items()
+            })
+            table.to(device, sum_dtype(device))
         self.weights = state_dict['weights'][order].to(device)
         self._batches = state_dict['batches']
         self._reset()

@@ -8,6 +8,8 @@ from mmseg.structures import SegDataSample
 
 from mwam_mm.balance import Signal
 from mwam_mm.models.backbones import BranchOutputs
+from mwam_mm.models.joined import Group
+from mwam_mm.models.subsets import select
 
 IGNORED = 255
 
@@ -69,6 +71,27 @@ def signal(features, labels, host=None, present=None):
         host=host or HandHost(),
         arguments=dict(inputs=torch.zeros(len(some), len(names), 2, 2),
                        data_samples=samples))
+
+
+class HandJoined:
+    """The subsets that a signal asks for, each by the host on its own."""
+
+    def __init__(self, signal):
+        self._signal = signal
+        rows = {
+            name: [i for i, has in enumerate(zip(*kept.values())) if any(has)]
+            for name, kept in signal.subsets.items()
+        }
+        self.groups = {name: Group(group, group, False)
+                       for name, group in rows.items() if group}
+
+    def losses(self, name):
+        return self._signal.host.losses(
+            select(self._signal.outputs, [name]), None, None)
+
+    def logits(self, name):
+        return self._signal.host.logits(
+            select(self._signal.outputs, [name]), None)
 
 
 def odds(*probabilities):

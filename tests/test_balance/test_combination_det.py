@@ -6,9 +6,15 @@ from .. import tiny
 
 pytest.importorskip('mmdet')
 pytest.importorskip('mmcv.ops')
+from mmdet.models import dense_heads  # noqa: E402
+
+from mwam_mm.balance.interventions.boxes import gives_boxes  # noqa: E402
+from mwam_mm.registry import MODELS  # noqa: E402
+
 from ..test_models.test_modality_heads_det import (  # noqa: E402
     FASTER,
     RETINA,
+    STRIDES,
     multimodal,
 )
 from .separate import assert_separate, kept  # noqa: E402
@@ -113,6 +119,138 @@ def test_class_scores_by_hand(tmp_path):
     torch.testing.assert_close(
         keeper.losses['rgb.loss_distill'], total / weights, rtol=1e-4,
         atol=1e-7)
+
+
+FCOS = dict(
+    type='FCOS',
+    bbox_head=dict(
+        type='FCOSHead',
+        num_classes=2,
+        in_channels=8,
+        feat_channels=8,
+        stacked_convs=1,
+        strides=STRIDES,
+        regress_ranges=((-1, 32), (32, 64), (64, 1e8)),
+        norm_on_bbox=True,
+        norm_cfg=tiny.NORM,
+        # Boxes with an area: sides of about one stride.
+        init_cfg=dict(
+            type='Normal', layer='Conv2d', std=0.1, bias=0.,
+            override=dict(type='Normal', name='conv_reg', std=0.1, bias=1.))))
+GFL = dict(
+    type='GFL',
+    bbox_head=dict(
+        type='GFLHead',
+        num_classes=2,
+        in_channels=8,
+        feat_channels=8,
+        stacked_convs=1,
+        reg_max=4,
+        loss_cls=dict(type='QualityFocalLoss', use_sigmoid=True),
+        loss_bbox=dict(type='GIoULoss'),
+        norm_cfg=tiny.NORM,
+        anchor_generator=dict(
+            type='AnchorGenerator',
+            ratios=[1.],
+            octave_base_scale=8,
+            scales_per_octave=1,
+            strides=STRIDES)),
+    train_cfg=dict(
+        assigner=dict(type='ATSSAssigner', topk=9),
+        allowed_border=-1,
+        pos_weight=-1))
+
+
+@MODELS.register_module()
+class RetinaOfItsOwn(dense_heads.RetinaHead):
+    """Codes boxes in its own way."""
+
+    def _predict_by_feat_single(self, *args, **kwargs):
+        raise NotImplementedError
+
+
+def sides(name, code):
+    """Left, top, right and bottom from a point within a box of its anchor,
+    in a unit that is the same for both boxes of a location."""
+    batch, _, height, width = code.shape
+    code = code.permute(0, 2, 3, 1)
+    if name == 'fcos':
+        return code
+    if name == 'gfl':
+        bins = code.reshape(batch, height, width, 4, 5).softmax(4)
+        return (bins * torch.arange(5.)).sum(4)
+    # Of an anchor from -1/2 to 1/2.
+    dx, dy, dw, dh = code.unbind(3)
+    return torch.stack([
+        dw.exp() / 2 - dx, dh.exp() / 2 - dy, dw.exp() / 2 + dx,
+        dh.exp() / 2 + dy], 3)
+
+
+def giou_by_hand(a, b):
+    wide = torch.minimum(a, b)[..., 0] + torch.minimum(a, b)[..., 2]
+    high = torch.minimum(a, b)[..., 1] + torch.minimum(a, b)[..., 3]
+    inter = wide.clamp(min=0) * high.clamp(min=0)
+    union = sum((x[..., 0] + x[..., 2]) * (x[..., 1] + x[..., 3])
+                for x in (a, b)) - inter
+    hull = (torch.maximum(a, b)[..., 0] + torch.maximum(a, b)[..., 2]) * (
+        torch.maximum(a, b)[..., 1] + torch.maximum(a, b)[..., 3])
+    return inter / union - (hull - union) / hull
+
+
+@pytest.mark.parametrize('name, detector', [
+    ('retinanet', RETINA), ('fcos', FCOS), ('gfl', GFL)])
+def test_boxes_by_hand(tmp_path, name, detector):
+    keeper, _ = kept(
+        job(tmp_path, detector), dict(type='distill', box_weight=3.))
+    model = keeper.before.train()
+    x = keeper.batch['inputs']
+    rgb = x.clone()
+    rgb[:, 3:] = 0
+    (scores, teacher), (_, student) = (
+        model.bbox_head(model.extract_feat(each))[:2] for each in (x, rgb))
+    total = weights = 0.
+    for z, a, b in zip(scores, teacher, student):
+        weight = z.detach().sigmoid().amax(1)
+        far = 1 - giou_by_hand(sides(name, a.detach()), sides(name, b))
+        total = total + (weight * far).sum()
+        weights = weights + weight.sum()
+    loss = keeper.losses['rgb.loss_distill_box']
+    assert loss > 1e-3
+    torch.testing.assert_close(loss, 3 * total / weights, rtol=1e-3, atol=1e-6)
+    assert 'rgb.loss_distill' in keeper.losses
+
+
+def test_boxes_are_pulled_to_the_complete_ones(tmp_path):
+    """Of the gradient, only that of the boxes from the subset."""
+    keeper, _ = kept(
+        job(tmp_path, RETINA),
+        dict(type='distill', weight=0., box_weight=1.))
+    model = keeper.before.train()
+    losses = model.loss(keeper.batch['inputs'], keeper.batch['data_samples'])
+    plain = torch.autograd.grad(
+        sum(sum(v) for v in losses.values()),
+        model.bbox_head.retina_reg.weight)[0]
+    pulled = keeper.gradients['bbox_head.retina_reg.weight']
+    assert not torch.allclose(plain, pulled, rtol=1e-3)
+
+
+@pytest.mark.parametrize('name, known', [
+    ('ATSSHead', True), ('RTMDetHead', True), ('VFNetHead', False),
+    ('TOODHead', False), ('YOLOXHead', False), ('RepPointsHead', False)])
+def test_how_heads_code_boxes(name, known):
+    cls = getattr(dense_heads, name)
+    assert gives_boxes(cls.__new__(cls)) == known
+
+
+@pytest.mark.parametrize('detector, options, message', [
+    (RETINA, dict(box_weight=-1.), 'box_weight=-1.0 must not be negative'),
+    (RETINA, dict(box_weight=1., on='features'), "goes with on='logits'"),
+    (dict(RETINA, bbox_head=dict(
+        RETINA['bbox_head'], type='mwam_mm.RetinaOfItsOwn')),
+     dict(box_weight=1.), 'RetinaOfItsOwn codes.*box_weight=0')])
+def test_boxes_that_are_refused(tmp_path, detector, options, message):
+    with pytest.raises(ValueError, match=message):
+        kept(job(tmp_path, detector), dict(options, type='distill'))
 
 
 def test_logits_of_boxes_that_differ_are_refused(tmp_path):

@@ -8,7 +8,10 @@ import torch
 from mwam_mm.balance.interventions.lfm import lfm_weights
 from mwam_mm.registry import INTERVENTIONS
 
-from .hand import HandHost, labels, odds, signal
+from .. import tiny
+from .hand import HandHost, HandJoined, labels, odds, signal
+from .separate import kept, losses_of, only
+from .test_combination import job
 
 
 def entropy(*p):
@@ -19,6 +22,8 @@ def run(one, iteration=0, **kwargs):
     lfm = INTERVENTIONS.get('lfm')(**kwargs)
     lfm.context = SimpleNamespace(
         runner=SimpleNamespace(iter=iteration, max_iters=200), where='here')
+    lfm.at_features(one, one.outputs)
+    one.joined = HandJoined(one)
     return lfm.at_losses(one, {'decode.loss_ce': torch.tensor(5.), 'acc': 1})
 
 
@@ -93,3 +98,31 @@ def test_models_without_logits():
 def test_arguments_that_cannot_be(kwargs, message):
     with pytest.raises(ValueError, match=message):
         INTERVENTIONS.get('lfm')(**kwargs)
+
+
+@pytest.mark.parametrize(
+    'head', ['mmseg.FCNHead', 'mwam_mm.HeadWithItsOwnLoss'])
+def test_in_a_run(tmp_path, head):
+    """Against forwards of their own, with heads that run once and with heads
+    that run for each subset."""
+    cfg = job(tmp_path, model=dict(
+        tiny.model(), decode_head=dict(
+            tiny.model()['decode_head'], type=head)))
+    keeper, _ = kept(cfg, dict(type='lfm', weights=(0.5, 2.)))
+    model, x = keeper.before.train(), keeper.batch['inputs']
+    for name in ('rgb', 'depth'):
+        expected = losses_of(model, keeper, name)
+        torch.testing.assert_close(
+            keeper.losses[f'alone_{name}.decode.loss_ce'],
+            0.25 * expected['decode.loss_ce'], rtol=1e-4, atol=1e-6)
+    # Samples 0 and 3 have both.
+    p = [
+        model(only(x[[0, 3]], [[name]] * 2, model), mode='tensor').softmax(1)
+        for name in ('rgb', 'depth')
+    ]
+    entropies = [-(q * q.log()).sum(1) for q in (sum(p) / 2, *p)]
+    divergence = entropies[0] - sum(entropies[1:]) / 2
+    torch.testing.assert_close(
+        keeper.losses['lfm.loss_align'], 2 * divergence.mean(),
+        rtol=1e-3, atol=1e-6)
+    assert keeper.calls == ['rgb', 'depth']

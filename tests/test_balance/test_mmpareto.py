@@ -10,7 +10,7 @@ from mwam_mm.balance.interventions.mmpareto import combine_gradients
 from mwam_mm.registry import INTERVENTIONS
 
 from .. import tiny
-from .hand import labels, signal
+from .hand import HandJoined, labels, signal
 
 
 def combine(fused, alone, gamma=1.):
@@ -60,8 +60,10 @@ def test_the_gradients_meet_at_the_features(names):
     intervention = INTERVENTIONS.get('mmpareto')(gamma=1.)
     z = {n: torch.zeros(1, 2, 1, 1, requires_grad=True) for n in names}
     one = signal(dict(z), labels(0), Host())
-    one.outputs = intervention.at_features(one, one.outputs)
-    fused = sum(x[0, 0, 0, 0] for x in one.outputs.features.values())
+    outputs = intervention.at_features(one, one.outputs)
+    outputs = intervention.at_fusion(one, outputs)
+    one.joined = HandJoined(one)
+    fused = sum(x[0, 0, 0, 0] for x in outputs.features.values())
     one.weights = torch.full_like(one.weights, 2.)
     losses = intervention.at_losses(one, dict(loss=fused))
     assert set(losses) == {'loss', *(f'alone_{n}.loss' for n in names)}
@@ -161,4 +163,8 @@ def test_what_cannot_work_is_refused(tmp_path):
         branches=dict(rgb='backbone.branches.rgb',
                       depth='backbone.branches.depth'))
     with pytest.raises(ValueError, match='"mmpareto".*leave out branches'):
+        tiny.train(tmp_path, max_iters=1, hook=hook)
+    del hook['branches']
+    hook['intervention'] = [dict(type='detach', share=.5), 'mmpareto']
+    with pytest.raises(ValueError, match='"detach" after "mmpareto"'):
         tiny.train(tmp_path, max_iters=1, hook=hook)

@@ -396,3 +396,12 @@ def test_branches_are_encoded_once_whatever_they_give(base):
             expected.append(model(blind))
     for one, other in zip(shared, expected):
         assert torch.allclose(one, other, atol=1e-5)
+
+
+@pytest.mark.parametrize('override', [
+    [('backbone.depth', 18)], 'backbone.depth=18', []])
+def test_changes_of_the_base_that_are_no_dict(override):
+    with pytest.raises(TypeError, match='override must be a dict from keys'):
+        MODELS.build(dict(
+            type='mwam_mm.multimodal', base=dict(type='EncoderDecoder'),
+            modalities=MODALITIES, override=override))

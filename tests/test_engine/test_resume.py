@@ -16,7 +16,7 @@ from mwam_mm.layout import ModalityLayout
 from mwam_mm.registry import DATASETS
 
 from .. import tiny
-from .ways import k_of_every_iteration, mwam_hook, way_config
+from .ways import WAYS, k_of_every_iteration, mwam_hook, way_config
 
 
 @DATASETS.register_module()
@@ -109,6 +109,14 @@ loops = pytest.mark.parametrize('loop', LOOPS)
 @loops
 def test_a_resumed_run_goes_on_exactly(tmp_path, way, loop):
     assert_goes_on_exactly(tmp_path, way, loop)
+
+
+def test_better_weights_go_on_exactly(tmp_path, monkeypatch):
+    monkeypatch.setitem(
+        WAYS, 'better',
+        dict(mwam=dict(reference='start', adaptive=True),
+             hook=dict(type='mwam_mm.MWAMHook')))
+    assert_goes_on_exactly(tmp_path, 'better', 'iterations')
 
 
 class Elsewhere(torch.Tensor):

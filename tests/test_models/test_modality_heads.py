@@ -349,7 +349,7 @@ def test_models(tmp_path, name):
 
 
 @pytest.mark.parametrize('change,message', [
-    (dict(neck=tiny.model()['neck']), r'mwam=dict\(\)'),
+    (dict(neck=None), 'mwam_mm.MWAMNeck'),
     (dict(
         backbone=dict(
             tiny.model()['backbone'],
@@ -365,6 +365,26 @@ def test_models(tmp_path, name):
 def test_hosts_that_cannot_do_it(change, message):
     with pytest.raises(ValueError, match=message):
         build(model(**change))
+
+
+def test_the_weights_need_not_be_those_of_mwam(tmp_path):
+    """MWAMHook looks for the neck's mwam; another weigher does without."""
+    plain = model(neck=tiny.model()['neck'])
+    with pytest.raises(ValueError, match=r'mwam=dict\(\)'):
+        Runner.from_cfg(
+            config(tmp_path / 'a', model=plain, max_iters=1)).train()
+    cfg = config(tmp_path / 'b', model=plain, max_iters=1)
+    cfg.custom_hooks = [
+        dict(
+            type='mwam_mm.BalanceHook',
+            weigher=dict(type='mwam_mm.Constant', k=dict(rgb=0., depth=3.)),
+            intervention='loss')
+    ]
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    log = runner.message_hub
+    assert log.get_scalar('train/rgb.decode.loss_ce').data[0][0] == 0
+    assert log.get_scalar('train/depth.decode.loss_ce').data[0][0] > 0
 
 
 def test_a_host_without_heads():

@@ -349,3 +349,44 @@ def test_wrong_inputs():
         frm(torch.zeros(1, 3, 16, 16, dtype=torch.uint8))
     with pytest.raises(ValueError, match='one patch'):
         frm(torch.zeros(1, 1, 16, 7))
+
+
+def band_reference(x, band, metric, p=8, q=2, sigma=1e-6):
+    """Band and high band of every patch, from the full DCT."""
+    above = below = 0.
+    for image in np.asarray(x, dtype=np.float64).reshape(-1, *x.shape[2:]):
+        for i in range(0, x.shape[2] - p + 1, p):
+            for j in range(0, x.shape[3] - p + 1, p):
+                c = dctn(image[i:i + p, j:j + p], norm='ortho')
+                mid = c[band * q:, band * q:][:q, :q]
+                high = c[-q:, -q:][::-1, ::-1]
+                if metric == 'ratio':
+                    above += np.abs(mid / (high + sigma)).sum()
+                    below += q * q
+                    continue
+                mid, high = np.abs(mid).ravel()[1:], np.abs(high).ravel()[1:]
+                if mid.sum() + high.sum() > 1e-5 * abs(c[0, 0]):
+                    above += mid.sum()
+                    below += (high + sigma).sum()
+    return above / below
+
+
+@pytest.mark.parametrize('metric', ('ratio', 'robust'))
+@pytest.mark.parametrize('band', (0, 1, 2))
+def test_bands_between_the_low_and_the_high_one(metric, band):
+    x = torch.randn(2, 3, 24, 33, generator=torch.manual_seed(0)).double()
+    x = x.cumsum(3)
+    x[0, 0, :8, :8] = 3.7  # flat
+    assert frm(x, metric=metric, band=band).item() == pytest.approx(
+        band_reference(x, band, metric), rel=1e-6)
+
+
+def test_only_flat_patches_have_no_band():
+    x = torch.full((1, 1, 16, 16), 0.1)
+    assert frm_parts(x, metric='robust', band=1).tolist() == [[0.], [0.]]
+
+
+@pytest.mark.parametrize('band,p,q', [(3, 8, 2), (-1, 8, 2), (1, 8, 4)])
+def test_bands_that_do_not_lie_below_the_high_one(band, p, q):
+    with pytest.raises(ValueError, match=f'band must lie.*got {band}'):
+        frm(torch.ones(1, 1, 16, 16), p, q, band=band)

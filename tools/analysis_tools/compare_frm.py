@@ -2,8 +2,9 @@
 
 Prints, for the potholes (RGB + disparity) and the urban trees (RGB +
 near-infrared): what the paper's metric is made of; FRM and K of either metric
-over sigma, with and without photometric distortion of RGB; and how far K is
-off when FRM is measured in every n-th iteration only.
+over sigma, with and without photometric distortion of RGB; FRM of each band in
+the place of the low one; and how far K is off when FRM is measured in every
+n-th iteration only.
 """
 import argparse
 import os.path as osp
@@ -25,6 +26,7 @@ from torch.nn.functional import max_pool2d
 from mwam_mm.datasets.transforms import LoadModalities
 from mwam_mm.layout import ModalityLayout
 from mwam_mm.mwam import MWAM, allocate
+from mwam_mm.mwam.dct import num_bands
 from mwam_mm.mwam.frm import frm_map, frm_parts
 
 METRICS = ('ratio', 'robust')
@@ -146,6 +148,23 @@ def sigma_table(data: Dict[bool, List[Dict[str, Tensor]]],
     return table
 
 
+def band_table(pairs: List[Dict[str, Tensor]], title: str) -> Table:
+    """Which frequencies a modality is richer in than the others."""
+    names = list(pairs[0])
+    table = Table(title=f'{title}: FRM of each band, 0 the low one')
+    for column in ('metric', 'band', *(f'FRM {n}' for n in names),
+                   *(f'FRM {n} / mean' for n in names)):
+        table.add_column(column, justify='right')
+    for metric in METRICS:
+        for band in range(num_bands(8, 2)):
+            values = pooled(pairs, metric=metric, band=band)
+            relative = values / values.mean()
+            table.add_row(metric, str(band),
+                          *(f'{v:.4g}' for v in values.tolist()),
+                          *(f'{v:.2f}' for v in relative.tolist()))
+    return table
+
+
 def interval_table(pairs: List[Dict[str, Tensor]], title: str, seed: int,
                    num_batches: int = 200) -> Table:
     """Mean and largest difference of K to that of interval 1."""
@@ -190,6 +209,7 @@ def main() -> None:
         title = f'{name}, {len(data[False])} pairs'
         console.print(share_table(data[False], title))
         console.print(sigma_table(data, title))
+        console.print(band_table(data[False], title))
         console.print(interval_table(data[False], title, args.seed))
 
 

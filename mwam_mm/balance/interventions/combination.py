@@ -1,12 +1,12 @@
 """The model's own losses of the complete input and of subsets."""
 from typing import Any, Dict
 
-from mwam_mm.models.backbones import BranchOutputs, map_levels
+from mwam_mm.models.backbones import BranchOutputs
 from mwam_mm.registry import INTERVENTIONS
 
 from ..signal import Signal
 from .base import Context, Intervention
-from .subsets import SubsetChoice
+from .subsets import SubsetChoice, times
 
 __all__ = ['Combination']
 
@@ -80,12 +80,13 @@ class Combination(Intervention):
         share = 1.
         if self.reduction == 'mean':
             share = 1 / (1 + len(signal.subsets))
-            losses = _times(share, losses)
+            losses = times(share, losses)
         losses = dict(losses)
         for name, weight in self.choice.weights(signal).items():
-            own = _times(share * weight, signal.joined.losses(name))
-            if signal.joined.groups[name].idle:
-                own = {key: v for key, v in own.items() if 'loss' in key}
+            own = times(
+                share * weight,
+                signal.joined.losses(name),
+                only_losses=signal.joined.groups[name].idle)
             losses.update({f'{name}.{key}': v for key, v in own.items()})
         return losses
 
@@ -94,12 +95,3 @@ class Combination(Intervention):
 
     def load_state_dict(self, state_dict: Dict[str, Any]) -> None:
         self.choice.load_state_dict(state_dict)
-
-
-def _times(weight: Any, losses: Dict[str, Any]) -> Dict[str, Any]:
-    """Losses, not other values, multiplied by a weight."""
-    return {
-        key: map_levels(lambda x: weight * x, value)
-        if 'loss' in key else value  # as MMEngine decides what is one
-        for key, value in losses.items()
-    }

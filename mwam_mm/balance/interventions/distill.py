@@ -1,5 +1,5 @@
 """The prediction from a subset is pulled to that from the complete input."""
-from typing import Any, Dict, Iterator, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from mwam_mm.registry import INTERVENTIONS
 
 from ..signal import Signal
 from .base import Context, Intervention
+from .boxes import boxes_of, giou, gives_boxes
 from .subsets import SubsetChoice
 
 __all__ = ['Distill']
@@ -33,13 +34,15 @@ class Distill(Intervention):
     with the logits :math:`z_o` of the complete input detached. In
     segmentation it is the mean over the pixels that are not ignored; in
     one-stage detection it is of the class scores of the same locations, each
-    location weighted by its highest score. ``on='features'`` adds the mean
-    squared difference of what the neck hands to the heads, as the mean over
-    levels, for any model.
+    location weighted by its highest score. There ``box_weight`` adds the boxes
+    of these locations, with 1 - GIoU of the two as the distance, weighted
+    alike. ``on='features'`` adds the mean squared difference of what the neck
+    hands to the heads, as the mean over levels, for any model.
 
     With ``'combination'`` the subsets are those that it trains, and no pass
     is added. Without, they are those of ``subsets``. The losses appear in the
-    log as ``rgb.loss_distill``, multiplied by their weight.
+    log as ``rgb.loss_distill`` and ``rgb.loss_distill_box``, multiplied by
+    their weight.
 
     Args:
         on (str): ``'logits'`` or ``'features'``. Defaults to ``'logits'``.
@@ -50,6 +53,8 @@ class Distill(Intervention):
             ``'even'``.
         subsets (str, optional): As in :class:`Combination`, without which it
             may be given only. Defaults to None, ``'singles'``.
+        box_weight (float): Factor of the boxes' losses, for one-stage
+            detectors and ``on='logits'``. Defaults to 0, no boxes.
 
     Raises:
         ValueError: If an argument is none of these.
@@ -69,16 +74,23 @@ class Distill(Intervention):
                  weight: float = 1.,
                  temperature: float = 1.,
                  weights: str = 'even',
-                 subsets: Optional[str] = None) -> None:
+                 subsets: Optional[str] = None,
+                 box_weight: float = 0.) -> None:
         if on not in ('logits', 'features'):
             raise ValueError(f'"distill": on={on!r}, but known are '
                              "['logits', 'features']")
-        if weight < 0 or temperature <= 0:
+        for key, value in (('weight', weight), ('box_weight', box_weight)):
+            if value < 0:
+                raise ValueError(
+                    f'"distill": {key}={value} must not be negative')
+        if temperature <= 0:
             raise ValueError(
-                f'"distill": weight={weight} must not be negative and '
-                f'temperature={temperature} must be positive')
+                f'"distill": temperature={temperature} must be positive')
+        if box_weight and on == 'features':
+            raise ValueError(f'"distill": box_weight={box_weight} goes with '
+                             "on='logits', not with on='features'")
         self.on, self.weight, self.temperature = on, weight, temperature
-        self._subsets = subsets
+        self.box_weight, self._subsets = box_weight, subsets
         self.choice = SubsetChoice(subsets or 'singles', weights, 'distill')
 
     def check(self, context: Context) -> None:
@@ -92,6 +104,13 @@ class Distill(Intervention):
                 f'{context.where} "distill" finds no logits in '
                 f'{type(context.model).__name__} that belong to the same '
                 "places for all subsets: set on='features'")
+        if self.box_weight and not gives_boxes(
+                _predicting_head(context.model)):
+            head = type(_predicting_head(context.model)).__name__
+            raise ValueError(
+                f'{context.where} "distill" does not know how {head} codes '
+                'boxes of the same places, if it has any: set '
+                'distill.box_weight=0')
 
     def attach(self, context: Context) -> None:
         super().attach(context)
@@ -109,13 +128,16 @@ class Distill(Intervention):
             return losses  # not called for losses
         distance = self._of_features if self.on == 'features' else \
             self._of_maps if _is_dense(self._head) else self._of_pixels
-        weights = self.choice.weights(signal)
+        terms = dict(loss_distill=(self.weight, distance))
+        if self.box_weight:
+            terms['loss_distill_box'] = self.box_weight, self._of_boxes
         return {
             **losses, **{
-                f'{name}.loss_distill':
-                self.weight * weight * distance(signal.joined,
-                                                signal.joined.groups[name])
-                for name, weight in weights.items()
+                f'{name}.{key}':
+                factor * weight * distance(signal.joined,
+                                           signal.joined.groups[name])
+                for name, weight in self.choice.weights(signal).items()
+                for key, (factor, distance) in terms.items()
             }
         }
 
@@ -148,20 +170,37 @@ class Distill(Intervention):
         return torch.stack(means).mean()
 
     def _of_maps(self, joined: JoinedForward, group: Group) -> Tensor:
-        classes = self._head.cls_out_channels
         binary = self._head.use_sigmoid_cls
-        total, weights = 0., 0.
-        for subset, complete in self._pairs(joined, group):
-            # Several anchors at a location, each with its classes.
-            subset, complete = (x.unflatten(1, (-1, classes))
-                                for x in (subset, complete))
-            kl = self._divergence(subset, complete, 2, binary)
-            scores = complete.sigmoid() if binary else complete.softmax(
-                2)[:, :, :-1]  # the last is the background
-            weight = scores.amax(2)
-            total = total + (weight * kl).sum()
-            weights = weights + weight.sum()
-        return total / weights
+        pairs = list(self._pairs(joined, group))
+        return _weighted_mean([
+            self._divergence(*(self._classes(x) for x in pair), 2, binary)
+            for pair in pairs
+        ], [self._score(complete) for _, complete in pairs])
+
+    def _of_boxes(self, joined: JoinedForward, group: Group) -> Tensor:
+        codes = flatten_levels(joined.predictions(self._head)[1])
+        subset = boxes_of(self._head,
+                          [joined.take(x, group.places) for x in codes])
+        complete = boxes_of(
+            self._head, [joined.take(x, group.rows).detach() for x in codes])
+        return _weighted_mean(
+            [1 - giou(a, b) for a, b in zip(subset, complete)], [
+                self._score(logits).permute(0, 2, 3, 1)
+                for _, logits in self._pairs(joined, group)
+            ])
+
+    def _classes(self, logits: Tensor) -> Tensor:
+        """Shape (B, A, C, H, W): several anchors at a location, each with its
+        classes."""
+        return logits.unflatten(1, (-1, self._head.cls_out_channels))
+
+    def _score(self, logits: Tensor) -> Tensor:
+        """The highest score of each anchor, shape (B, A, H, W)."""
+        logits = self._classes(logits)
+        if self._head.use_sigmoid_cls:
+            return logits.sigmoid().amax(2)
+        # The last is the background.
+        return logits.softmax(2)[:, :, :-1].amax(2)
 
     def _pairs(self, joined: JoinedForward,
                group: Group) -> Iterator[Tuple[Tensor, Tensor]]:
@@ -187,6 +226,12 @@ class Distill(Intervention):
             log_p = log_softmax(complete / t, dim)
             kl = log_p.exp() * (log_p - log_softmax(subset / t, dim))
         return kl.sum(dim) * t**2
+
+
+def _weighted_mean(values: List[Tensor], weights: List[Tensor]) -> Tensor:
+    """Over all levels together."""
+    total = sum((w * x).sum() for w, x in zip(weights, values))
+    return total / sum(w.sum() for w in weights)
 
 
 def _predicting_head(model: nn.Module) -> Optional[nn.Module]:

@@ -6,12 +6,13 @@ import torch
 from torch import Tensor
 
 from mwam_mm.layout import to_device
+from mwam_mm.models.backbones import BranchOutputs
 from mwam_mm.registry import INTERVENTIONS
 
 from ..predictions import log_probabilities
 from ..signal import Signal
-from .alone import check_host, each_alone, scaled
 from .base import Context, Intervention
+from .subsets import SubsetChoice, times
 
 __all__ = ['LFM', 'jensen_shannon', 'lfm_weights']
 
@@ -158,30 +159,42 @@ class LFM(Intervention):
                              f'of alignment, not negative, but got {weights}')
         self.schedule, self.epochs, self.weights = schedule, epochs, weights
 
+        self.choice = SubsetChoice('singles', 'even', 'lfm')
+
     def check(self, context: Context) -> None:
-        check_host(context, 'lfm')
+        self.choice.check(context)
+
+    def attach(self, context: Context) -> None:
+        super().attach(context)
+        self.choice.attach(context)
+
+    def at_features(self, signal: Signal,
+                    outputs: BranchOutputs) -> BranchOutputs:
+        self.choice.ask(signal, outputs.present)
+        return outputs
 
     def at_losses(self, signal: Signal, losses: Any) -> Any:
-        if not isinstance(losses, dict) or signal.outputs is None:
+        if signal.joined is None:
             return losses  # not called for losses
-        runner = self.context.runner
+        runner, joined = self.context.runner, signal.joined
         classify, align = self.weights or lfm_weights(
             runner.iter / runner.max_iters, self.schedule, self.epochs)
         losses = dict(losses)
+        alone = {name: joined.groups[name] for name in signal.modalities
+                 if name in joined.groups}
+        number = sum(not group.idle for group in alone.values())
         log_p, rows = [], []
-        names = [name for name in signal.modalities
-                 if any(signal.outputs.present[name])]
-        for alone in each_alone(signal, signal.outputs):
-            weight = classify / len(names) if alone.counts else 0.
-            losses.update(scaled(alone.losses, f'alone_{alone.name}', weight))
-            logits = signal.host.logits(alone.selection,
-                                        signal.arguments['inputs'])
+        for name, group in alone.items():
+            weight = 0. if group.idle else classify / number
+            losses.update({
+                f'alone_{name}.{key}': value for key, value in times(
+                    weight, joined.losses(name), only_losses=True).items()
+            })
+            logits = joined.logits(name)
             self._check_logits(logits)
-            if alone.counts:
-                # A single sample may stand there twice.
-                own = list(dict.fromkeys(alone.selection.rows))
-                log_p.append(log_probabilities(logits[:len(own)]))
-                rows.append(own)
+            if not group.idle:
+                log_p.append(log_probabilities(logits))
+                rows.append(group.rows)
         losses['lfm.loss_align'] = align * jensen_shannon(
             log_p, rows, len(signal.arguments['data_samples']))
         return losses

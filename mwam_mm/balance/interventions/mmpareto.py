@@ -12,8 +12,8 @@ from mwam_mm.models.backbones.multi_modal_backbone import (
 from mwam_mm.registry import INTERVENTIONS
 
 from ..signal import Signal
-from .alone import check_host, each_alone, scaled
 from .base import Context, Intervention
+from .subsets import SubsetChoice, times
 
 __all__ = ['MMPareto', 'combine_gradients']
 
@@ -126,12 +126,27 @@ class MMPareto(Intervention):
             raise ValueError(
                 f'mmpareto.gamma must be positive, but got {gamma}')
         self.gamma = gamma
+        self.choice = SubsetChoice('singles', 'even', 'mmpareto')
 
     def check(self, context: Context) -> None:
-        check_host(context, 'mmpareto')
+        self.choice.check(context)
+        names = list(context.interventions)
+        if 'detach' in names[:names.index('mmpareto')]:
+            raise ValueError(
+                f'{context.where}: name "detach" after "mmpareto", which '
+                'compares the gradients of what is detached')
+
+    def attach(self, context: Context) -> None:
+        super().attach(context)
+        self.choice.attach(context)
 
     def at_features(self, signal: Signal,
                     outputs: BranchOutputs) -> BranchOutputs:
+        self.choice.ask(signal, outputs.present)
+        return outputs
+
+    def at_fusion(self, signal: Signal,
+                  outputs: BranchOutputs) -> BranchOutputs:
         first, second = {}, {}
         for name, features in outputs.features.items():
             first[name] = second[name] = None
@@ -141,18 +156,22 @@ class MMPareto(Intervention):
             views = _TwoViews.apply(self.gamma, *levels)
             first[name] = _nest(views[:len(levels)], features)
             second[name] = _nest(views[len(levels):], features)
-        self._second = outputs._replace(features=second)
+        # The modalities alone are made of the second ones.
+        signal.outputs = signal.outputs._replace(features=second)
         return outputs._replace(features=first)
 
     def at_losses(self, signal: Signal, losses: Any) -> Any:
-        if not isinstance(losses, dict) or signal.outputs is None:
+        if signal.joined is None:
             return losses  # not called for losses
-        outputs, self._second = self._second, None
-        weights = dict(zip(signal.modalities, signal.weights))
-        losses = dict(losses)
-        for alone in each_alone(signal, outputs):
-            weight = weights[alone.name] if alone.counts else 0.
-            losses.update(scaled(alone.losses, f'alone_{alone.name}', weight))
+        losses, joined = dict(losses), signal.joined
+        for name, k in zip(signal.modalities, signal.weights):
+            if name not in joined.groups:
+                continue
+            weight = 0. if joined.groups[name].idle else k
+            losses.update({
+                f'alone_{name}.{key}': value for key, value in times(
+                    weight, joined.losses(name), only_losses=True).items()
+            })
         return losses
 
 

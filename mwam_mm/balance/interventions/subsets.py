@@ -6,13 +6,14 @@ from mmengine.dist import get_rank
 from torch import Tensor
 
 from mwam_mm.layout import Presence
+from mwam_mm.models.backbones import map_levels
 from mwam_mm.models.joined import normalises, splittable_heads
 
 from ..signal import Signal
 from .base import Context
 from .host_weights import HostWeights
 
-__all__ = ['SubsetChoice']
+__all__ = ['SubsetChoice', 'times']
 
 _KINDS = ('singles', 'paired')
 _WEIGHTS = ('even', 'k')
@@ -154,3 +155,20 @@ class SubsetChoice:
             p = p / p.sum() if p.sum() > 0 else None
             drawn.append(names[rng.choice(len(names), p=p)])
         return drawn
+
+
+def times(weight: Any, losses: Dict[str, Any],
+          only_losses: bool = False) -> Dict[str, Any]:
+    """Losses multiplied by a weight.
+
+    Args:
+        weight (float | Tensor): The weight, 0-d.
+        losses (dict[str, Any]): As a model's ``loss`` returns.
+        only_losses (bool): Whether to leave out other values, which stay as
+            they are otherwise. Defaults to False.
+    """
+    return {
+        key: map_levels(lambda x: weight * x, value)
+        if 'loss' in key else value  # as MMEngine decides what is one
+        for key, value in losses.items() if 'loss' in key or not only_losses
+    }

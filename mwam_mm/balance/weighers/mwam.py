@@ -57,7 +57,10 @@ class MWAMWeigher(Weigher):
         return self.mwam.step()
 
     def scalars(self) -> Dict[str, Tensor]:
-        return dict(FRM=self.mwam.frm)
+        bands = enumerate(self.mwam.frm_of_bands, 1)
+        return dict(
+            FRM=self.mwam.frm,
+            **{f'FRM_band{band}': frm for band, frm in bands})
 
     def state_dict(self) -> Dict[str, Any]:
         return self.mwam.state_dict()

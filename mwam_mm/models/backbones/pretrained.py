@@ -123,11 +123,17 @@ def _checkpoint(module: nn.Module):
     return None
 
 
-def _fit(module: nn.Module, state_dict: dict, channels: int, strict: bool,
-         where: str) -> None:
-    # Counters and index tables may differ, so only what is floating.
-    own = {k: v for k, v in module.state_dict().items()
-           if v.is_floating_point()}
+def adapt_stems(module: nn.Module, state_dict: dict, channels: int,
+                where: str) -> None:
+    """Make the weights of first convolutions for RGB images fit a branch.
+
+    Args:
+        module (nn.Module): The branch.
+        state_dict (dict): Weights for it, changed in place.
+        channels (int): The branch's number of input channels.
+        where (str): Where the weights are from, for the log.
+    """
+    own = module.state_dict()
     for key in own.keys() & state_dict.keys():
         weight = state_dict[key]
         if _is_stem(module, key, own[key], weight, channels):
@@ -135,13 +141,21 @@ def _fit(module: nn.Module, state_dict: dict, channels: int, strict: bool,
                 weight, channels, _phases(module, key.rpartition('.')[0]))
             print_log(f'{where}: {key} adapted from 3 to {channels} channels',
                       'current')
+
+
+def _fit(module: nn.Module, state_dict: dict, channels: int, strict: bool,
+         where: str) -> None:
+    # Counters and index tables may differ, so only what is floating.
+    own = {k: v for k, v in module.state_dict().items()
+           if v.is_floating_point()}
+    adapt_stems(module, state_dict, channels, where)
     misshaped = [
         f'{k} {tuple(state_dict[k].shape)} for {tuple(v.shape)}'
         for k, v in own.items()
         if k in state_dict and state_dict[k].shape != v.shape
     ]
     missing = [k for k in own if k not in state_dict]
-    required = [k for k in missing if not _is_output_norm(module, k)]
+    required = [k for k in missing if not is_output_norm(module, k)]
     nothing = len(missing) + len(misshaped) == len(own)
     if nothing or strict and (misshaped or required):
         unexpected = [k for k in state_dict if k not in own]
@@ -167,7 +181,7 @@ def _is_stem(module: nn.Module, key: str, own: Tensor, weight: Tensor,
             and own.shape[2:] == weight.shape[2:])
 
 
-def _is_output_norm(module: nn.Module, key: str) -> bool:
+def is_output_norm(module: nn.Module, key: str) -> bool:
     """Whether ``key`` is of a LayerNorm at an output of a transformer.
 
     Classifiers have one at the last output only, or none.
