@@ -1,12 +1,15 @@
 # The rows of potholes.py on the floods, where both sensors are needed.
-_base_ = '../_base_/study.py'
+_base_ = ['../_base_/study.py', '../_base_/study_rows.py']
 metric = 'mIoU'
+config = '../floods/two-stream-r18_floods.py'
 ceilings = 'plain'
 variants = {
-    'plain': dict(config='../floods/two-stream-r18_floods.py'),
+    'plain': dict(),
     'md': dict(config='../floods/two-stream-r18_md_floods.py'),
     'md_gradient': dict(
         config='../floods/two-stream-r18_md_mwam_floods.py'),
+    # A loss for each modality, by heads of its own. K = 1 and K reversed are
+    # the controls.
     'md_loss': dict(
         config='../floods/two-stream-r18_md_mwam-hybrid_floods.py',
         options={'custom_hooks.0.intervention': 'loss'}),
@@ -23,4 +26,11 @@ variants = {
     'md_hybrid-reversed': dict(
         config='../floods/two-stream-r18_md_mwam-hybrid_floods.py',
         options={'model.neck.mwam.lam': -6.0}),
+    'lfm': dict(
+        options=dict(custom_hooks=[
+            dict(
+                type='mwam_mm.BalanceHook',
+                weigher=dict(type='mwam_mm.Constant'),
+                intervention='lfm')
+        ])),
 }

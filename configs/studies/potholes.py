@@ -1,10 +1,10 @@
-# What acts on the potholes: dropout, gradients and losses, with K, without it
-# and with K reversed.
-_base_ = '../_base_/study.py'
+# What acts on the potholes, where one modality is much weaker alone.
+_base_ = ['../_base_/study.py', '../_base_/study_rows.py']
 metric = 'mIoU'
+config = '../potholes/two-stream-r18_potholes.py'
 ceilings = 'plain'
 variants = {
-    'plain': dict(config='../potholes/two-stream-r18_potholes.py'),
+    'plain': dict(),
     'md': dict(config='../potholes/two-stream-r18_md_potholes.py'),
     'md_gradient': dict(
         config='../potholes/two-stream-r18_md_mwam_potholes.py'),
@@ -21,42 +21,16 @@ variants = {
                 weigher=dict(type='mwam_mm.Constant'),
                 intervention='loss')
         ])),
-    'md_loss-reversed': dict(
-        config='../potholes/two-stream-r18_md_mwam-hybrid-reversed_potholes.py',
-        options={'custom_hooks.0.intervention': 'loss'}),
-    # Gradients and losses.
     'md_hybrid': dict(
         config='../potholes/two-stream-r18_md_mwam-hybrid_potholes.py'),
     'md_hybrid-reversed': dict(
-        config='../potholes/two-stream-r18_md_mwam-hybrid-reversed_potholes.py'
-    ),
-    # The model's own losses of each modality alone, without dropout.
-    'combination': dict(
-        config='../potholes/two-stream-r18_mwam_potholes.py',
-        options={'custom_hooks.0.intervention': dict(type='combination')}),
-    'combination-k': dict(
-        config='../potholes/two-stream-r18_mwam_potholes.py',
-        options={
-            'custom_hooks.0.intervention':
-            dict(type='combination', weights='k')
-        }),
-    'combination-k-reversed': dict(
-        config='../potholes/two-stream-r18_mwam_potholes.py',
-        options={
-            'custom_hooks.0.intervention':
-            dict(type='combination', weights='k'),
-            'model.neck.mwam': dict(lam=-6.0)
-        }),
-    'combination-k_gradient': dict(
-        config='../potholes/two-stream-r18_mwam_potholes.py',
-        options={
-            'custom_hooks.0.intervention':
-            [dict(type='combination', weights='k'), 'gradient']
-        }),
-    'combination-paired': dict(
-        config='../potholes/two-stream-r18_mwam_potholes.py',
-        options={
-            'custom_hooks.0.intervention':
-            dict(type='combination', subsets='paired')
-        }),
+        config='../potholes/two-stream-r18_md_mwam-hybrid_potholes.py',
+        options={'model.neck.mwam.lam': -6.0}),
+    'lfm': dict(
+        options=dict(custom_hooks=[
+            dict(
+                type='mwam_mm.BalanceHook',
+                weigher=dict(type='mwam_mm.Constant'),
+                intervention='lfm')
+        ])),
 }

@@ -1,12 +1,15 @@
 # The rows of potholes.py for detection, on the urban trees.
-_base_ = '../_base_/study.py'
+_base_ = ['../_base_/study.py', '../_base_/study_rows.py']
 metric = 'coco/bbox_mAP_50'
+config = '../urban_trees/two-stream-fcos-r18_urban-trees.py'
 ceilings = 'plain'
 variants = {
-    'plain': dict(config='../urban_trees/two-stream-fcos-r18_urban-trees.py'),
+    'plain': dict(),
     'md': dict(config='../urban_trees/two-stream-fcos-r18_md_urban-trees.py'),
     'md_gradient': dict(
         config='../urban_trees/two-stream-fcos-r18_md_mwam_urban-trees.py'),
+    # A loss for each modality, by heads of its own. K = 1 and K reversed are
+    # the controls.
     'md_loss': dict(
         config='../urban_trees/two-stream-fcos-r18_md_mwam-hybrid_urban-trees.py',
         options={'custom_hooks.0.intervention': 'loss'}),

@@ -10,11 +10,11 @@ A study says which trainings are compared, see configs/studies; paths in it
 are relative to its file:
 
     seeds = [0, 1, 2, 3, 4, 5]
+    config = '../potholes/two-stream-r18_potholes.py'
     variants = dict(
-        plain=dict(config='../potholes/two-stream-r18_potholes.py'),
-        fast=dict(
-            config='../potholes/two-stream-r18_potholes.py',
-            options={'optim_wrapper.optimizer.lr': 0.1}))
+        plain=dict(),
+        fast=dict(options={'optim_wrapper.optimizer.lr': 0.1}),
+        md=dict(config='../potholes/two-stream-r18_md_potholes.py'))
     baseline = 'plain'  # the others' differences to it are paired by seed
     ceilings = 'plain'  # is trained on each modality alone, too
     metric = 'mIoU'     # if left out, the first that the reports have a PCR of
@@ -61,7 +61,8 @@ from mwam_mm.evaluation import (
 from mwam_mm.layout import ModalityLayout
 from mwam_mm.visualization import plot_comparison
 
-STUDY_KEYS = ('variants', 'seeds', 'baseline', 'ceilings', 'metric', 'options')
+STUDY_KEYS = ('variants', 'config', 'seeds', 'baseline', 'ceilings', 'metric',
+              'options')
 # Not imported before the training starts, which takes seconds.
 IMPORTS = ('torch._dynamo', 'torch.onnx', 'torch.utils.tensorboard', 'yapf')
 VARIANT_KEYS = ('config', 'options', 'only')
@@ -305,10 +306,12 @@ def load_study(args: argparse.Namespace) -> Study:
         if osp.basename(name) != name or not name:
             raise ValueError(f'{where}: a name is one of a folder, too')
         check_keys(entry, VARIANT_KEYS, where)
-        if 'config' not in entry:
-            raise ValueError(f'{where} names no config')
+        path = entry.get('config', cfg.get('config'))
+        if path is None:
+            raise ValueError(f'{where} names no config, and neither does the '
+                             'study')
         variants[name] = Variant(
-            osp.normpath(osp.join(base, entry['config'])), {
+            osp.normpath(osp.join(base, path)), {
                 **cfg.get('options', {}),
                 **entry.get('options', {}),
                 **args.cfg_options

@@ -1,0 +1,58 @@
+# Rows of the studies that start from the plain model of the study's config:
+# no dropout in the pipeline, no heads of their own.
+
+
+def mwam(*interventions, **arguments):
+    """MWAM; the arguments are those of its module."""
+    return dict(
+        options={
+            'model.neck.mwam':
+            arguments,
+            'custom_hooks': [
+                dict(
+                    type='mwam_mm.MWAMHook', intervention=list(interventions))
+            ]
+        })
+
+
+def other(weigher, *interventions):
+    """Another weigher, or none: K = 1."""
+    return dict(
+        options={
+            'custom_hooks': [
+                dict(
+                    type='mwam_mm.BalanceHook',
+                    weigher=dict(type=f'mwam_mm.{weigher}'),
+                    intervention=list(interventions))
+            ]
+        })
+
+
+by_k = dict(type='combination', weights='k')
+paired = dict(type='combination', subsets='paired')
+variants = {
+    # The model's own losses of each modality alone, without dropout: with
+    # K = 1, K and K reversed. With alpha = 1.5 and beta = 1, a negative lambda
+    # turns K into 2 - K.
+    'combination': other('Constant', 'combination'),
+    'combination-k': mwam(by_k),
+    'combination-k-reversed': mwam(by_k, lam=-6.0),
+    'combination-k_gradient': mwam(by_k, 'gradient'),
+    'combination-k-start': mwam(by_k, reference='start'),
+    'combination-k-adaptive': mwam(by_k, adaptive=True),
+    # One modality drawn for each sample, evenly and by K.
+    'paired': other('Constant', paired),
+    'paired-k': mwam(dict(paired, weights='k')),
+    # The prediction of a subset pulled to the complete one as well.
+    'combination_distill': other('Constant', 'combination', 'distill'),
+    'combination-k_distill': mwam(by_k, dict(type='distill', weights='k')),
+    'paired_distill': other('Constant', paired, 'distill'),
+    # Comparators with their published constants, from the first iteration to
+    # the last.
+    'ogm': other('OGM', 'gradient'),
+    'ogm-ge': other('OGM', 'gradient', 'noise'),
+    'agm': other('AGM', 'gradient'),
+    'opm': other('OPM', dict(type='dropout', draw='each')),
+    'mmpareto': other('Constant', 'mmpareto'),
+}
+del mwam, other, by_k, paired
