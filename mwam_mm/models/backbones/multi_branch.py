@@ -69,8 +69,10 @@ class MultiBranch(BaseModule):
         In evaluation it is a window of slide inference that lies in a hole of
         the depth, say: the data preprocessor refuses whole samples.
         """
+        if not self.training:
+            return
         for i, sample in enumerate(zip(*present.values())):
-            if self.training and not any(sample):
+            if not any(sample):
                 raise ValueError(
                     f'sample {i} of the batch has none of the modalities '
                     f'{list(self.layout.names)}: all their channels are 0 '
@@ -100,29 +102,30 @@ class MultiBranch(BaseModule):
             ValueError: If a branch takes the mean over the ranks whatever
                 number of samples they have.
         """
-        joined: List[str] = []
+        if get_world_size() == 1:
+            yield []
+            return
         kept: List[Tuple[Tensor, Tensor, Tensor]] = []
-        if get_world_size() > 1:
-            parts = {name: self._parts(name) for name in self.branches}
-            layers = {
-                name: [m for part in found for m in part.modules()
-                       if m.training and _synchronises(m)]
-                for name, found in parts.items()
-            }
-            joined = [
-                name for name, found in parts.items()
-                if not any(present[name]) and
-                (layers[name] or any(map(count_sharded_units, found)))
-            ]
-            if any(layers.values()):
-                # On the device, which nobody waits for.
-                seen = to_device(
-                    [float(any(present[name])) for name in layers], x)
-                all_reduce(seen)
-                kept = [(statistic, statistic.clone(), has > 0)
-                        for (name, found), has in zip(layers.items(), seen)
-                        if name in joined
-                        for statistic in _statistics(name, found)]
+        parts = {name: self._parts(name) for name in self.branches}
+        layers = {
+            name: [m for part in found for m in part.modules()
+                   if m.training and _synchronises(m)]
+            for name, found in parts.items()
+        }
+        joined = [
+            name for name, found in parts.items()
+            if not any(present[name]) and
+            (layers[name] or any(map(count_sharded_units, found)))
+        ]
+        if any(layers.values()):
+            # On the device, which nobody waits for.
+            seen = to_device(
+                [float(any(present[name])) for name in layers], x)
+            all_reduce(seen)
+            kept = [(statistic, statistic.clone(), has > 0)
+                    for (name, found), has in zip(layers.items(), seen)
+                    if name in joined
+                    for statistic in _statistics(name, found)]
         with ExitStack() as stack:
             for name in joined:
                 stack.enter_context(allow_single_values(self.branches[name]))

@@ -244,6 +244,8 @@ class MultiModalBackbone(MultiBranch):
     def _encode(self, name: str, x: Tensor, present: List[bool]) -> Features:
         """Run one branch on the samples that have its modality."""
         branch = self.branches[name]
+        if all(present):
+            return branch(x)
         # A batch of one is the user's choice and fails as everywhere.
         single = self.training and sum(present) == 1 < len(present)
         with allow_single_values(branch) if single else nullcontext():
