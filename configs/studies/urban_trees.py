@@ -34,7 +34,7 @@ variants = {
             dict(
                 type='mwam_mm.BalanceHook',
                 weigher=dict(
-                    type='mwam_mm.Constant', k=dict(rgb=1.1, nir=0.9)),
+                    type='mwam_mm.Constant', k=dict(rgb=0.9, nir=1.1)),
                 intervention='update')
         ])),
     'mslr': dict(
