@@ -47,6 +47,9 @@ variants = {
     'combination_distill': other('Constant', 'combination', 'distill'),
     'combination-k_distill': mwam(by_k, dict(type='distill', weights='k')),
     'paired_distill': other('Constant', paired, 'distill'),
+    # The branches learn from losses of their own only, or half from the fused.
+    'combination-k_detach': mwam(by_k, 'detach'),
+    'combination-k_detach-half': mwam(by_k, dict(type='detach', share=0.5)),
     # Comparators with their published constants, from the first iteration to
     # the last.
     'ogm': other('OGM', 'gradient'),

@@ -33,4 +33,42 @@ variants = {
                 weigher=dict(type='mwam_mm.Constant'),
                 intervention='lfm')
         ])),
+    # Learning rates of the branches: by hand, higher for the one that is worse
+    # alone, or by validations. These, and those of MSES, are of the test split
+    # here, which is in their favour.
+    'mslr-fixed': dict(
+        options=dict(custom_hooks=[
+            dict(
+                type='mwam_mm.BalanceHook',
+                weigher=dict(
+                    type='mwam_mm.Constant', k=dict(rgb=1.1, depth=0.9)),
+                intervention='update')
+        ])),
+    'mslr': dict(
+        options={
+            'train_cfg.val_interval':
+            40,
+            'custom_hooks': [
+                dict(
+                    type='mwam_mm.BalanceHook',
+                    weigher=dict(
+                        type='mwam_mm.MSLR',
+                        metric='mIoU'),
+                    intervention='update')
+            ]
+        }),
+    'mses': dict(
+        options={
+            'train_cfg.val_interval':
+            40,
+            'custom_hooks': [
+                dict(
+                    type='mwam_mm.BalanceHook',
+                    weigher=dict(
+                        type='mwam_mm.MSES',
+                        metric='mIoU',
+                        patience=3),
+                    intervention='update')
+            ]
+        }),
 }

@@ -1,9 +1,11 @@
+import copy
 import csv
 import json
 import os
 import signal
 import subprocess
 import sys
+from functools import lru_cache
 from pathlib import Path
 
 import cv2
@@ -399,9 +401,12 @@ def test_neither_configs_nor_study(exit_of_tool):
 @pytest.mark.parametrize(
     'path', sorted((REPO / 'configs/studies').glob('*.py')),
     ids=lambda path: path.stem)
-def test_shipped_studies(tool, path):
+def test_shipped_studies(tool, path, monkeypatch):
     if path.stem == 'urban_trees' and not has_detection():
         pytest.skip('needs mmdet and the compiled ops of mmcv')
+    # Most variants are of few files.
+    read = lru_cache(maxsize=None)(Config.fromfile)
+    monkeypatch.setattr(Config, 'fromfile', lambda f: copy.deepcopy(read(f)))
     study = tool.load_study(
         tool.build_parser().parse_args(['--study', str(path)]))
     assert len(study.seeds) >= 6 and study.baseline in study.variants
@@ -414,5 +419,8 @@ def test_shipped_studies(tool, path):
         assert cfg.default_hooks.checkpoint is None
         if variant.only is not None:
             assert tool.modalities_of(cfg) == (variant.only, )
+        for hook in cfg.get('custom_hooks', []):
+            k = hook.get('weigher', {}).get('k')
+            assert k is None or tuple(k) == tool.modalities_of(cfg)
         settings[name] = tool.fingerprint(cfg)
     assert len(set(settings.values())) == len(settings)  # all differ

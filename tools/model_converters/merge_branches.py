@@ -15,6 +15,7 @@ from mmengine.registry import init_default_scope
 from mwam_mm.cli import load_safely
 from mwam_mm.convert.branches import merge_branches, save_merged
 from mwam_mm.registry import MODELS
+from mwam_mm.stack import check_stack
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -69,11 +70,13 @@ def main() -> None:
         files = parse_files(args.files)
         cfg = Config.fromfile(args.config)
         cfg.merge_from_dict(args.cfg_options or {})
+        if cfg.get('default_scope') == 'mmdet':
+            check_stack('mmdet')
         init_default_scope(cfg.get('default_scope', 'mmengine'))
         model = MODELS.build(cfg.model)
         weights = merge_branches(model, files, args.heads)
         save_merged(weights, files, args.out)
-    except (OSError, ValueError) as error:
+    except (ImportError, OSError, ValueError) as error:
         parser.exit(2, f'{parser.prog}: error: {error}\n')
     print(f'wrote {args.out}: {len(weights)} of the '
           f'{len(model.state_dict())} weights of {args.config}, for load_from')
