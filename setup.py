@@ -96,6 +96,8 @@ setup(
         # the compiled loop of FRM for CPUs; without it PyTorch's own
         # operators do
         'fast': ['numba'],
+        # ONNX files of a combination, and their check
+        'export': ['onnx', 'onnxruntime'],
         # scikit-learn is for mmdet's PAA, which does not require it
         'tests':
         ['h5py', 'hypothesis', 'pytest', 'pytest-xdist', 'scikit-learn'],
