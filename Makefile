@@ -27,7 +27,7 @@ VENV := .venv-official
 CONSTRAINTS := constraints-official.txt
 PYTHONS := 3.11
 SEG := -e '.[fast]' mmengine mmcv mmsegmentation ftfy regex
-DET := -e '.[export,fast,tests]' mmdet
+DET := -e '.[fast,tests]' mmdet
 MMCV := mmcv
 # what its setup.py imports besides
 BUILD_NEEDS := psutil
@@ -36,7 +36,7 @@ VENV := .venv
 CONSTRAINTS := constraints.txt
 PYTHONS := 3.11, 3.12, 3.13
 SEG := -e '.[fast,seg]'
-DET := -e '.[det,export,fast,tests]'
+DET := -e '.[det,fast,tests]'
 MMCV := onedl-mmcv
 endif
 STAMPS := $(VENV)/stamps

@@ -198,7 +198,8 @@ def export_model(module: SingleCombination, images: Tuple[Tensor, ...],
     Raises:
         ImportError: If ONNX is wanted and not installed.
         ValueError: If the name ends in neither, the model's graph depends on
-            the image, or PyTorch is too old.
+            the image, a part of it has no counterpart in ONNX, or PyTorch is
+            too old.
 
     Examples:
         >>> from mwam_mm.apis import (SingleCombination, export_model,
@@ -237,14 +238,21 @@ def _write_onnx(module: SingleCombination, images: Tuple[Tensor, ...],
         # ones would take another, which needs more packages and ten times as
         # long.
         parameters = inspect.signature(torch.onnx.export).parameters
-        torch.onnx.export(
-            module,
-            images,
-            path,
-            input_names=list(module.combination),
-            output_names=names,
-            opset_version=17,
-            **({'dynamo': False} if 'dynamo' in parameters else {}))
+        try:
+            torch.onnx.export(
+                module,
+                images,
+                path,
+                input_names=list(module.combination),
+                output_names=names,
+                opset_version=17,
+                **({'dynamo': False} if 'dynamo' in parameters else {}))
+        except torch.onnx.errors.OnnxExporterError as error:
+            reason = str(error).split('. ')[0]
+            raise ValueError(
+                f'a part of the {type(module.model).__name__} has no '
+                f'counterpart in ONNX: {reason}. It may have for another size '
+                'of the image, or export to .pt2') from error
 
 
 def onnx_difference(module: SingleCombination, images: Tuple[Tensor, ...],

@@ -33,7 +33,11 @@ class Fault:
         modality (str): The modality whose sensor is faulty.
         seed (int): Seed of what is random. Rows that differ in another
             argument only draw the same. Defaults to 0.
+
+    Attributes:
+        kind (str): What the row's name says of the fault.
     """
+    kind: str
 
     def __init__(self, modality: str, seed: int = 0) -> None:
         self.modality = modality
@@ -42,13 +46,9 @@ class Fault:
     @property
     def name(self) -> str:
         """str: Name of the row, such as ``'depth.gaussian_noise_0.1'``."""
-        return '_'.join([f'{self.modality}.{self._kind}', *self._degree()])
+        return '_'.join([f'{self.modality}.{self.kind}', *self.degree()])
 
-    @property
-    def _kind(self) -> str:
-        raise NotImplementedError
-
-    def _degree(self) -> List[str]:
+    def degree(self) -> List[str]:
         """What the row's name says besides the kind."""
         return []
 
@@ -128,13 +128,13 @@ class MissingElements(Fault):
             0.25, 0.5 and 0.75.
         seed (int): Seed of the values that are lost. Defaults to 0.
     """
-    _kind = 'missing_elements'
+    kind = 'missing_elements'
 
     def __init__(self, modality: str, share: float, seed: int = 0) -> None:
         super().__init__(modality, seed)
         self.share = _check_share(share, 'MissingElements.share')
 
-    def _degree(self) -> List[str]:
+    def degree(self) -> List[str]:
         return [f'{self.share:g}']
 
     def apply(self, image: Tensor, modality: Modality,
@@ -156,13 +156,13 @@ class SaltAndPepper(Fault):
             protocol NM has 0.05, 0.1 and 0.2.
         seed (int): Seed of the pixels. Defaults to 0.
     """
-    _kind = 'salt_and_pepper'
+    kind = 'salt_and_pepper'
 
     def __init__(self, modality: str, density: float, seed: int = 0) -> None:
         super().__init__(modality, seed)
         self.density = _check_share(density, 'SaltAndPepper.density')
 
-    def _degree(self) -> List[str]:
+    def degree(self) -> List[str]:
         return [f'{self.density:g}']
 
     def apply(self, image: Tensor, modality: Modality,
@@ -186,7 +186,7 @@ class GaussianNoise(Fault):
             modality's ``std``. The protocol NM has 0.1, 0.2 and 0.5.
         seed (int): Seed of the noise. Defaults to 0.
     """
-    _kind = 'gaussian_noise'
+    kind = 'gaussian_noise'
 
     def __init__(self, modality: str, sigma: float, seed: int = 0) -> None:
         super().__init__(modality, seed)
@@ -195,7 +195,7 @@ class GaussianNoise(Fault):
                              f'{sigma!r}')
         self.sigma = sigma
 
-    def _degree(self) -> List[str]:
+    def degree(self) -> List[str]:
         return [f'{self.sigma:g}']
 
     def apply(self, image: Tensor, modality: Modality,
@@ -215,13 +215,13 @@ class FrozenFrame(Fault):
         frame (int): Which sample of the dataset the image is of. Defaults to
             0, the first.
     """
-    _kind = 'frozen_frame'
+    kind = 'frozen_frame'
 
     def __init__(self, modality: str, frame: int = 0) -> None:
         super().__init__(modality)
         self.frame = frame
 
-    def _degree(self) -> List[str]:
+    def degree(self) -> List[str]:
         return [f'{self.frame}'] if self.frame else []
 
     def prepare(self, load: Load) -> None:
@@ -254,7 +254,7 @@ class Shift(Fault):
             negative to the left. Defaults to 0.
         y (int): Pixels down; negative up. Defaults to 0.
     """
-    _kind = 'shift'
+    kind = 'shift'
 
     def __init__(self, modality: str, x: int = 0, y: int = 0) -> None:
         super().__init__(modality)
@@ -262,7 +262,7 @@ class Shift(Fault):
             raise ValueError('Shift moves nothing: give x or y')
         self.x, self.y = x, y
 
-    def _degree(self) -> List[str]:
+    def degree(self) -> List[str]:
         return [f'{self.x}', f'{self.y}']
 
     def apply(self, image: Tensor, modality: Modality,
@@ -289,14 +289,14 @@ class Stripe(Fault):
             least one row is black. Defaults to 0.25.
         seed (int): Seed of the place. Defaults to 0.
     """
-    _kind = 'stripe'
+    kind = 'stripe'
 
     def __init__(self, modality: str, share: float = 0.25,
                  seed: int = 0) -> None:
         super().__init__(modality, seed)
         self.share = _check_share(share, 'Stripe.share')
 
-    def _degree(self) -> List[str]:
+    def degree(self) -> List[str]:
         return [f'{self.share:g}']
 
     def apply(self, image: Tensor, modality: Modality,

@@ -12,6 +12,7 @@ from mwam_mm.apis import (
     init_model,
     onnx_difference,
 )
+from mwam_mm.registry import MODELS
 from mwam_mm.stack import has_detection
 
 from .. import tiny
@@ -220,9 +221,37 @@ def test_onnx_that_is_not_installed(tiny_model, tmp_path, monkeypatch):
         export_model(module, module.example(*SIZE), str(tmp_path / 'a.onnx'))
 
 
+@MODELS.register_module()
+class UnevenGrid(torch.nn.Module):
+    """A backbone that pools to a grid which does not divide the features."""
+
+    def __init__(self, in_channels=3):
+        super().__init__()
+        self.conv = torch.nn.Conv2d(in_channels, 8, 1)
+
+    def forward(self, x):
+        return [torch.nn.functional.adaptive_avg_pool2d(self.conv(x), 5)]
+
+
+def test_what_onnx_lacks(tmp_path):
+    cfg = tiny.model()
+    cfg['backbone']['branch'] = dict(type='mwam_mm.UnevenGrid')
+    cfg['neck']['in_channels'] = [8]
+    cfg['decode_head']['in_index'] = 0
+    module = SingleCombination(
+        init_model(Config(dict(default_scope='mmseg', model=cfg)),
+                   device='cpu'))
+    path = tmp_path / 'a.onnx'
+    with pytest.raises(ValueError, match='EncoderDecoder has no counterpart '
+                       'in ONNX: .*adaptive_avg_pool2d.*pt2'):
+        export_model(module, module.example(*SIZE), str(path))
+    assert not path.exists()
+
+
 @pytest.mark.skipif(not has_detection(), reason='needs mmdet')
 def test_detectors_of_two_stages_are_refused(tmp_path):
-    model = init_model(CONFIGS / 'hosts/faster-rcnn_r18_scenes.py')
+    model = init_model(CONFIGS / 'hosts/faster-rcnn_r18_scenes.py',
+                       device='cpu')
     module = SingleCombination(model)
     with pytest.raises(ValueError, match='FasterRCNN.*cannot be exported'):
         export_model(module, module.example(*SIZE), str(tmp_path / 'a.onnx'))

@@ -1,4 +1,7 @@
 """Faults of a sensor, each against a computation in plain loops."""
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -229,3 +232,23 @@ def test_all_faults():
 def test_errors(faults, error, message):
     with pytest.raises(error, match=message):
         build_faults(faults, LAYOUT, 'faults')
+
+
+def test_examples_of_the_docs():
+    text = (Path(__file__).resolve().parents[2] / 'docs/faults.md').read_text()
+    config, own = re.findall(r'```python\n(.*?)```', text, re.S)
+    values = {}
+    exec(config, values)
+    faults = build_faults(values['test_cfg']['faults'], LAYOUT, 'faults')
+    assert [type(f).__name__ for f in faults] == [
+        'MissingElements', 'SaltAndPepper', 'GaussianNoise', 'FrozenFrame',
+        'Shift', 'Stripe'
+    ]
+    assert all(f'`{type(f).__name__}(' in text for f in faults)
+    exec(own, values)
+    fault = values['DeadRows']('rgb')
+    assert fault.name == 'rgb.dead_rows'
+    x, samples = batch()
+    changed = fault(x, samples, PLACES, LAYOUT)
+    assert not changed[:, RGB, ::2].any()
+    assert torch.equal(changed[:, :, 1::2], x[:, :, 1::2])
