@@ -383,8 +383,8 @@ def is_traced() -> bool:
     if torch.jit.is_tracing():
         return True
     # Not in PyTorch before 2.7.
-    is_exporting = getattr(torch.compiler, 'is_exporting', None)
-    return is_exporting is not None and is_exporting()
+    compiler = getattr(torch, 'compiler', None)
+    return hasattr(compiler, 'is_exporting') and compiler.is_exporting()
 
 
 def _carried_presence(x: Tensor) -> Tuple[Optional[Mapping], bool]:

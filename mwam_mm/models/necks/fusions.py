@@ -3,6 +3,7 @@ from typing import Dict, Mapping, Optional
 
 import torch
 from mmcv.cnn import ConvModule
+from mmengine.dist import is_distributed
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
@@ -39,9 +40,10 @@ class Fusion(BaseModule):
                   present: Optional[Presence]) -> Dict[str, Tensor]:
         """The features to add up: those that are 0 for all are left out.
 
-        In training all stay, so that every parameter gets a gradient.
+        In training all stay, so that every parameter gets a gradient, and so
+        they do where another rank may have what this one lacks.
         """
-        if self.training or present is None:
+        if self.training or present is None or is_distributed():
             return features
         # None is present in a blank window.
         return {n: f for n, f in features.items() if any(present[n])
