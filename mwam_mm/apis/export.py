@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from mwam_mm.engine.combinations import parse_combinations
 from mwam_mm.layout import ModalityLayout, with_presence
+from mwam_mm.stack import has_detection
 
 __all__ = ['SingleCombination', 'export_model', 'onnx_difference']
 
@@ -21,9 +22,10 @@ class SingleCombination(nn.Module):
     The branches of other modalities do not run, so the graph is without them.
 
     Args:
-        model (BaseModel): A segmentor of MMSegmentation or a detector of
-            MMDetection with a data preprocessor of this package. It is put
-            into evaluation mode.
+        model (BaseModel): A segmentor of MMSegmentation, a detector of
+            MMDetection or another model whose ``forward`` takes ``inputs``
+            and ``mode='tensor'``, with a data preprocessor of this package.
+            It is put into evaluation mode.
         combination (str | Sequence[str], optional): The modalities, such as
             ``'rgb+depth'`` or a list of names. Defaults to None, all.
 
@@ -99,7 +101,8 @@ class SingleCombination(nn.Module):
             shape (B, num_classes, H, W); of a detector what its head gives
             for every place, which its ``predict_by_feat`` makes boxes of:
             named as the arguments of that, with ``_0``, ``_1``, ... for the
-            levels, such as ``cls_scores_0``.
+            levels, such as ``cls_scores_0``. Of any other model what
+            ``mode='tensor'`` gives, ``logits`` if it is one tensor.
 
         Raises:
             ValueError: If there are not as many images as modalities.
@@ -119,6 +122,8 @@ class SingleCombination(nn.Module):
         if hasattr(self.model, 'encode_decode'):
             metas = [dict(meta) for _ in range(len(inputs))]
             return dict(logits=self.model.encode_decode(inputs, metas))
+        if not _is_detector(self.model):
+            return _named(self.model, self.model(inputs, mode='tensor'))
         from mmdet.structures import DetDataSample
         samples = [DetDataSample(metainfo=meta) for _ in range(len(inputs))]
         return _named(self.model, self.model(inputs, samples, mode='tensor'))
@@ -155,13 +160,20 @@ class SingleCombination(nn.Module):
         return mean, std
 
 
+def _is_detector(model: BaseModel) -> bool:
+    if not has_detection():
+        return False
+    from mmdet.models import BaseDetector
+    return isinstance(model, BaseDetector)
+
+
 def _named(model: BaseModel, outputs: Any) -> Dict[str, Tensor]:
-    """A detector's raw outputs by the names of its head's arguments."""
+    """Raw outputs, a detector's by the names of its head's arguments."""
     head = getattr(model, 'bbox_head', None)
     method = getattr(head, 'predict_by_feat', None)
     names = list(inspect.signature(method).parameters) if method else []
-    if not isinstance(outputs, (tuple, list)):
-        outputs = [outputs]
+    if isinstance(outputs, Tensor):
+        return dict(logits=outputs)
     named = {}
     for i, output in enumerate(outputs):
         name = names[i] if i < len(names) else f'output_{i}'

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.model import BaseModel
 from mmengine.utils import digit_version
 
 from mwam_mm.apis import (
@@ -187,6 +188,31 @@ def test_torch_export_of_one_modality(tiny_model, tmp_path):
                 if n.name == spec.arg.name)
     }
     assert used and not any('rgb' in name for name in used)
+
+
+class Classifier(BaseModel):
+    """A model that is neither a segmentor nor a detector."""
+
+    def __init__(self):
+        super().__init__(tiny.model()['data_preprocessor'])
+        parts = tiny.streams()
+        self.backbone = MODELS.build(parts['backbone'])
+        self.neck = MODELS.build(parts['neck'])
+        self.fc = torch.nn.Linear(8, 3)
+
+    def forward(self, inputs, data_samples=None, mode='tensor'):
+        assert mode == 'tensor'
+        return self.fc(self.neck(self.backbone(inputs))[-1].mean((2, 3)))
+
+
+def test_any_other_model():
+    model = Classifier().eval()
+    image = raw_images(model)
+    module = SingleCombination(model, 'depth')
+    x = torch.zeros(1, 4, *SIZE)
+    x[:, 3] = (image[3] - 3) / 2
+    torch.testing.assert_close(
+        module.outputs(image[None, 3:])['logits'], model(x))
 
 
 def test_the_difference_is_found(tiny_model, tmp_path):
