@@ -1,6 +1,7 @@
 """A model for one combination of modalities, for other programs to run."""
 import inspect
 import os.path as osp
+import warnings
 from typing import Any, Dict, List, Sequence, Tuple, Union
 
 import torch
@@ -244,7 +245,10 @@ def export_model(module: SingleCombination, images: Tuple[Tensor, ...],
 def _write_onnx(module: SingleCombination, images: Tuple[Tensor, ...],
                 path: str) -> None:
     _check_onnx()
-    with torch.no_grad():
+    with torch.no_grad(), warnings.catch_warnings():
+        # The graph is meant for one size and combination, and the tracer
+        # warns of everything that follows from them.
+        warnings.simplefilter('ignore', torch.jit.TracerWarning)
         names = list(module.outputs(*images))
         # The exporter by TorchScript is in every supported PyTorch; newer
         # ones would take another, which needs more packages and ten times as
