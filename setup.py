@@ -69,6 +69,7 @@ SEG = [
     'onedl-mmsegmentation>=1.4.2',
 ]
 DET = SEG + ['onedl-mmdetection>=3.5.1']
+EXPORT = ['onnx', 'onnxruntime']
 
 setup(
     name='mwam_mm',
@@ -96,9 +97,13 @@ setup(
         # the compiled loop of FRM for CPUs; without it PyTorch's own
         # operators do
         'fast': ['numba'],
+        # ONNX files of a combination, and their check
+        'export': EXPORT,
         # scikit-learn is for mmdet's PAA, which does not require it
-        'tests':
-        ['h5py', 'hypothesis', 'pytest', 'pytest-xdist', 'scikit-learn'],
+        'tests': [
+            'h5py', 'hypothesis', 'pytest', 'pytest-xdist', 'scikit-learn',
+            *EXPORT
+        ],
     },
     cmdclass={'build_py': BuildPyWithMIM},
     zip_safe=False)

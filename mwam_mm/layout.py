@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 __all__ = [
     'Modality', 'ModalityLayout', 'Presence', 'check_layouts',
-    'combination_name', 'in_order', 'to_device', 'with_presence'
+    'combination_name', 'in_order', 'is_traced', 'to_device', 'with_presence'
 ]
 
 # Modality to whether each sample of a batch has it.
@@ -274,6 +274,10 @@ class ModalityLayout(Mapping):
         for modalities with an ``invalid_value``. With any other tensor,
         a sample lacks a modality exactly where all its channels are 0.
 
+        A graph that is traced (:func:`is_traced`) is the same for all values,
+        so there only what the tensor carries counts: without that, every
+        modality is there.
+
         Args:
             x (Tensor): Normalised stacked tensor of shape (B, C, H, W).
 
@@ -296,7 +300,7 @@ class ModalityLayout(Mapping):
                 if is_window and modality.invalid_value and any(carried[name])
             ]
         presence = {name: list(carried[name]) for name in self}
-        if unsure:
+        if unsure and not is_traced():
             # Stacked, so that the device is waited for once.
             flags = torch.stack(
                 [x[:, self[name].slice].flatten(1).any(1) for name in unsure])
@@ -364,6 +368,23 @@ def with_presence(x: Tensor, presence: Mapping) -> Tensor:
             ({name: tuple(flags) for name, flags in presence.items()},
              _version(x)))
     return x
+
+
+def is_traced() -> bool:
+    """Whether a graph is being made that is to serve other values as well.
+
+    It is by ``torch.jit.trace``, on which the counting of FLOPs and the older
+    export to ONNX stand, and by ``torch.export``. ``torch.compile`` makes
+    several graphs and looks at the values in between.
+
+    Returns:
+        bool: Whether it is.
+    """
+    if torch.jit.is_tracing():
+        return True
+    # Not in PyTorch before 2.7.
+    compiler = getattr(torch, 'compiler', None)
+    return hasattr(compiler, 'is_exporting') and compiler.is_exporting()
 
 
 def _carried_presence(x: Tensor) -> Tuple[Optional[Mapping], bool]:

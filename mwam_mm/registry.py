@@ -20,7 +20,7 @@ from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
 from mmengine.registry import Registry
 
 __all__ = [
-    'DATASETS', 'HOOKS', 'INTERVENTIONS', 'LOOPS', 'MODELS',
+    'DATASETS', 'FAULTS', 'HOOKS', 'INTERVENTIONS', 'LOOPS', 'MODELS',
     'OPTIM_WRAPPER_CONSTRUCTORS', 'TRANSFORMS', 'WEIGHERS'
 ]
 
@@ -60,3 +60,4 @@ TRANSFORMS = Registry(
 WEIGHERS = Registry('weigher', scope=_SCOPE, locations=['mwam_mm.balance'])
 INTERVENTIONS = Registry(
     'intervention', scope=_SCOPE, locations=['mwam_mm.balance'])
+FAULTS = Registry('fault', scope=_SCOPE, locations=['mwam_mm.evaluation'])

@@ -141,10 +141,11 @@ def set_combinations(cfg: Config, text: str, layout: ModalityLayout) -> None:
     if type_name(cfg.test_cfg) == 'MissingModalityTestLoop':
         cfg.test_cfg.combinations = combinations
     else:
-        cfg.test_cfg = dict(
-            type='mwam_mm.MissingModalityTestLoop',
-            combinations=combinations,
-            fp16=cfg.test_cfg.get('fp16', False))
+        cfg.test_cfg = {
+            'fp16': False,
+            **cfg.test_cfg, 'type': 'mwam_mm.MissingModalityTestLoop',
+            'combinations': combinations
+        }
 
 
 def save_predictions(cfg: Config, out: str) -> None:

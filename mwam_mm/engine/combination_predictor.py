@@ -8,6 +8,7 @@ from mmengine.runner.amp import autocast
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
+from mwam_mm.evaluation import Fault
 from mwam_mm.layout import (
     ModalityLayout,
     Presence,
@@ -71,8 +72,13 @@ class CombinationPredictor:
         self._backbone = backbones[0] if len(backbones) == 1 else None
 
     def predict(
-        self, inputs: Tensor, samples: Sequence[BaseDataElement],
-        counts: Sequence[bool], combinations: Sequence[Combination]
+        self,
+        inputs: Tensor,
+        samples: Sequence[BaseDataElement],
+        counts: Sequence[bool],
+        combinations: Sequence[Combination],
+        faults: Sequence[Fault] = (),
+        places: Sequence[int] = ()
     ) -> Iterator[Tuple[Combination, Dict[int, BaseDataElement]]]:
         """Predict the samples that count.
 
@@ -81,12 +87,16 @@ class CombinationPredictor:
             samples (Sequence[BaseDataElement]): The B data samples.
             counts (Sequence[bool]): Whether each of the B samples counts.
             combinations (Sequence[tuple[str]]): The combinations.
+            faults (Sequence[Fault]): Faults to predict with, of all
+                modalities together. Defaults to ().
+            places (Sequence[int]): Place of each of the B samples in the
+                dataset, which the faults ask for. Defaults to ().
 
         Yields:
-            tuple[tuple[str], dict[int, BaseDataElement]]: Combination, and
-            index in the batch to prediction. A combination may come several
-            times, with other samples, and lacks those that have none of its
-            modalities.
+            tuple[tuple[str], dict[int, BaseDataElement]]: Combination, or the
+            name of a fault as a tuple, and index in the batch to prediction.
+            A combination may come several times, with other samples, and
+            lacks those that have none of its modalities.
         """
         presence = self.layout.presence(inputs)
         present = {
@@ -112,6 +122,16 @@ class CombinationPredictor:
                     by_index = dict(zip(group, predictions))
                     if counted:
                         yield combination, {i: by_index[i] for i in counted}
+                for fault in faults:
+                    faulty = fault(chosen, [samples[i] for i in group],
+                                   [places[i] for i in group], self.layout)
+                    predictions = self._predict(
+                        faulty, [samples[i].new() for i in group],
+                        self.layout.names, session, (fault.modality, ))
+                    by_index = dict(zip(group, predictions))
+                    counted = [i for i in group if counts[i]]
+                    if counted:
+                        yield (fault.name, ), {i: by_index[i] for i in counted}
 
     def _groups(self, present: Dict[int, Combination],
                 size: int) -> List[List[int]]:
@@ -145,12 +165,13 @@ class CombinationPredictor:
 
     def _predict(self, inputs: Tensor, samples: List[BaseDataElement],
                  combination: Combination,
-                 session: Optional[EncodeOnce]) -> List[BaseDataElement]:
+                 session: Optional[EncodeOnce],
+                 changed: Sequence[str] = ()) -> List[BaseDataElement]:
         size = len(samples)
         if self._needs_filler:
             samples = [*samples, samples[0].new()]
         if session is not None:
-            session.select(combination)
+            session.select(combination, changed)
         else:
             presence = self.layout.presence(inputs)
             inputs = inputs.clone()

@@ -3,9 +3,10 @@ import copy
 import logging
 import os.path as osp
 from numbers import Real
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Union
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 import torch
+from mmengine.dataset import pseudo_collate
 from mmengine.dist import all_reduce, get_dist_info, is_main_process
 from mmengine.evaluator import Evaluator
 from mmengine.logging import print_log
@@ -16,6 +17,7 @@ from mmengine.utils import mkdir_or_exist
 from torch.utils.data import DataLoader
 
 from mwam_mm.evaluation import (
+    build_faults,
     build_report,
     flatten_report,
     format_report,
@@ -58,13 +60,15 @@ class MissingModalityLoop(BaseLoop):
                  metric: Union[None, str, Sequence[str]] = None,
                  drop_probs: Sequence[float] = (0.05, 0.1, 0.2),
                  fp16: bool = False,
-                 higher_is_better: Optional[Mapping[str, bool]] = None
-                 ) -> None:
+                 higher_is_better: Optional[Mapping[str, bool]] = None,
+                 faults: Union[str, Sequence[Mapping]] = ()) -> None:
         super().__init__(runner, dataloader, evaluator, fp16=fp16)
         self._predictor = CombinationPredictor(runner.model, fp16)
         self.layout = self._predictor.layout
         self.combinations = parse_combinations(
             combinations, self.layout, f'{self.stage}_cfg.combinations')
+        self.faults = build_faults(faults, self.layout,
+                                   f'{self.stage}_cfg.faults')
         self.metric = metric
         self.drop_probs = drop_probs
         if not all(0 <= p < 1 for p in drop_probs):
@@ -85,9 +89,13 @@ class MissingModalityLoop(BaseLoop):
         # The evaluator is copied now rather than at construction because users
         # add metrics to it in between.
         self._evaluators = {
-            c: self._copy_evaluator(c) for c in self.combinations
+            c: self._copy_evaluator(c)
+            for c in (*self.combinations,
+                      *((fault.name, ) for fault in self.faults))
         }
-        self._counts = dict.fromkeys(self.combinations, 0)
+        self._counts = dict.fromkeys(self._evaluators, 0)
+        for fault in self.faults:
+            fault.prepare(self._load)
         self._position = 0
         for idx, data_batch in enumerate(self.dataloader):
             self.run_iter(idx, data_batch)
@@ -113,7 +121,7 @@ class MissingModalityLoop(BaseLoop):
         outputs: Dict[int, BaseDataElement] = {}
         for combination, predictions in self._predictor.predict(
                 inputs, samples, self._counting(len(samples)),
-                self.combinations):
+                self.combinations, self.faults, self._places(len(samples))):
             self._evaluators[combination].process(
                 data_samples=list(predictions.values()),
                 data_batch={
@@ -130,17 +138,31 @@ class MissingModalityLoop(BaseLoop):
             data_batch=data_batch,
             outputs=[outputs.get(i, s) for i, s in enumerate(samples)])
 
+    def _places(self, size: int) -> List[int]:
+        """The place of each sample of the batch, counted over all ranks."""
+        rank, world_size = get_dist_info()
+        return [(self._position + i) * world_size + rank for i in range(size)]
+
     def _counting(self, size: int) -> List[bool]:
         """Whether each sample of the batch counts.
 
         The copies of first samples with which a distributed sampler fills up
-        the last batches do not: their position, counted over all ranks, is
-        beyond the dataset.
+        the last batches do not: their place is beyond the dataset.
         """
-        rank, world_size = get_dist_info()
         return [
-            (self._position + i) * world_size + rank < len(
-                self.dataloader.dataset) for i in range(size)
+            place < len(self.dataloader.dataset)
+            for place in self._places(size)
+        ]
+
+    def _load(self, index: int) -> Tuple[torch.Tensor, List[str]]:
+        """Normalised image of a sample, and the modalities that it lacks."""
+        batch = pseudo_collate([self.dataloader.dataset[index]])
+        data = self._predictor.data_preprocessor(batch, False)
+        image, sample = data['inputs'][0], data['data_samples'][0]
+        height, width = sample.metainfo.get('img_shape', image.shape[1:])[:2]
+        presence = self.layout.presence(data['inputs'])
+        return image[:, :height, :width], [
+            name for name, (flag, ) in presence.items() if not flag
         ]
 
     def _copy_evaluator(self, combination: Combination) -> Evaluator:
@@ -224,7 +246,8 @@ class MissingModalityLoop(BaseLoop):
             checkpoint=self._checkpoint_name(),
             stage=self.stage,
             **build_report(scores, counts, self.layout.names, self.metric,
-                           self.drop_probs, self.higher_is_better))
+                           self.drop_probs, self.higher_is_better,
+                           [fault.name for fault in self.faults]))
         metrics = flatten_report(report)
         unknown = [
             key for key in report['avg']['PCR']

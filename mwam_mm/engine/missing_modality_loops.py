@@ -63,13 +63,19 @@ class MissingModalityValLoop(MissingModalityLoop, ValLoop):
         higher_is_better (dict[str, bool], optional): Metric to whether a
             higher value is better, for metrics whose name does not say so
             (:func:`mwam_mm.evaluation.is_higher_better`). Defaults to None.
+        faults (str | Sequence[dict]): Sensor faults to evaluate besides, each
+            a config of one of :mod:`mwam_mm.evaluation.faults`, or ``'all'``.
+            Every one is a further row, of all modalities together with this
+            fault of one of them, and has a PCR but no part in the averages.
+            Defaults to (), none.
 
     Raises:
         TypeError: If the model's data preprocessor has no layout, or
             ``higher_is_better`` is no mapping to booleans.
         ValueError: If the parts of the model have different layouts,
             ``combinations`` is empty, names a combination or a
-            modality twice or an unknown one, or a probability is not in
+            modality twice or an unknown one, two faults are one row, or a
+            probability is not in
             [0, 1); when running, if a sample has no modality at all, or
             ``metric`` or ``higher_is_better`` names a metric that the
             evaluator does not give.
@@ -80,7 +86,11 @@ class MissingModalityValLoop(MissingModalityLoop, ValLoop):
             val_cfg = dict(type='mwam_mm.MissingModalityValLoop')
             test_cfg = dict(
                 type='mwam_mm.MissingModalityTestLoop',
-                combinations=['rgb+depth', 'rgb', 'depth'])
+                combinations=['rgb+depth', 'rgb', 'depth'],
+                faults=[
+                    dict(type='mwam_mm.GaussianNoise', modality='depth',
+                         sigma=0.2)
+                ])
             default_hooks = dict(
                 checkpoint=dict(type='CheckpointHook', save_best='avg/mIoU'))
     """

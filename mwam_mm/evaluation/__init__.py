@@ -1,4 +1,4 @@
-"""Evaluation with missing modalities: scores and reports."""
+"""Evaluation with missing modalities and faults: scores and reports."""
 from .comparison import (
     build_comparison,
     comparison_csv,
@@ -7,6 +7,7 @@ from .comparison import (
     paired_difference,
     t_interval,
 )
+from .faults import Fault, build_faults
 from .functional import (
     average_pcr,
     combination_average,
@@ -23,8 +24,9 @@ from .report import (
 )
 
 __all__ = [
-    'average_pcr', 'build_comparison', 'build_report', 'combination_average',
-    'comparison_csv', 'comparison_tables', 'expectation', 'flatten_report',
-    'format_comparison', 'format_report', 'is_higher_better', 'newest_report',
-    'paired_difference', 'pcr', 'save_report', 't_interval'
+    'Fault', 'average_pcr', 'build_comparison', 'build_faults',
+    'build_report', 'combination_average', 'comparison_csv',
+    'comparison_tables', 'expectation', 'flatten_report', 'format_comparison',
+    'format_report', 'is_higher_better', 'newest_report', 'paired_difference',
+    'pcr', 'save_report', 't_interval'
 ]

@@ -48,8 +48,8 @@ def build_report(scores: Mapping[str, Mapping[str, Any]],
                  modalities: Sequence[str],
                  metric: Union[None, str, Sequence[str]] = None,
                  drop_probs: Sequence[float] = (0.05, 0.1, 0.2),
-                 higher_is_better: Optional[Mapping[str, bool]] = None
-                 ) -> dict:
+                 higher_is_better: Optional[Mapping[str, bool]] = None,
+                 faults: Sequence[str] = ()) -> dict:
     """Summarise the metrics of several modality combinations.
 
     Values that are no numbers are left out. An undefined value (a metric that
@@ -71,6 +71,8 @@ def build_report(scores: Mapping[str, Mapping[str, Any]],
             higher value is better, where its name does not say so; see
             :func:`is_higher_better`. Higher is assumed where neither does.
             Defaults to None.
+        faults (Sequence[str]): Those of ``scores`` that are no combinations
+            but sensor faults, which no average takes in. Defaults to ().
 
     Returns:
         dict: The report as :func:`save_report` writes it, PCR in percent:
@@ -83,6 +85,8 @@ def build_report(scores: Mapping[str, Mapping[str, Any]],
         - ``avg``: ``metrics`` (full combination included) and ``PCR`` (full
           combination excluded)
         - ``expectation``: drop probability to ``metrics``
+        - ``faults``: sensor fault to ``samples``, ``metrics`` and ``PCR``; not
+          there without any
 
         where ``metrics`` and ``PCR`` map metrics to values.
 
@@ -116,9 +120,9 @@ def build_report(scores: Mapping[str, Mapping[str, Any]],
     }
     full = combination_name(modalities)
 
-    combinations = {}
+    entries = {}
     for name in scores:
-        entry = combinations[name] = dict(
+        entry = entries[name] = dict(
             samples=samples[name],
             metrics={key: by_metric[key][name] for key in keys})
         if name != full:
@@ -127,10 +131,14 @@ def build_report(scores: Mapping[str, Mapping[str, Any]],
                          directions[key] is not False)
                 for key in chosen
             }
-    return dict(
+    faulty = {name: entries.pop(name) for name in faults}
+    for values in by_metric.values():
+        for name in faulty:
+            del values[name]
+    report = dict(
         modalities=list(modalities),
         higher_is_better=directions,
-        combinations=combinations,
+        combinations=entries,
         avg=dict(
             metrics={key: combination_average(by_metric[key])
                      for key in keys},
@@ -146,6 +154,7 @@ def build_report(scores: Mapping[str, Mapping[str, Any]],
             })
             for p in drop_probs
         })
+    return dict(report, faults=faulty) if faulty else report
 
 
 def flatten_report(report: Mapping) -> Dict[str, Optional[float]]:
@@ -156,10 +165,11 @@ def flatten_report(report: Mapping) -> Dict[str, Optional[float]]:
 
     Returns:
         dict[str, float | None]: ``avg/<metric>``, ``avg/PCR``,
-        ``<combination>/<metric>``, ``<combination>/PCR`` and
-        ``emm_<p>/<metric>``. The PCR of a second metric and further ones is
-        ``PCR_<metric>``. The average of the first chosen metric is the first
-        entry, which is what ``save_best='auto'`` monitors.
+        ``<combination>/<metric>``, ``<combination>/PCR``,
+        ``emm_<p>/<metric>``, ``<fault>/<metric>`` and ``<fault>/PCR``. The
+        PCR of a second metric and further ones is ``PCR_<metric>``. The
+        average of the first chosen metric is the first entry, which is what
+        ``save_best='auto'`` monitors.
 
     Examples:
         >>> report = build_report({'rgb': dict(mIoU=50.)}, {'rgb': 9}, ['rgb'],
@@ -183,10 +193,10 @@ def format_report(report: Mapping) -> str:
         report (Mapping): What :func:`build_report` returns.
 
     Returns:
-        str: Rows are combinations, their average and the expectations;
-        columns are metrics, PCR in percent and samples. A metric of which
-        lower is better has the arrow ↓. A positive PCR is always a loss of
-        performance.
+        str: Rows are combinations, their average, the expectations and the
+        sensor faults; columns are metrics, PCR in percent and samples. A
+        metric of which lower is better has the arrow ↓. A positive PCR is
+        always a loss of performance.
     """
     rows = _rows(report)
     columns = _columns(rows)
@@ -308,10 +318,11 @@ def _check_known(names: Iterable[str], keys: Sequence[str],
 
 
 def _rows(report: Mapping) -> List[Dict[str, Any]]:
-    """The table's rows: combinations, average and expectations."""
+    """The table's rows: combinations, average, expectations and faults."""
     entries = dict(report['combinations'], avg=report['avg'])
     entries.update((f'emm_{p}', entry)
                    for p, entry in report['expectation'].items())
+    entries.update(report.get('faults', {}))
     rows = []
     for name, entry in entries.items():
         row = dict(combination=name, **entry['metrics'])

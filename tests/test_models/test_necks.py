@@ -69,6 +69,24 @@ def test_gated_fusion_by_hand():
     assert torch.allclose(fusion(f), expected, atol=1e-6)
 
 
+@pytest.mark.parametrize('fusion', [GatedFusion, SumFusion])
+def test_what_is_wholly_absent_is_not_added_in_evaluation(fusion):
+    module = fusion(dict(rgb=4, depth=4))
+    f = dict(features(), depth=torch.zeros(2, 4, 5, 6))
+    present = dict(rgb=[True, False], depth=[False, False])
+    training = module(f, present)
+    ran = []
+    for layer in module.modules():
+        layer.register_forward_hook(lambda m, *_: ran.append(m))
+    evaluation = module.eval()(f, present)
+    assert torch.equal(training, evaluation)
+    if fusion is GatedFusion:
+        assert module.gates['rgb'] in ran and module.gates['depth'] not in ran
+    # In a blank window there is nothing else.
+    nothing = dict.fromkeys(present, [False, False])
+    assert module(f, nothing).shape == f['depth'].shape
+
+
 def test_mean_var_fusion_takes_the_present_only():
     names = ('rgb', 'depth', 'thermal')
     f = {name: torch.randn(3, 4, 5, 6) for name in names}

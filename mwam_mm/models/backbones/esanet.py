@@ -154,10 +154,11 @@ class ESANetBackbone(MultiBranch):
         """Fuse what the streams have of the samples they run for."""
         full = {name: scatter(f, present[name]) for name, f in streams.items()}
         like = next(iter(full.values()))
-        return self.fusions[i]({
+        features = {
             name: full.get(name, torch.zeros_like(like))
             for name in self.layout.names
-        })
+        }
+        return self.fusions[i](features, present)
 
     def _parts(self, name: str) -> List[nn.Module]:
         stream = self.branches[name]

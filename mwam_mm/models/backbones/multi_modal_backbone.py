@@ -1,6 +1,15 @@
 """One branch per modality on the stacked tensor."""
 from contextlib import contextmanager, nullcontext
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    Iterator,
+    List,
+    NamedTuple,
+    Optional,
+    Sequence,
+)
 
 import torch
 from mmengine.utils import apply_to
@@ -78,11 +87,21 @@ class EncodeOnce:
         self._layout = layout
         self._cache: List[Dict[str, Features]] = []
         self._call = 0
+        self._changed: Sequence[str] = ()
         self.names = layout.names
 
-    def select(self, names) -> None:
-        """Start the prediction for the combination ``names``."""
+    def select(self, names: Sequence[str],
+               changed: Sequence[str] = ()) -> None:
+        """Start the prediction for a combination.
+
+        Args:
+            names (Sequence[str]): Its modalities.
+            changed (Sequence[str]): The modalities of which the inputs differ
+                in this prediction from those of the others. They are encoded
+                anew, and what that gives is not kept. Defaults to ().
+        """
         self.names = self._layout.check_names(names, 'combination')
+        self._changed = changed
         self._call = 0
 
     def next_call(self) -> Dict[str, Features]:
@@ -94,7 +113,10 @@ class EncodeOnce:
         if self._call == len(self._cache):
             self._cache.append({})
         self._call += 1
-        return self._cache[self._call - 1]
+        known = self._cache[self._call - 1]
+        if not self._changed:
+            return known
+        return {n: f for n, f in known.items() if n not in self._changed}
 
 
 @MODELS.register_module()
@@ -176,7 +198,8 @@ class MultiModalBackbone(MultiBranch):
     def encode_once(self) -> Iterator[EncodeOnce]:
         """Share the branches' features between combinations.
 
-        Within the context every prediction must be made for the same inputs.
+        Within the context every prediction must be made for the same inputs,
+        apart from modalities that are said to be changed.
         ``session.select(names)`` starts the prediction for one combination;
         each branch then runs once however many combinations follow.
 

@@ -3,6 +3,7 @@ from typing import Dict, Mapping, Optional
 
 import torch
 from mmcv.cnn import ConvModule
+from mmengine.dist import is_distributed
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
@@ -34,6 +35,19 @@ class Fusion(BaseModule):
                 f'{self.__class__.__name__} adds features, which needs the '
                 f'same channels everywhere, but got {self.in_channels} to '
                 f'{self.out_channels}: use mwam_mm.ConcatFusion')
+
+    def _summands(self, features: Dict[str, Tensor],
+                  present: Optional[Presence]) -> Dict[str, Tensor]:
+        """The features to add up: those that are 0 for all are left out.
+
+        In training all stay, so that every parameter gets a gradient, and so
+        they do where another rank may have what this one lacks.
+        """
+        if self.training or present is None or is_distributed():
+            return features
+        # None is present in a blank window.
+        return {n: f for n, f in features.items() if any(present[n])
+                } or features
 
     def forward(self,
                 features: Dict[str, Tensor],
@@ -69,7 +83,7 @@ class SumFusion(Fusion):
     def forward(self,
                 features: Dict[str, Tensor],
                 present: Optional[Presence] = None) -> Tensor:
-        return sum(features.values())
+        return sum(self._summands(features, present).values())
 
 
 @MODELS.register_module()
@@ -140,7 +154,9 @@ class GatedFusion(Fusion):
     def forward(self,
                 features: Dict[str, Tensor],
                 present: Optional[Presence] = None) -> Tensor:
-        return sum(self.gates[name](f) * f for name, f in features.items())
+        return sum(
+            self.gates[name](f) * f
+            for name, f in self._summands(features, present).items())
 
 
 @MODELS.register_module()

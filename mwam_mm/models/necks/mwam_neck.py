@@ -295,7 +295,10 @@ class MWAMNeck(BaseModule):
                     f'{actual} channels, but MWAMNeck.in_channels says '
                     f'{expected}')
             sizes[name] = [tuple(x.shape[2:]) for x in f]
-        if len(set(map(tuple, sizes.values()))) > 1:
+        # By ==, because the numbers are tensors under torch.jit.trace, whose
+        # hashes differ.
+        first, *others = sizes.values()
+        if any(other != first for other in others):
             raise ValueError(
                 'MWAMNeck fuses features of the same size, but the branches '
                 f'give {sizes}: use branches of the same strides, or say in '
