@@ -17,6 +17,8 @@ from mmengine.runner import Runner
 from mmengine.utils import digit_version
 
 from mwam_mm.config import type_name
+from mwam_mm.engine import DataCheckHook
+from mwam_mm.inheritance import follow_modalities
 
 __all__ = [
     'add_common_arguments', 'build_runner', 'load_config', 'load_safely'
@@ -56,7 +58,7 @@ def load_config(args: Namespace) -> Config:
 
     Returns:
         Config: The config with ``--cfg-options`` merged in and ``launcher``
-        and ``work_dir`` set.
+        and ``work_dir`` set. All of its parts have its ``modalities``.
 
     Raises:
         ImportError: If it is for detection, which is not fully installed.
@@ -69,6 +71,7 @@ def load_config(args: Namespace) -> Config:
         check_stack('mmdet')
     if args.cfg_options is not None:
         cfg.merge_from_dict(args.cfg_options)
+    follow_modalities(cfg)
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir
     elif cfg.get('work_dir') is None:
@@ -149,7 +152,8 @@ def _check_gpu() -> None:
 def build_runner(cfg: Config) -> Runner:
     """Build the runner, of ``runner_type`` where the config names one.
 
-    A distributed job on CPUs uses the gloo backend.
+    A distributed job on CPUs uses the gloo backend. Data and model are
+    compared when the run starts, see :class:`DataCheckHook`.
 
     Args:
         cfg (Config): The config, as :func:`load_config` gives it.
@@ -167,5 +171,8 @@ def build_runner(cfg: Config) -> Runner:
     if device == 'cuda':
         _check_gpu()
     if 'runner_type' in cfg:
-        return RUNNERS.build(cfg)
-    return Runner.from_cfg(cfg)
+        runner = RUNNERS.build(cfg)
+    else:
+        runner = Runner.from_cfg(cfg)
+    runner.register_hook(DataCheckHook())
+    return runner

@@ -14,11 +14,11 @@ from typing import (
 )
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 __all__ = [
-    'Modality', 'ModalityLayout', 'Presence', 'check_layouts',
-    'combination_name', 'in_order', 'is_traced', 'to_device', 'with_presence'
+    'Modality', 'ModalityLayout', 'Presence', 'combination_name', 'in_order',
+    'is_traced', 'to_device', 'with_presence'
 ]
 
 # Modality to whether each sample of a batch has it.
@@ -434,28 +434,6 @@ def to_device(values: Sequence, like: Tensor,
     """
     tensor = torch.tensor(values, dtype=dtype, pin_memory=like.is_cuda)
     return tensor.to(like.device, non_blocking=True)
-
-
-def check_layouts(model: nn.Module) -> None:
-    """Check that all parts of a model have one layout.
-
-    Args:
-        model (nn.Module): Its modules are looked at.
-
-    Raises:
-        ValueError: If two have other modalities, or other numbers of
-            channels, so that one would take the channels of another's
-            modality.
-    """
-    owners: Dict[str, List[str]] = {}
-    for module in model.modules():
-        layout = getattr(module, 'layout', None)
-        if isinstance(layout, ModalityLayout):
-            owners.setdefault(str(layout), []).append(type(module).__name__)
-    if len(owners) > 1:
-        raise ValueError('the parts of the model have different modalities '
-                         f'or channels: {owners}. Give all of them the same '
-                         'modalities')
 
 
 def combination_name(names: Sequence[str]) -> str:

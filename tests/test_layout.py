@@ -6,7 +6,6 @@ import torch
 
 from mwam_mm.layout import (
     ModalityLayout,
-    check_layouts,
     combination_name,
     in_order,
 )
@@ -105,18 +104,3 @@ def test_blank_is_where_all_channels_are_their_mean():
     assert not layout['rgb'].is_blank(image)
     assert layout['depth'].is_blank(image)
     assert not layout['depth'].is_blank(image.byte())
-
-
-def test_parts_of_a_model_have_one_layout():
-
-    def part(**channels):
-        module = torch.nn.Identity()
-        module.layout = ModalityLayout(
-            {n: dict(channels=c) for n, c in channels.items()})
-        return module
-
-    one = part(a=1, b=1)
-    check_layouts(torch.nn.Sequential(one, part(a=1, b=1), part(b=1, a=1)))
-    for other in (part(a=1, c=1), part(a=1, b=2)):
-        with pytest.raises(ValueError, match='different modalities'):
-            check_layouts(torch.nn.Sequential(one, other))

@@ -28,7 +28,13 @@ from mmengine.structures import BaseDataElement
 from rich.progress import track
 from torch import nn
 
-from mwam_mm.config import leaf_datasets, type_name, walk_dicts
+from mwam_mm.config import (
+    leaf_datasets,
+    type_name,
+    walk_dicts,
+    walk_transforms,
+)
+from mwam_mm.consistency import check_layouts
 from mwam_mm.convert import multimodal_transforms
 from mwam_mm.datasets.transforms import LoadModalities
 from mwam_mm.engine.combination_predictor import CombinationPredictor
@@ -110,6 +116,11 @@ class MultiModalInferencer:
             raise ValueError(
                 'the test pipeline loads other modalities or channels, '
                 f'{self._load.layout}, than the model has, {self.layout}')
+        check_layouts(
+            self.model, self.model.cfg,
+            [('test_pipeline', type_name(transform),
+              getattr(transform, 'layout', None))
+             for transform in walk_transforms(self.pipeline)])
         meta = getattr(self.model, 'dataset_meta', None) or {}
         self._classes, self._palette = meta.get('classes'), meta.get('palette')
 

@@ -12,6 +12,7 @@ from mmengine.runner import CheckpointLoader
 from torch import nn
 
 from mwam_mm.config import leaf_datasets, type_name, walk_dicts
+from mwam_mm.inheritance import follow_modalities
 from mwam_mm.registry import DATASETS, MODELS
 from mwam_mm.stack import check_stack
 
@@ -61,6 +62,7 @@ def init_model(config: Union[str, Path, Config],
                         f'{type(config).__name__}')
     if cfg_options is not None:
         cfg.merge_from_dict(cfg_options)
+    follow_modalities(cfg)
     scope = cfg.get('default_scope') or 'mmseg'
     if scope == 'mmdet':
         check_stack('mmdet')

@@ -3,7 +3,7 @@ from typing import Any, Iterable, Mapping, Sequence
 
 from torch import Tensor
 
-from mwam_mm.layout import check_layouts
+from mwam_mm.consistency import check_runner
 from mwam_mm.models.modality_heads import ModalityHeads
 
 from .interventions import Context, Intervention
@@ -24,11 +24,10 @@ def check_run(context: Context, acting: Sequence[Intervention]) -> None:
         acting (Sequence[Intervention]): Its interventions.
 
     Raises:
-        ValueError: If the parts of the model have different layouts, what
-            the images enter is recomputed, or nobody trains the heads of the
-            modalities.
+        ValueError: If data and model do not fit each other, what the images
+            enter is recomputed, or nobody trains the heads of the modalities.
     """
-    check_layouts(context.model)
+    check_runner(context.runner)
     _check_recomputed(context)
     _check_heads(context)
     _warn_of_frozen(context, acting)

@@ -9,6 +9,7 @@ from mmengine.config import Config
 from mmengine.config.utils import MODULE2PACKAGE
 
 from mwam_mm.config import type_name, walk_datasets
+from mwam_mm.inheritance import follow_modalities
 
 from .code import Code
 
@@ -100,7 +101,7 @@ def load_config(path: str) -> Config:
         ValueError: If it does not exist or needs what is not installed.
     """
     try:
-        return Config.fromfile(path)
+        cfg = Config.fromfile(path)
     except ImportError as error:
         # The cause names the package; the message of MMEngine is a page.
         cause = error.__cause__ or error.__context__ or error
@@ -108,6 +109,8 @@ def load_config(path: str) -> Config:
                          f'{cause}')
     except FileNotFoundError as error:
         raise ValueError(str(error))
+    follow_modalities(cfg)
+    return cfg
 
 
 def scope_of(cfg: Config) -> str:

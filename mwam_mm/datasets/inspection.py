@@ -187,6 +187,7 @@ class DatasetInspection:
         classes (Sequence[str], optional): Names of the classes.
 
     Attributes:
+        layout (ModalityLayout): The modalities in use.
         samples (int): Number of samples.
         files (dict[str, set[str]]): Path key to the files that were read.
         sizes (Counter): (height, width) to number of samples.
@@ -202,6 +203,7 @@ class DatasetInspection:
 
     def __init__(self, layout: ModalityLayout,
                  classes: Optional[Tuple[str, ...]]) -> None:
+        self.layout = layout
         self.classes = classes
         self.samples = 0
         self.files: Dict[str, set] = {}

@@ -1,5 +1,5 @@
 """Hooks, loops and the constructor of optimizers."""
-from .hooks import BalanceHook, MWAMHook, RandomStateHook
+from .hooks import BalanceHook, DataCheckHook, MWAMHook, RandomStateHook
 from .missing_modality_loops import (
                                      MissingModalityTestLoop,
                                      MissingModalityValLoop,
@@ -9,7 +9,7 @@ from .multimodal_optim_wrapper_constructor import (
 )
 
 __all__ = [
-    'BalanceHook', 'MWAMHook', 'MissingModalityTestLoop',
+    'BalanceHook', 'DataCheckHook', 'MWAMHook', 'MissingModalityTestLoop',
     'MissingModalityValLoop', 'MultiModalOptimWrapperConstructor',
     'RandomStateHook'
 ]

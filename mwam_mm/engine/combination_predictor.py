@@ -8,13 +8,9 @@ from mmengine.runner.amp import autocast
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
+from mwam_mm.consistency import check_layouts
 from mwam_mm.evaluation import Fault
-from mwam_mm.layout import (
-    ModalityLayout,
-    Presence,
-    check_layouts,
-    with_presence,
-)
+from mwam_mm.layout import ModalityLayout, Presence, with_presence
 from mwam_mm.models.backbones.multi_branch import gather
 from mwam_mm.models.backbones.multi_modal_backbone import (
     EncodeOnce,

@@ -16,6 +16,7 @@ from mmengine.structures import BaseDataElement
 from mmengine.utils import mkdir_or_exist
 from torch.utils.data import DataLoader
 
+from mwam_mm.consistency import check_runner
 from mwam_mm.evaluation import (
     build_faults,
     build_report,
@@ -65,6 +66,7 @@ class MissingModalityLoop(BaseLoop):
         super().__init__(runner, dataloader, evaluator, fp16=fp16)
         self._predictor = CombinationPredictor(runner.model, fp16)
         self.layout = self._predictor.layout
+        check_runner(runner, {self.stage: self})
         self.combinations = parse_combinations(
             combinations, self.layout, f'{self.stage}_cfg.combinations')
         self.faults = build_faults(faults, self.layout,

@@ -104,3 +104,26 @@ def test_statistics_of_other_data(exit_of_tool, options):
     assert code == 1
     assert "train: modalities['thermal'] has mean=0.5, std=0.25, but" in said
     assert "modalities['rgb']" not in said and 'bad samples' not in said
+
+
+def test_a_model_that_does_not_fit(exit_of_tool, options):
+    code, said = exit_of_tool(
+        'analysis_tools/check_dataset', *options,
+        'model.decode_head.num_classes=9',
+        'model.backbone.modalities.thermal.std=1.', '--split', 'val')
+    assert code == 1
+    assert ('model.decode_head.num_classes=9, but val_dataloader.dataset has '
+            '14 classes (road, ') in said
+    assert "model.backbone.modalities['thermal'] (MultiModalBackbone) has " \
+        'std=1.0' in said
+
+
+def test_the_statistics_fit_into_a_file_that_inherits(check, options,
+                                                      tmp_path):
+    out = check(*options)
+    text = out[out.index('modalities = dict('):]
+    text = text[:text.index('\n\n')]
+    child = tmp_path / 'child.py'
+    child.write_text(f'_base_ = {CONFIG!r}\n{text}\n')
+    out = check(str(child), *options[1:])
+    assert '127.5 / 127.5' not in out and 'No problem found' in out

@@ -3,12 +3,13 @@
 Reads every file of the splits as training would and prints, for each
 modality, what goes into `modalities`: mean and standard deviation over the
 valid pixels, in the units after `scale`. Fails if those of the config are of
-other data, and notes a value that may mean "no measurement".
+other data, and notes a value that may mean "no measurement". Fails too if the
+config's model has other modalities or another number of classes.
 """
 import argparse
 import os.path as osp
 import sys
-from typing import Dict, List, Sequence, Set
+from typing import Dict, List, Sequence, Set, Tuple
 
 import mmengine.fileio as fileio
 from mmengine.config import Config, DictAction
@@ -16,13 +17,17 @@ from mmengine.registry import init_default_scope
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
+from torch import nn
 
+from mwam_mm.consistency import check_classes, check_layouts
 from mwam_mm.datasets.inspection import (
     MAX_MEAN,
     STD_RANGE,
     DatasetInspection,
     inspect_dataset,
 )
+from mwam_mm.inheritance import follow_modalities
+from mwam_mm.registry import MODELS
 
 SPLITS = ('train', 'val', 'test')
 
@@ -123,13 +128,17 @@ def print_split(console: Console, split: str,
 def print_modalities(console: Console,
                      inspection: DatasetInspection) -> None:
     """Print the statistics as a config takes them."""
-    console.print('\nStatistics for the config:')
-    for name, found in inspection.modalities.items():
-        console.print(
-            f'    {name}=dict(mean={numbers(found.mean)}, '
-            f'std={numbers(found.std)})',
-            markup=False,
-            highlight=False)
+    console.print('\nStatistics for the config, or for one that inherits:')
+    lines = [
+        f'    {name}=dict(mean={numbers(found.mean)}, '
+        f'std={numbers(found.std)}),'
+        for name, found in inspection.modalities.items()
+    ]
+    console.print(
+        '\n'.join(['modalities = dict(', *lines, ')']),
+        markup=False,
+        highlight=False,
+        soft_wrap=True)
 
 
 def repeated_values(inspection: DatasetInspection) -> List[str]:
@@ -163,6 +172,36 @@ def wrong_statistics(inspection: DatasetInspection) -> List[str]:
     ]
 
 
+def build_model(cfg: Config) -> Tuple[nn.Module, str]:
+    """The config's model, or another one and a note that says why."""
+    if cfg.get('model') is None:
+        return nn.Identity(), ''
+    try:
+        return MODELS.build(cfg.model), ''
+    except Exception as error:
+        # The files are to be checked all the same.
+        return nn.Identity(), (
+            'the model cannot be built, so it is not compared with the data: '
+            f'{error}')
+
+
+def misfits_of(split: str, inspection: DatasetInspection, model: nn.Module,
+               cfg: Config) -> List[str]:
+    """Where the pipeline or the classes of a split do not fit the model."""
+    where = f'{split}_dataloader.dataset'
+    misfits = []
+    for check in (
+            lambda: check_layouts(model, cfg, [
+                (f'{where}.pipeline.modalities', 'LoadModalities',
+                 inspection.layout)]),
+            lambda: check_classes(model, cfg, inspection.classes, where)):
+        try:
+            check()
+        except ValueError as error:
+            misfits.append(str(error))
+    return misfits
+
+
 def unused_files(used: Dict[str, Set[str]]) -> Dict[str, List[str]]:
     """Files beside the used ones, of the same kind, that no split uses."""
     unused = {}
@@ -185,14 +224,17 @@ def main() -> None:
     cfg = Config.fromfile(args.config)
     if args.cfg_options is not None:
         cfg.merge_from_dict(args.cfg_options)
+    follow_modalities(cfg)
     init_default_scope(cfg.get('default_scope', 'mmengine'))
     # Wide enough for a report that is read later.
     console = Console(width=None if sys.stdout.isatty() else 120)
 
+    model, note = build_model(cfg)
     used: Dict[str, Set[str]] = {}
     problems: List[str] = []
     wrong: List[str] = []
-    notes: List[str] = []
+    notes: List[str] = [note] if note else []
+    misfits: List[str] = []
     checked: List[dict] = []
     for split in args.split:
         dataset = (cfg.get(f'{split}_dataloader') or {}).get('dataset')
@@ -207,6 +249,7 @@ def main() -> None:
         print_split(console, split, inspection)
         if split == 'train' and inspection.sizes:
             print_modalities(console, inspection)
+        misfits += misfits_of(split, inspection, model, cfg)
         problems += [f'{split}: {p}' for p in inspection.problems]
         wrong += [f'{split}: {w}' for w in wrong_statistics(inspection)]
         notes += [f'{split}: {n}' for n in repeated_values(inspection)]
@@ -221,7 +264,7 @@ def main() -> None:
         for key, paths in unused_files(used).items():
             console.print(f'note: {len(paths)} files beside those of {key} '
                           f'are in no split, the first is {paths[0]!r}')
-    message = ''
+    message = ''.join(f'\n{misfit}\n' for misfit in misfits)
     if wrong:
         message += (
             '\nmean or std in the config are of other data (normalised by '

@@ -7,5 +7,5 @@ imagenet_rgb = dict(
     bgr_to_rgb=True)
 # 8-bit files of thermal or infrared, with only their range.
 # tools/analysis_tools/check_dataset.py prints the statistics of your copy, to
-# put into the inheriting file.
+# put into a file that inherits from the job.
 grey = dict(channels=1, mean=127.5, std=127.5, file_channels=[0])

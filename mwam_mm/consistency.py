@@ -1,0 +1,206 @@
+"""Whether the data of a run and its model fit each other."""
+import re
+from dataclasses import fields
+from typing import (
+    Any,
+    Iterable,
+    List,
+    Mapping,
+    Optional,
+    Sequence,
+    Tuple,
+)
+
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from mmengine.runner.base_loop import BaseLoop
+from torch import nn
+
+from .config import walk_datasets, walk_pipelines
+from .layout import Modality, ModalityLayout
+
+__all__ = ['check_classes', 'check_data', 'check_layouts', 'check_runner']
+
+# Where the same modalities lie in the files may differ between datasets.
+_OF_FILES = ('path_key', 'file_channels')
+# Heads that tell the classes of the dataset apart.
+_HEADS = re.compile(r'(?:^|\.)(?:decode_head|auxiliary_head|bbox_head)'
+                    r'(?:\.\d+)?$')
+
+
+def check_runner(runner: Runner,
+                 loops: Optional[Mapping[str, BaseLoop]] = None) -> None:
+    """Check that the datasets of a runner fit its model.
+
+    Args:
+        runner (Runner): The runner.
+        loops (Mapping[str, BaseLoop], optional): ``'train'``, ``'val'`` or
+            ``'test'`` to the loop whose dataset is looked at. Defaults to
+            None, those that the runner has built.
+
+    Raises:
+        ValueError: As :func:`check_data`.
+    """
+    model = runner.model
+    if is_model_wrapper(model):
+        model = model.module
+    if loops is None:
+        loops = dict(
+            train=runner._train_loop,
+            val=runner._val_loop,
+            test=runner._test_loop)
+    check_data(
+        model, runner.cfg, {
+            f'{stage}_dataloader.dataset': loop.dataloader.dataset
+            for stage, loop in loops.items() if isinstance(loop, BaseLoop)
+        })
+
+
+def check_data(model: nn.Module, cfg: Mapping,
+               datasets: Mapping[str, Any]) -> None:
+    """Check that pipelines and classes of datasets fit a model.
+
+    Args:
+        model (nn.Module): The model, without a wrapper.
+        cfg (Mapping): Config of the run, to name the keys by. If it has
+            ``modalities``, these count as well.
+        datasets (Mapping[str, Dataset]): Config key of a dataset, e.g.
+            ``'train_dataloader.dataset'``, to the dataset.
+
+    Raises:
+        ValueError: As :func:`check_layouts` and :func:`check_classes`.
+    """
+    parts = []
+    for key, dataset in datasets.items():
+        parts += [(f'{key}.modalities', p) for p in walk_datasets(dataset)]
+        parts += [(f'{key}.pipeline.modalities', p)
+                  for p in walk_pipelines(dataset)]
+    layouts = [(key, type(part).__name__, getattr(part, 'layout', None))
+               for key, part in parts]
+    check_layouts(model, cfg, layouts)
+    for key, dataset in datasets.items():
+        metainfo = getattr(dataset, 'metainfo', None) or {}
+        check_classes(model, cfg, metainfo.get('classes'), key)
+
+
+def check_layouts(model: nn.Module,
+                  cfg: Mapping = {},
+                  beside: Iterable[Tuple[str, str, Any]] = ()) -> None:
+    """Check that all parts have one layout.
+
+    ``path_key`` and ``file_channels`` may differ, as where two datasets store
+    the same modalities in other ways.
+
+    Args:
+        model (nn.Module): Its modules are looked at.
+        cfg (Mapping): Config of the run, to name the keys by. If it has
+            ``modalities``, these count as well. Defaults to dict().
+        beside (Iterable[tuple[str, str, ModalityLayout]]): Config key, name
+            and layout of something else, such as a transform; without a
+            layout it is passed over. Defaults to none.
+
+    Raises:
+        ValueError: If two have other modalities, or another value in a field,
+            so that one would take the channels of another's modality or their
+            values for others. The message names both keys.
+    """
+    parts = [(_config_key(cfg.get('model'), path, 'modalities'),
+              type(module).__name__, getattr(module, 'layout', None))
+             for path, module in model.named_modules()]
+    found = [
+        part for part in [*parts, *beside]
+        if isinstance(part[-1], ModalityLayout)
+    ]
+    if found and isinstance(cfg.get('modalities'), Mapping):
+        found.append(
+            ('modalities', 'the variable', ModalityLayout(cfg['modalities'])))
+    for part in found[1:]:
+        difference = _difference(found[0], part)
+        if difference is not None:
+            raise ValueError(
+                f'different modalities: {difference[0]}, but {difference[1]}. '
+                'Values would be taken for others. Give all parts the same: '
+                'let each take the variable `modalities` of the config. Where '
+                'a file that inherits changes the variable, the tools of '
+                'mwam_mm change all parts; other programs call '
+                'mwam_mm.inheritance.follow_modalities(cfg)')
+
+
+def check_classes(model: nn.Module, cfg: Mapping,
+                  classes: Optional[Sequence[str]], where: str) -> None:
+    """Check that the heads of a model have the classes of a dataset.
+
+    Args:
+        model (nn.Module): The model.
+        cfg (Mapping): Config of the run, to name the key by.
+        classes (Sequence[str], optional): The classes. None if unknown.
+        where (str): Config key of the dataset.
+
+    Raises:
+        ValueError: If a head has another number. The message names both keys.
+    """
+    if not classes:
+        return
+    for path, head in model.named_modules():
+        count = getattr(head, 'num_classes', None)
+        # That head of STDC learns boundaries.
+        if (_HEADS.search(path) and isinstance(count, int)
+                and count != len(classes)
+                and type(head).__name__ != 'STDCHead'):
+            key = _config_key(cfg.get('model'), path, 'num_classes')
+            raise ValueError(
+                f'{key}={count}, but {where} has {len(classes)} classes '
+                f'({_listed(classes)}): correct the one or the other')
+
+
+def _listed(names: Sequence[str], limit: int = 10) -> str:
+    more = ', ..' if len(names) > limit else ''
+    return ', '.join(map(str, names[:limit])) + more
+
+
+def _difference(
+        *parts: Tuple[str, str, ModalityLayout]) -> Optional[List[str]]:
+    """Where two parts say what differs between their layouts, if it does.
+
+    Args:
+        *parts (tuple[str, str, ModalityLayout]): Of each the config key, the
+            name and the layout.
+    """
+    if len({str(layout) for _, _, layout in parts}) > 1:
+        return [f'{key} ({owner}) is {layout}' for key, owner, layout in parts]
+    for name in parts[0][2]:
+        for field in fields(Modality):
+            values = [getattr(layout[name], field.name)
+                      for _, _, layout in parts]
+            # NaN differs from itself, its text does not.
+            if field.name not in _OF_FILES and len(set(map(str, values))) > 1:
+                return [
+                    f'{key}[{name!r}] ({owner}) has '
+                    f'{field.name}={_plain(value)}'
+                    for (key, owner, _), value in zip(parts, values)
+                ]
+    return None
+
+
+def _plain(value: Any) -> Any:
+    """A field as a config has it: channels that are alike as one number."""
+    if isinstance(value, tuple) and len(set(value)) == 1:
+        return value[0]
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _config_key(model: Optional[Mapping], path: str, key: str) -> str:
+    """Where a config says what a module of the model takes.
+
+    It is the innermost config around the module that has the key, since a
+    function that builds a model takes one argument for all of its parts.
+    """
+    place, found = 'model', None
+    names: Tuple[str, ...] = tuple(filter(None, path.split('.')))
+    for name in (*names, ''):
+        if not isinstance(model, Mapping):
+            break
+        if key in model:
+            found = f'{place}.{key}'
+        place, model = f'{place}.{name}', model.get(name)
+    return found or '.'.join(['model', *names, key])

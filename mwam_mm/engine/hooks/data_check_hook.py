@@ -1,0 +1,38 @@
+"""A check of data against the model when a run starts."""
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from mwam_mm.consistency import check_runner
+from mwam_mm.registry import HOOKS
+
+
+@HOOKS.register_module()
+class DataCheckHook(Hook):
+    """Compare the datasets of a run with its model.
+
+    Once, when a training, validation or test starts. Pipelines and model must
+    have the same modalities with the same channels, order, mean, std, scale
+    and values that mean "no measurement", and the heads of the model must
+    have the classes of the data. A training checks what it validates on, too.
+
+    The tools of this package add it to every run, and so do
+    :class:`BalanceHook` and the missing-modality loops. For other runs it is
+
+    .. code-block:: python
+
+        default_hooks = dict(data_check=dict(type='mwam_mm.DataCheckHook'))
+
+    Raises:
+        ValueError: If something does not fit. The message names both keys of
+            the config.
+    """
+
+    priority = 'VERY_HIGH'
+
+    def before_run(self, runner: Runner) -> None:
+        """Compare what is going to be run.
+
+        Args:
+            runner (Runner): The runner.
+        """
+        check_runner(runner)

@@ -1,0 +1,195 @@
+"""Data and model that do not fit each other are errors."""
+import pytest
+import torch
+from mmengine.dataset import Compose
+from mmengine.runner import Runner
+
+from mwam_mm.cli import build_runner
+from mwam_mm.consistency import check_classes, check_layouts
+from mwam_mm.layout import ModalityLayout
+from mwam_mm.registry import DATASETS
+
+from . import tiny
+
+
+def part(**channels):
+    module = torch.nn.Identity()
+    module.layout = ModalityLayout(
+        {n: dict(channels=c) for n, c in channels.items()})
+    return module
+
+
+def test_parts_of_a_model_have_one_layout():
+    one = part(a=1, b=1)
+    check_layouts(torch.nn.Sequential(one, part(a=1, b=1), part(b=1, a=1)))
+    for other in (part(a=1, c=1), part(a=1, b=2)):
+        with pytest.raises(ValueError, match='different modalities'):
+            check_layouts(torch.nn.Sequential(one, other))
+
+
+@pytest.mark.parametrize('field, values', [
+    ('mean', (3.5, 3)),
+    ('std', (2, 1)),
+    ('scale', (0.001, 1)),
+    ('invalid_value', (0, None)),
+    ('bgr_to_rgb', (True, False)),
+])
+def test_fields_that_must_agree(field, values):
+    layouts = [
+        ModalityLayout(dict(rgb={'channels': 3, field: value}))
+        for value in values
+    ]
+    model = torch.nn.Sequential(part(rgb=3))
+    model[0].layout = layouts[0]
+    beside = [('loader.pipeline.modalities', 'LoadModalities', layouts[1])]
+    with pytest.raises(ValueError) as error:
+        check_layouts(model, beside=beside)
+    words = str(error.value)
+    assert f"model.0.modalities['rgb'] (Identity) has {field}=" in words
+    assert ("but loader.pipeline.modalities['rgb'] (LoadModalities) has "
+            f'{field}=') in words
+    check_layouts(model, beside=[('', '', layouts[0])])
+
+
+def test_fields_that_may_differ():
+    """Where the files of another dataset have the same values."""
+    nan = float('nan')
+    model = part(depth=1)
+    model.layout, other = (
+        ModalityLayout(
+            dict(depth=dict(channels=1, invalid_value=float(nan), **fields)))
+        for fields in (dict(), dict(path_key='d', file_channels=[2])))
+    check_layouts(model, beside=[('', '', other)])
+
+
+@DATASETS.register_module()
+class PairsWithPipeline(tiny.TinyPairs):
+    """Its pipeline does not run, but is compared."""
+
+    def __init__(self, modalities=tiny.MODALITIES, classes=('a', 'b')):
+        super().__init__(size=2)
+        self.metainfo = dict(classes=classes, palette=[[0, 0, 0]] * 3)
+        self.pipeline = Compose(
+            [dict(type='mwam_mm.LoadModalities', modalities=modalities)])
+
+
+def config(work_dir, stage, **dataset):
+    """A run whose datasets fit, but for that of one stage."""
+    loaders = {
+        f'{key}_dataloader': dict(
+            batch_size=2,
+            num_workers=0,
+            sampler=dict(type='InfiniteSampler' if key == 'train' else
+                         'DefaultSampler', shuffle=False),
+            dataset=dict(
+                type='mwam_mm.PairsWithPipeline',
+                **(dataset if key == stage else {})))
+        for key in ('train', 'val', 'test')
+    }
+    return tiny.config(
+        work_dir,
+        max_iters=1,
+        val_cfg=dict(type='ValLoop'),
+        test_cfg=dict(type='TestLoop'),
+        val_evaluator=dict(type='mmseg.IoUMetric', prefix='seg'),
+        test_evaluator=dict(type='mmseg.IoUMetric', prefix='seg'),
+        **loaders)
+
+
+def run(runner, stage):
+    return dict(train=runner.train, val=runner.val, test=runner.test)[stage]()
+
+
+OTHER_MEAN = dict(tiny.MODALITIES, depth=dict(channels=1, mean=4., std=2.))
+
+
+@pytest.mark.parametrize('stage', ['train', 'val', 'test'])
+def test_another_mean_in_a_pipeline(tmp_path, plain_dumps, stage):
+    runner = build_runner(config(tmp_path, stage, modalities=OTHER_MEAN))
+    with pytest.raises(ValueError) as error:
+        run(runner, stage)
+    assert ("model.data_preprocessor.modalities['depth'] "
+            '(MultiModalSegDataPreprocessor) has mean=3.0, but '
+            f"{stage}_dataloader.dataset.pipeline.modalities['depth'] "
+            '(LoadModalities) has mean=4.0') in str(error.value)
+
+
+def test_training_checks_what_it_validates_on(tmp_path, plain_dumps):
+    runner = build_runner(config(tmp_path, 'val', modalities=OTHER_MEAN))
+    with pytest.raises(ValueError, match='val_dataloader.dataset.pipeline'):
+        runner.train()
+    assert runner.iter == 0
+
+
+def test_any_runner_with_ours_in_it_checks(tmp_path, plain_dumps):
+    """The hook that balances, and the loops, also without our tools."""
+    cfg = config(tmp_path, 'train', modalities=OTHER_MEAN)
+    cfg.model.neck.mwam = dict()
+    cfg.custom_hooks = [dict(type='mwam_mm.MWAMHook')]
+    with pytest.raises(ValueError, match='train_dataloader.dataset.pipeline'):
+        Runner.from_cfg(cfg).train()
+    cfg = config(tmp_path, 'test', modalities=OTHER_MEAN)
+    cfg.test_cfg = dict(type='mwam_mm.MissingModalityTestLoop')
+    with pytest.raises(ValueError, match='test_dataloader.dataset.pipeline'):
+        Runner.from_cfg(cfg).test()
+
+
+def test_the_order_of_the_mapping_does_not_matter(tmp_path, plain_dumps):
+    backwards = dict(reversed(list(tiny.MODALITIES.items())))
+    cfg = config(tmp_path, 'train', modalities=backwards)
+    runner = build_runner(cfg)
+    runner.train()
+    assert runner.iter == 1
+
+
+def test_the_variable_of_the_config_counts(tmp_path, plain_dumps):
+    """A program that is not ours loads a file that changes it only."""
+    cfg = config(tmp_path, 'train')
+    cfg.modalities = OTHER_MEAN
+    with pytest.raises(ValueError) as error:
+        build_runner(cfg).train()
+    assert "modalities['depth'] (the variable) has mean=4.0" in str(
+        error.value)
+    assert 'follow_modalities' in str(error.value)
+
+
+@pytest.mark.parametrize('stage', ['train', 'val', 'test'])
+def test_another_number_of_classes(tmp_path, plain_dumps, stage):
+    runner = build_runner(config(tmp_path, stage, classes=('a', 'b', 'c')))
+    with pytest.raises(ValueError) as error:
+        run(runner, stage)
+    assert ('model.decode_head.num_classes=2, but '
+            f'{stage}_dataloader.dataset has 3 classes (a, b, c)') in str(
+                error.value)
+
+
+class Head(torch.nn.Module):
+
+    def __init__(self, num_classes):
+        super().__init__()
+        self.num_classes = num_classes
+
+
+class STDCHead(Head):
+    pass
+
+
+def test_which_heads_have_the_classes_of_the_data():
+    classes = ('a', 'b', 'c')
+    model = torch.nn.Module()
+    model.decode_head = torch.nn.ModuleList([Head(3), Head(3)])
+    model.auxiliary_head = torch.nn.ModuleList([Head(3), STDCHead(2)])
+    model.rpn_head = Head(1)
+    check_classes(model, {}, classes, 'data')
+    check_classes(model, {}, None, 'data')
+    model.auxiliary_head[0].num_classes = 4
+    recipe = dict(model=dict(type='mwam_mm.multimodal', num_classes=4))
+    for cfg, key in (({}, 'auxiliary_head.0.num_classes'),
+                     (recipe, 'model.num_classes')):
+        with pytest.raises(ValueError, match=f'{key}=4, but data has 3'):
+            check_classes(model, cfg, classes, 'data')
+    detector = torch.nn.Module()
+    detector.roi_head = torch.nn.Module()
+    detector.roi_head.bbox_head = Head(4)
+    with pytest.raises(ValueError, match='roi_head.bbox_head.num_classes=4'):
+        check_classes(detector, {}, classes, 'data')
