@@ -17,7 +17,6 @@ from mmengine.runner import Runner
 from mmengine.utils import digit_version
 
 from mwam_mm.config import type_name
-from mwam_mm.engine import DataCheckHook
 from mwam_mm.inheritance import follow_modalities
 
 __all__ = [
@@ -170,9 +169,10 @@ def build_runner(cfg: Config) -> Runner:
         _distribute_on_cpu(cfg)
     if device == 'cuda':
         _check_gpu()
+    cfg.default_hooks = {
+        'data_check': dict(type='mwam_mm.DataCheckHook'),
+        **(cfg.get('default_hooks') or {})
+    }
     if 'runner_type' in cfg:
-        runner = RUNNERS.build(cfg)
-    else:
-        runner = Runner.from_cfg(cfg)
-    runner.register_hook(DataCheckHook())
-    return runner
+        return RUNNERS.build(cfg)
+    return Runner.from_cfg(cfg)

@@ -21,8 +21,9 @@ from .layout import Modality, ModalityLayout
 
 __all__ = ['check_classes', 'check_data', 'check_layouts', 'check_runner']
 
-# Where the same modalities lie in the files may differ between datasets.
-_OF_FILES = ('path_key', 'file_channels')
+# Where the same modalities lie in the files, and whether all samples have
+# them, may differ between datasets.
+_OF_FILES = ('path_key', 'file_channels', 'optional')
 # Heads that tell the classes of the dataset apart.
 _HEADS = re.compile(r'(?:^|\.)(?:decode_head|auxiliary_head|bbox_head)'
                     r'(?:\.\d+)?$')
@@ -88,8 +89,8 @@ def check_layouts(model: nn.Module,
                   beside: Iterable[Tuple[str, str, Any]] = ()) -> None:
     """Check that all parts have one layout.
 
-    ``path_key`` and ``file_channels`` may differ, as where two datasets store
-    the same modalities in other ways.
+    ``path_key``, ``file_channels`` and ``optional`` may differ, as where two
+    datasets store the same modalities in other ways.
 
     Args:
         model (nn.Module): Its modules are looked at.
@@ -167,7 +168,7 @@ def _difference(
             name and the layout.
     """
     if len({str(layout) for _, _, layout in parts}) > 1:
-        return [f'{key} ({owner}) is {layout}' for key, owner, layout in parts]
+        return [f'{key} is {layout} ({owner})' for key, owner, layout in parts]
     for name in parts[0][2]:
         for field in fields(Modality):
             values = [getattr(layout[name], field.name)

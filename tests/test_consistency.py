@@ -53,12 +53,12 @@ def test_fields_that_must_agree(field, values):
 
 def test_fields_that_may_differ():
     """Where the files of another dataset have the same values."""
-    nan = float('nan')
     model = part(depth=1)
     model.layout, other = (
         ModalityLayout(
-            dict(depth=dict(channels=1, invalid_value=float(nan), **fields)))
-        for fields in (dict(), dict(path_key='d', file_channels=[2])))
+            dict(depth=dict(channels=1, invalid_value=float('nan'), **fields)))
+        for fields in (dict(), dict(path_key='d', file_channels=[2],
+                                   optional=True)))
     check_layouts(model, beside=[('', '', other)])
 
 

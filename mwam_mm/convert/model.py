@@ -1,6 +1,6 @@
 """A multimodal model from the config of a stock segmentor or detector."""
 import copy
-from typing import Mapping, Optional
+from typing import List, Mapping, Optional
 
 from mmengine.config import Config, ConfigDict
 from mmengine.dist import is_distributed
@@ -8,6 +8,7 @@ from mmengine.model import revert_sync_batchnorm
 from torch import nn
 
 from mwam_mm.config import type_name, walk_dicts
+from mwam_mm.models.backbones.multi_branch import change_branch
 from mwam_mm.registry import MODELS
 
 from .heads import set_num_classes
@@ -75,6 +76,7 @@ _PREPROCESSORS = {
 def multimodal(base: Mapping,
                modalities: Mapping,
                num_classes: Optional[int] = None,
+               branches: Optional[Mapping[str, dict]] = None,
                fusion: Optional[dict] = None,
                mwam: Optional[dict] = None,
                override: Optional[dict] = None,
@@ -104,6 +106,11 @@ def multimodal(base: Mapping,
             says about single classes (weights in the loss, an ignored label)
             and about stuff (a detector's semantic head) is taken out.
             Defaults to None, the base's classes.
+        branches (dict[str, dict], optional): Modality to what differs from
+            ``base.backbone`` in its branch, merged as in a config that
+            inherits: ``depth=dict(frozen_stages=1)``. ``init_cfg`` replaces
+            the base's. Where this changes the numbers of channels, the fused
+            levels keep those of the base. Defaults to None.
         fusion (dict, optional): Config of the fusion per level. Defaults to
             None, the sum.
         mwam (dict, optional): Arguments of :class:`mwam_mm.mwam.MWAM`; an
@@ -162,22 +169,31 @@ def multimodal(base: Mapping,
         config.merge_from_dict(override)
         base = ConfigDict(config.to_dict())
     drop_downloads(base)
-    if not is_distributed():
-        for _, cfg in walk_dicts(base, 'base'):
-            if cfg.get('type') == 'MMSyncBN':  # it cannot even be built
-                cfg['type'] = 'SyncBN'
-
     branch = base.backbone
     if base.get('pretrained'):
         branch.pretrained = base.pretrained
     base.pop('pretrained', None)
+    changed = {
+        name: _changed_branch(name, branch, changes, override or {})
+        for name, changes in (branches or {}).items()
+    }
     thaw_backbone(branch, override or {})
+    if not is_distributed():
+        for _, cfg in walk_dicts([base, changed]):
+            if cfg.get('type') == 'MMSyncBN':  # it cannot even be built
+                cfg['type'] = 'SyncBN'
     backbone = MODELS.build(
         dict(
             type='mwam_mm.MultiModalBackbone',
             modalities=modalities,
-            branch=branch))
+            branch=branch,
+            branches=changed))
     levels, eval_levels = probe_levels(backbone, branch)
+    out_channels = None
+    widths = set(map(tuple, levels.values()))
+    if len(widths) > 1 or set(changed) == set(levels):
+        # The heads are for the features of the base.
+        out_channels = _widths(branch)
     # The model gets this backbone, whose levels are known, not a second one.
     base.backbone = dict(type=lambda: backbone)
     base.neck = dict(
@@ -186,6 +202,7 @@ def multimodal(base: Mapping,
         in_channels=levels,
         eval_levels=eval_levels,
         fusion=fusion,
+        out_channels=out_channels,
         neck=base.get('neck'),
         mwam=mwam)
     base.data_preprocessor = _preprocessor(base, modalities)
@@ -200,6 +217,29 @@ def multimodal(base: Mapping,
         notice('not a distributed run: SyncBN layers become BN')
         model = revert_sync_batchnorm(model)
     return model
+
+
+def _changed_branch(name: str, branch: Mapping, changes: Mapping,
+                    override: Mapping) -> ConfigDict:
+    """Config of the backbone of a branch that differs from the base's."""
+    where = f'branches[{name!r}]'
+    cfg = change_branch(branch, changes)
+    drop_downloads(cfg, where)
+    # What is said here stays frozen, as what ``override`` says.
+    said = {f'backbone.{path}.{key}'.replace('..', '.')
+            for path, part in walk_dicts(dict(changes)) for key in part}
+    thaw_backbone(cfg, {**override, **dict.fromkeys(said)}, where)
+    return cfg
+
+
+def _widths(branch: Mapping) -> List[int]:
+    """Number of channels of each level that a backbone gives."""
+    backbone = MODELS.build(
+        dict(
+            type='mwam_mm.MultiModalBackbone',
+            modalities=dict(rgb=dict(channels=3)),
+            branch=branch))
+    return probe_levels(backbone, branch)[0]['rgb']
 
 
 def check_base(base: Mapping) -> None:

@@ -13,7 +13,8 @@ from .notice import notice
 __all__ = ['drop_downloads', 'thaw_backbone']
 
 
-def thaw_backbone(branch: ConfigDict, override: Mapping) -> None:
+def thaw_backbone(branch: ConfigDict, override: Mapping,
+                  where: str = 'base.backbone') -> None:
     """Let a backbone that starts from scratch be trained as a whole.
 
     Detectors expect a pretrained backbone and freeze its first stages and the
@@ -23,6 +24,8 @@ def thaw_backbone(branch: ConfigDict, override: Mapping) -> None:
         branch (ConfigDict): Config of the backbone, changed in place.
         override (Mapping): What the user sets in the base, by dotted path. It
             is not changed.
+        where (str): What messages call the backbone. Defaults to
+            ``'base.backbone'``.
     """
     inits = branch.get('init_cfg') or []
     inits = inits if isinstance(inits, (list, tuple)) else [inits]
@@ -51,34 +54,39 @@ def thaw_backbone(branch: ConfigDict, override: Mapping) -> None:
         norm_cfg.pop('eps')
         changed.append('norm_cfg.eps')
     if changed:
-        notice(f'base.backbone starts from scratch, so {changed} left out: '
+        notice(f'{where} starts from scratch, so {changed} left out: '
                'what is frozen there would stay random')
 
 
-def drop_downloads(base: ConfigDict) -> None:
+def drop_downloads(cfg: ConfigDict, where: str = 'base') -> None:
     """Leave out pretrained weights that would have to be downloaded.
 
     Args:
-        base (ConfigDict): Config of the stock model, changed in place.
+        cfg (ConfigDict): Config of the stock model, or of a backbone, changed
+            in place.
+        where (str): What messages call it. Defaults to ``'base'``.
 
     Raises:
         FileNotFoundError: If weights are named by a path where no file is.
         ValueError: If the backbone itself downloads something.
     """
-    for path, cfg in walk_dicts(base, 'base'):
-        if isinstance(cfg.get('pretrained'), str) and not _is_local(
-                cfg['pretrained'], f'{path}.pretrained'):
-            cfg['pretrained'] = None
-        init = cfg.get('init_cfg')
+    for path, part in walk_dicts(cfg, where):
+        if isinstance(part.get('pretrained'), str) and not _is_local(
+                part['pretrained'], f'{path}.pretrained'):
+            part['pretrained'] = None
+        init = part.get('init_cfg')
         if isinstance(init, dict) and not _keeps(init, path):
-            cfg.pop('init_cfg')
+            part.pop('init_cfg')
         elif isinstance(init, (list, tuple)):
-            cfg['init_cfg'] = [c for c in init if _keeps(c, path)]
-    for path, cfg in walk_dicts(base.backbone, 'base.backbone'):
-        for key, value in cfg.items():
+            part['init_cfg'] = [c for c in init if _keeps(c, path)]
+    backbone = cfg
+    if 'backbone' in cfg:
+        backbone, where = cfg.backbone, f'{where}.backbone'
+    for path, part in walk_dicts(backbone, where):
+        for key, value in part.items():
             if _is_remote(value):
                 raise ValueError(
-                    f'{type_name(base.backbone)} cannot be made multimodal '
+                    f'{type_name(backbone)} cannot be made multimodal '
                     f'without a download: {path}.{key}={value!r}. Save the '
                     'file and name its path')
 
@@ -100,8 +108,10 @@ def _is_local(file: str, where: str) -> bool:
                'To use it, download the file and name its path')
         return False
     if not osp.exists(file):
-        key = where[len('base.'):]
+        scratch = f'{where}=None'
+        if where.startswith('base.'):
+            scratch = f'override={{{where[len("base."):]!r}: None}}'
         raise FileNotFoundError(
             f'{where}: the pretrained weights {file!r} do not exist. Put them '
-            f'there, or start from scratch by override={{{key!r}: None}}')
+            f'there, or start from scratch by {scratch}')
     return True

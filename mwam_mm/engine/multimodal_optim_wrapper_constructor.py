@@ -1,5 +1,6 @@
 """Optimizer rules written for a backbone, applied to every branch."""
-from typing import List, Optional
+import re
+from typing import Dict, List, Mapping, Optional
 
 from mmengine.optim import OptimWrapper
 from torch import nn
@@ -17,6 +18,11 @@ class MultiModalOptimWrapperConstructor:
     ``backbone.branches.rgb.norm1.weight``. This class shows the stock
     constructor one branch at a time in the place of the backbone.
 
+    A key of ``custom_keys`` that names a branch, such as
+    ``backbone.branches.rgb`` or ``backbone.branches.rgb.layer1``, acts on top
+    of these rules, with any stock constructor: ``lr_mult`` and ``decay_mult``
+    multiply what they give. Of several such keys the longest counts.
+
     Args:
         optim_wrapper_cfg (dict): As for the stock constructor.
         paramwise_cfg (dict, optional): Likewise. ``constructor`` in it names
@@ -25,7 +31,7 @@ class MultiModalOptimWrapperConstructor:
 
     Raises:
         ValueError: If the model's backbone has no branches, or parameters
-            beside them.
+            beside them, or a key that names a branch matches no parameter.
 
     Examples:
         .. code-block:: python
@@ -33,7 +39,8 @@ class MultiModalOptimWrapperConstructor:
             optim_wrapper = dict(
                 constructor='mwam_mm.MultiModalOptimWrapperConstructor',
                 paramwise_cfg=dict(
-                    constructor='LayerDecayOptimizerConstructor'))
+                    constructor='LayerDecayOptimizerConstructor',
+                    custom_keys={'backbone.branches.rgb': dict(lr_mult=0.1)}))
     """
 
     def __init__(self,
@@ -61,18 +68,90 @@ class MultiModalOptimWrapperConstructor:
         views = self._views(model)
         constructor = self.constructor
         add_params = constructor.add_params
+        of_branches = self._take_rules_of_branches(model)
 
         def add_all(params: List[dict], module: nn.Module,
                     **kwargs) -> None:
             # The stock constructor calls itself for the children.
-            for part in views if module is model else [module]:
-                add_params(params, part, **kwargs)
+            if module is not model:
+                add_params(params, module, **kwargs)
+                return
+            groups: List[dict] = []
+            for view in views:
+                add_params(groups, view, **kwargs)
+            for group in groups:
+                params.extend(self._split(group, of_branches))
 
         constructor.add_params = add_all
         try:
             return constructor(model)
         finally:
             del constructor.add_params
+
+    def _take_rules_of_branches(
+            self, model: nn.Module) -> Dict[nn.Parameter, dict]:
+        """Keep the rules that name a branch from the stock constructor, which
+        does not see their names.
+
+        Returns:
+            dict[nn.Parameter, dict]: Parameter to its rule.
+        """
+        cfg = self.constructor.paramwise_cfg
+        keys = cfg.get('custom_keys', {})
+        modalities = '|'.join(map(re.escape, model.backbone.branches))
+        # HRNet has branches of its own, which are numbered.
+        named = re.compile(
+            rf'^backbone\.branches|(?:^|\.)branches\.(?:{modalities})(?:\.|$)')
+        ours = sorted(filter(named.search, keys), key=len)
+        if not ours:
+            return {}
+        self.constructor.paramwise_cfg = dict(
+            cfg,
+            custom_keys={k: v for k, v in keys.items() if k not in ours})
+        rules: Dict[nn.Parameter, dict] = {}
+        for key in ours:
+            # The branch "rgb" is not that of "rgb_before".
+            whole = re.search(rf'branches\.(?:{modalities})$', key)
+            matching = [
+                parameter for name, parameter in model.named_parameters()
+                if (f'{key}.' if whole else key) in name
+            ]
+            if not matching:
+                branches = [f'backbone.branches.{m}'
+                            for m in model.backbone.branches]
+                raise ValueError(
+                    f'paramwise_cfg.custom_keys has {key!r}, which is in the '
+                    f'name of no parameter; the branches are {branches}')
+            rules.update(dict.fromkeys(matching, keys[key]))
+        return rules
+
+    def _split(self, group: dict,
+               rules: Mapping[nn.Parameter, dict]) -> List[dict]:
+        """The groups of a stock group's parameters after the branches' rules.
+        """
+        parts: Dict[int, List[int]] = {}
+        for i, parameter in enumerate(group['params']):
+            parts.setdefault(id(rules.get(parameter)), []).append(i)
+        groups = []
+        for indices in parts.values():
+            part = {
+                key: [group[key][i] for i in indices]
+                if key in ('params', 'param_names') else value
+                for key, value in group.items()
+            }
+            rule = rules.get(part['params'][0], {})
+            for mult, key, base in (
+                ('lr_mult', 'lr', self.constructor.base_lr),
+                ('decay_mult', 'weight_decay', self.constructor.base_wd)):
+                if mult in rule:
+                    part[key] = part.get(key, base) * rule[mult]
+            part.update({
+                key: value
+                for key, value in rule.items()
+                if key not in ('lr_mult', 'decay_mult')
+            })
+            groups.append(part)
+        return groups
 
     @staticmethod
     def _views(model: nn.Module) -> List[nn.Module]:

@@ -337,6 +337,107 @@ def test_missing_local_weights():
     build(base, override={'backbone.init_cfg': None})
 
 
+def trained(branch):
+    """Whether the parameters of stem, first and second stage are."""
+    return [
+        all(p.requires_grad for p in part.parameters())
+        for part in (branch.conv1, branch.layer1, branch.layer2)
+    ]
+
+
+def test_one_branch_frozen_with_weights_of_its_own(tmp_path):
+    path = str(tmp_path / 'resnet.pth')
+    stock = MODELS.build(resnet())
+    torch.save(stock.state_dict(), path)
+    # The base freezes what is pretrained; here one branch only is.
+    base = segmentor(backbone=resnet(frozen_stages=1))
+    model = build(
+        base,
+        branches=dict(
+            depth=dict(
+                init_cfg=dict(type='Pretrained', checkpoint=path),
+                frozen_stages=2)))
+    model.init_weights()
+    rgb, depth = model.backbone.branches.values()
+    weight = stock.state_dict()['layer1.0.conv1.weight']
+    assert torch.equal(depth.layer1[0].conv1.weight, weight)
+    assert not torch.equal(rgb.layer1[0].conv1.weight, weight)
+    assert trained(depth) == [False] * 3
+    assert trained(rgb) == [True] * 3  # from scratch
+    # The first stage, as the base says.
+    inherited = build(
+        base,
+        branches=dict(
+            depth=dict(init_cfg=dict(type='Pretrained', checkpoint=path))))
+    assert trained(inherited.backbone.branches.depth) == [False, False, True]
+    # It may be frozen without weights, if that is said.
+    frozen = build(
+        segmentor(), branches=dict(depth=dict(frozen_stages=0)))
+    assert trained(frozen.backbone.branches.depth) == [False, True, True]
+
+
+def test_one_branch_from_scratch(tmp_path):
+    path = str(tmp_path / 'resnet.pth')
+    torch.save(MODELS.build(resnet()).state_dict(), path)
+    pretrained = dict(type='Pretrained', checkpoint=path)
+    for base in (segmentor(backbone=resnet(init_cfg=pretrained)),
+                 segmentor(pretrained=path)):
+        model = build(base, branches=dict(depth=dict(init_cfg=None)))
+        model.init_weights()
+        rgb, depth = (b.layer1[0].conv1.weight
+                      for b in model.backbone.branches.values())
+        weight = torch.load(path)['layer1.0.conv1.weight']
+        assert torch.equal(rgb, weight) and not torch.equal(depth, weight)
+
+
+def test_weights_of_a_branch_are_not_there(monkeypatch):
+    notices = []
+    monkeypatch.setattr('mwam_mm.convert.pretrained.notice', notices.append)
+    with pytest.raises(
+            FileNotFoundError,
+            match=r"branches\['depth'\].init_cfg.*do not exist"):
+        build(
+            segmentor(),
+            branches=dict(
+                depth=dict(
+                    init_cfg=dict(
+                        type='Pretrained', checkpoint='nowhere/r.pth'))))
+    model = build(
+        segmentor(),
+        branches=dict(
+            depth=dict(
+                init_cfg=dict(
+                    type='Pretrained', checkpoint='https://host/r.pth'))))
+    assert 'https' not in str(model.backbone.branches.depth.init_cfg)
+    assert notices == [
+        "branches['depth'].init_cfg: https://host/r.pth left out, training "
+        'starts from scratch. To use it, download the file and name its path'
+    ]
+
+
+@pytest.mark.parametrize('depth', [18, 50])
+def test_a_branch_of_another_depth(depth):
+    """The heads get what the base's backbone gives."""
+    base = segmentor(
+        backbone=dict(resnet(), depth=18 if depth == 50 else 50),
+        decode_head=fcn(32 if depth == 50 else 128),
+        auxiliary_head=None)
+    model = build(base, branches=dict(depth=dict(depth=depth)))
+    assert [type(f).__name__ for f in model.neck.fusions
+            ] == ['ConcatFusion'] * 4
+    assert model.backbone.branches.depth.depth == depth
+    assert model(torch.randn(2, 4, 32, 32)).shape[1] == 19
+
+
+@pytest.mark.parametrize('branches, error', [
+    (dict(infrared=dict(depth=50)), 'infrared'),
+    (dict(depth=dict(depth=19)), '19'),
+])
+def test_branches_that_cannot_be(branches, error):
+    with pytest.raises((KeyError, ValueError), match=error):
+        build(segmentor(), branches=branches)
+
+
 @pytest.mark.parametrize('base, error', [
     (dict(type='MultimodalEncoderDecoder', image_encoder=dict()), 'CLIP'),
     (dict(type='DepthEstimator', backbone=dict(type='VPD')), 'text'),

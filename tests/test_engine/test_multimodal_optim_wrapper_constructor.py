@@ -93,6 +93,106 @@ def test_every_branch_has_the_rules_of_the_stock_backbone(
         assert rule == expected[name], name
 
 
+LAYERS = dict(num_layers=3, decay_rate=0.5, decay_type='layer_wise_vit')
+
+
+@pytest.mark.parametrize('stock, paramwise_cfg', [
+    ('LearningRateDecayOptimizerConstructor', LAYERS),
+    ('DefaultOptimWrapperConstructor', dict()),
+    ('DefaultOptimWrapperConstructor',
+     dict(norm_decay_mult=0.5, custom_keys={'backbone.layers.0': dict(
+         lr_mult=0.25)})),
+])
+def test_rules_of_one_branch_multiply(models, stock, paramwise_cfg):
+    _, ours = models
+    name = 'mwam_mm.MultiModalOptimWrapperConstructor'
+    common = dict(paramwise_cfg, constructor=stock)
+    without = rules(ours, wrapper(ours, dict(common, norm_decay_mult=1.)
+                                  if not paramwise_cfg else common, name))
+    common['custom_keys'] = {
+        **paramwise_cfg.get('custom_keys', {}),
+        'backbone.branches.rgb': dict(lr_mult=0.1, decay_mult=3.),
+        'backbone.branches.rgb.layers.1': dict(lr_mult=0.),
+    }
+    actual = rules(ours, wrapper(ours, common, name))
+    for parameter, (lr, decay) in without.items():
+        if parameter.startswith('backbone.branches.rgb.layers.1.'):
+            lr = 0
+        elif parameter.startswith('backbone.branches.rgb.'):
+            lr, decay = 0.1 * lr, 3 * decay
+        assert actual[parameter] == pytest.approx((lr, decay)), parameter
+    # No rule for a parameter came twice or got lost.
+    optimizer = wrapper(ours, common, name).optimizer
+    listed = [p for g in optimizer.param_groups for p in g['params']]
+    assert len(listed) == len(set(listed)) == len(without)
+    for group in optimizer.param_groups:
+        names = group.get('param_names', group['params'])
+        assert len(names) == len(group['params'])
+
+
+def test_the_optimizer_moves_a_branch_by_its_rate(models):
+    _, ours = models
+    ours.requires_grad_(False)
+    for branch in ours.backbone.branches.values():
+        branch.layers.requires_grad_(True)
+    optimizer = build_optim_wrapper(
+        ours,
+        dict(
+            constructor='mwam_mm.MultiModalOptimWrapperConstructor',
+            optimizer=dict(type='SGD', lr=1.),
+            paramwise_cfg=dict(
+                custom_keys={'branches.rgb': dict(lr_mult=0.1)}))).optimizer
+    before = {n: p.detach().clone() for n, p in ours.named_parameters()}
+    for p in ours.parameters():
+        p.grad = p.new_ones(p.shape)
+    optimizer.step()
+    for name, p in ours.named_parameters():
+        step = 0 if '.layers.' not in name else 0.1 if '.rgb.' in name else 1
+        assert (before[name] - p).allclose(p.new_tensor(float(step))), name
+
+
+@pytest.mark.parametrize('key', [
+    'backbone.branches.infrared', 'backbone.branches.rgb.layer1',
+    'backbone.branches.0'])
+def test_a_rule_for_no_parameter(models, key):
+    with pytest.raises(ValueError, match=f"'{key}', which is in the name of "
+                       "no parameter.*'backbone.branches.depth'"):
+        wrapper(models[1], dict(custom_keys={key: dict(lr_mult=0.1)}),
+                'mwam_mm.MultiModalOptimWrapperConstructor')
+
+
+def test_a_branch_whose_name_begins_like_another():
+    names = ('rgb', 'rgb_before')
+    model = Host(
+        MODELS.build(
+            dict(
+                type='mwam_mm.MultiModalBackbone',
+                modalities={n: dict(channels=3) for n in names},
+                branch=dict(BEIT))))
+    found = rules(
+        model,
+        wrapper(model,
+                dict(custom_keys={'backbone.branches.rgb': dict(lr_mult=.5)}),
+                'mwam_mm.MultiModalOptimWrapperConstructor'))
+    for name, (lr, _) in found.items():
+        assert lr == (0.5 if '.rgb.' in name else 1), name
+
+
+def test_numbered_branches_within_a_backbone(models):
+    """As HRNet has them; the stock constructor gets the rule."""
+    _, ours = models
+    for branch in ours.backbone.branches.values():
+        branch.branches = nn.ModuleList([nn.Linear(1, 1)])
+    found = rules(
+        ours,
+        wrapper(ours, dict(custom_keys={'branches.0': dict(lr_mult=0.5)}),
+                'mwam_mm.MultiModalOptimWrapperConstructor'))
+    assert {n for n, (lr, _) in found.items() if lr == 0.5} == {
+        f'backbone.branches.{m}.branches.0.{p}'
+        for m in MODALITIES for p in ('weight', 'bias')
+    }
+
+
 def test_it_needs_branches(models):
     stock, ours = models
     name = 'mwam_mm.MultiModalOptimWrapperConstructor'

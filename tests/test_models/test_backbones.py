@@ -59,6 +59,26 @@ def test_branches_of_a_registry_and_of_different_width():
     assert [f.shape[1] for f in features['depth']] == [8, 16, 32, 64]
 
 
+def test_a_branch_that_differs_in_some_settings():
+    resnet = dict(RESNET, init_cfg=dict(type='Pretrained', checkpoint='r'),
+                  norm_cfg=dict(type='BN', requires_grad=False))
+    backbone = build(
+        resnet,
+        branches=dict(
+            depth=dict(
+                base_channels=8,
+                norm_cfg=dict(requires_grad=True),
+                init_cfg=dict(type='Constant', val=0.5, layer='Conv2d'))))
+    rgb, depth = backbone.branches.values()
+    assert rgb.conv1.out_channels == depth.conv1.out_channels == 64
+    assert rgb.layer1[0].conv1.out_channels == 4
+    assert depth.layer1[0].conv1.out_channels == 8
+    assert not rgb.bn1.weight.requires_grad and depth.bn1.weight.requires_grad
+    assert rgb.init_cfg['checkpoint'] == 'r'
+    depth.init_weights()
+    assert (depth.conv1.weight == 0.5).all()
+
+
 def test_absent_samples_give_zeros_and_do_not_run():
     backbone, x = build(), stack()
     x[1, 3] = 0
@@ -151,6 +171,8 @@ def test_errors():
         backbone(x)
     with pytest.raises(ValueError, match='"rgb" has no branch'):
         MultiModalBackbone(MODALITIES)
+    with pytest.raises(ValueError, match='"rgb" has no branch.*with a type'):
+        MultiModalBackbone(MODALITIES, branches=dict(rgb=dict(depth=18)))
     with pytest.raises(ValueError, match='thermal'):
         build(branches=dict(thermal=RESNET))
     with pytest.raises(ValueError, match='"depth" has in_channels=3'):

@@ -152,6 +152,14 @@ def test_wrapped_neck_gets_the_fused_levels():
         assert a.shape[1] == 6 and torch.equal(a, b)
 
 
+def test_number_of_fused_channels():
+    fused = neck(
+        fusion=dict(type='mwam_mm.ConcatFusion'), out_channels=[6, 4]).fusions
+    assert [f.out_channels for f in fused] == [6, 4]
+    with pytest.raises(ValueError, match='out_channels.*each of 2 levels'):
+        neck(out_channels=[4])
+
+
 def test_branches_of_different_strides_and_widths():
     """A ViT keeps one stride where a CNN has a pyramid."""
     with DefaultScope.overwrite_default_scope('mmseg'):

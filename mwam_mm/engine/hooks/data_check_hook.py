@@ -11,12 +11,13 @@ class DataCheckHook(Hook):
     """Compare the datasets of a run with its model.
 
     Once, when a training, validation or test starts. Pipelines and model must
-    have the same modalities with the same channels, order, mean, std, scale
-    and values that mean "no measurement", and the heads of the model must
-    have the classes of the data. A training checks what it validates on, too.
+    have the same modalities with the same channels, mean, std, scale and
+    values that mean "no measurement", and the heads of the model must have
+    the classes of the data. A training checks what it validates on, too.
 
-    The tools of this package add it to every run, and so do
-    :class:`BalanceHook` and the missing-modality loops. For other runs it is
+    The tools of this package add the hook to every run, and
+    :class:`BalanceHook` and the missing-modality loops check what they run.
+    Other runs have it by
 
     .. code-block:: python
 

@@ -5,6 +5,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any, Iterable, Iterator, List, Mapping, Optional, Tuple
 
 import torch
+from mmengine.config import Config, ConfigDict
 from mmengine.dist import all_reduce, get_world_size
 from mmengine.model import BaseModule, ModuleDict
 from torch import Tensor, nn
@@ -45,9 +46,12 @@ class MultiBranch(BaseModule):
         self.branches = ModuleDict()
         for name, modality in self.layout.items():
             cfg = branches.get(name, branch)
-            if cfg is None:
+            if cfg is not None and 'type' not in cfg and branch is not None:
+                cfg = change_branch(branch, cfg)
+            if cfg is None or 'type' not in cfg:
                 raise ValueError(f'modality "{name}" has no branch: give '
-                                 f'{where}.branch or .branches[{name!r}]')
+                                 f'{where}.branch, or .branches[{name!r}] '
+                                 'with a type')
             self.branches[name] = _build_branch(name, cfg, modality.channels)
 
     def init_weights(self) -> None:
@@ -226,6 +230,32 @@ def zero_touching(modules: Iterable[nn.Module]) -> Optional[Tensor]:
         p for m in modules for p in m.parameters() if p.requires_grad
     ]
     return sum(p.sum() for p in parameters) * 0. if parameters else None
+
+
+def change_branch(branch: Mapping, changes: Mapping) -> ConfigDict:
+    """The config of one branch that differs in some settings.
+
+    Args:
+        branch (Mapping): Config of the backbone that all branches have.
+        changes (Mapping): Other settings, merged as in a config that inherits.
+            ``init_cfg`` and ``pretrained`` each replace both.
+
+    Returns:
+        ConfigDict: The changed config.
+    """
+    changes = dict(changes)
+    start = {
+        key: changes.pop(key)
+        for key in ('init_cfg', 'pretrained') if key in changes
+    }
+    cfg = Config(copy.deepcopy(dict(branch)))
+    cfg.merge_from_dict(copy.deepcopy(changes))
+    merged = ConfigDict(cfg.to_dict())
+    if start:
+        merged.pop('init_cfg', None)
+        merged.pop('pretrained', None)
+        merged.update(copy.deepcopy(start))
+    return merged
 
 
 def _build_branch(name: str, cfg: dict, channels: int) -> nn.Module:

@@ -145,7 +145,8 @@ class MultiModalBackbone(MultiBranch):
         branch (dict, optional): Config of the backbone that every modality
             without an entry in ``branches`` gets. Defaults to None.
         branches (dict[str, dict], optional): Modality to the config of its
-            backbone, for branches that differ. Defaults to None.
+            backbone, for branches that differ. Without a ``type`` it says
+            what differs from ``branch``. Defaults to None.
         strict (bool): Whether a pretrained file must give every parameter of
             its branch. With False what fits is loaded, which must be
             something. Defaults to True.
@@ -168,6 +169,9 @@ class MultiModalBackbone(MultiBranch):
                     branch=dict(type='ResNetV1c', depth=18, num_stages=4,
                                 out_indices=(0, 1, 2, 3),
                                 init_cfg=imagenet)))
+
+            # The RGB branch pretrained and frozen in its first stage.
+            branches=dict(rgb=dict(frozen_stages=1, init_cfg=imagenet))
 
             # The depth branch of another type; MWAMNeck then needs in_channels
             # for each and a fusion such as ConcatFusion.

@@ -56,6 +56,8 @@ class MWAMNeck(BaseModule):
             with ``in_channels``. Defaults to None, which is
             :class:`SumFusion`, and :class:`ConcatFusion` at levels where the
             modalities' channels differ.
+        out_channels (Sequence[int], optional): Number of channels of each
+            fused level. Defaults to None, which leaves it to the fusion.
         neck (dict, optional): Config of the stock neck that takes the fused
             levels. Defaults to None, which returns them.
         mwam (dict, optional): Arguments of :class:`mwam_mm.mwam.MWAM`; an
@@ -85,6 +87,7 @@ class MWAMNeck(BaseModule):
                  eval_levels: Optional[Sequence[int]] = None,
                  strides: Optional[Sequence[int]] = None,
                  fusion: Optional[dict] = None,
+                 out_channels: Optional[Sequence[int]] = None,
                  neck: Optional[dict] = None,
                  mwam: Optional[dict] = None,
                  init_cfg: Optional[dict] = None) -> None:
@@ -109,11 +112,18 @@ class MWAMNeck(BaseModule):
             raise ValueError(f'MWAMNeck.strides {list(strides)} are not one '
                              f'for each of {len(self.in_channels)} levels')
         self.strides = strides
-        self.fusions = ModuleList(
-            MODELS.build(
-                dict(fusion or _default_fusion(channels),
-                     in_channels=channels))
-            for channels in self.in_channels)
+        if out_channels is not None and len(out_channels) != len(
+                self.in_channels):
+            raise ValueError(
+                f'MWAMNeck.out_channels {list(out_channels)} are not one for '
+                f'each of {len(self.in_channels)} levels')
+        self.fusions = ModuleList()
+        for level, channels in enumerate(self.in_channels):
+            cfg = dict(fusion or _default_fusion(channels),
+                       in_channels=channels)
+            if out_channels is not None:
+                cfg['out_channels'] = out_channels[level]
+            self.fusions.append(MODELS.build(cfg))
         self.neck = None if neck is None else MODELS.build(neck)
         # A plain object: the model's state_dict is the same without it.
         self.mwam = None if mwam is None else MWAM(names, **mwam)
