@@ -2,6 +2,7 @@
 import math
 import os.path as osp
 from collections import defaultdict
+from functools import cached_property
 from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
 import mmengine.fileio as fileio
@@ -10,7 +11,7 @@ from mmengine.logging import print_log
 
 from mwam_mm.registry import DATASETS
 
-from .transforms import check_pipeline
+from .transforms import LoadModalities, check_pipeline
 from .transforms.pipeline import flatten_pipeline
 
 __all__ = ['MultiModalCocoDataset']
@@ -41,6 +42,10 @@ class MultiModalCocoDataset(CocoDataset):
     Paths in the json are relative to the folder that ``data_prefix`` has for
     them, or to ``data_root`` where it has none. :class:`LoadModalities`, which
     knows the optional ones, checks whether the files exist.
+
+    Where the pipeline loads no ``img_path``, as with modalities none of which
+    is called ``rgb``, there need be no such image: ``file_name`` then gives
+    the names of the others, and ``img_path`` names the file of the first.
 
     Unlike the base class, which leaves out what does not fit without a word,
     this one reports it. Boxes that reach out of their image are clipped, and
@@ -363,7 +368,20 @@ class MultiModalCocoDataset(CocoDataset):
                 image['file_name'], key)
             data_info[key] = osp.join(
                 folders.get(key, self.data_root or ''), name)
+        keys = self._path_keys
+        if keys and 'img_path' not in keys and keys[0] in data_info:
+            data_info['img_path'] = data_info[keys[0]]
         return data_info
+
+    @cached_property
+    def _path_keys(self) -> List[str]:
+        """The keys of the files that the pipeline loads."""
+        return [
+            modality.path_key
+            for transform in flatten_pipeline([self.pipeline])
+            if isinstance(transform, LoadModalities)
+            for modality in transform.layout.values()
+        ]
 
     def _name(self, file_name: str, key: str) -> str:
         """Derive the name of a modality's file from that of the image."""

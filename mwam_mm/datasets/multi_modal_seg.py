@@ -24,6 +24,10 @@ class MultiModalSegDataset(BaseSegDataset):
     modality's ``path_key`` in the data dict. :class:`LoadModalities`, which
     knows the optional ones, checks whether those files exist.
 
+    Where no modality is called ``rgb``, whose key is ``img_path``, leave
+    ``img_path`` out: the files of the first of the others by name are listed,
+    and are what ``img_path`` names in the data dict as well.
+
     A sample whose label map is missing or damaged, has another size than the
     image or a label that is no class is an error that names the file.
 
@@ -44,10 +48,11 @@ class MultiModalSegDataset(BaseSegDataset):
 
     Raises:
         FileNotFoundError: If no image is found.
-        ValueError: If a key of ``data_prefix`` does not end in ``_path``,
-            ``modality_suffix`` names a key that ``data_prefix`` does not
-            have, or the pipeline holds a stock transform that does not work
-            on a stacked image (see :func:`check_pipeline`).
+        ValueError: If ``data_prefix`` has no folder of images, or a key that
+            does not end in ``_path``; if ``modality_suffix`` names a key that
+            ``data_prefix`` does not have; or if the pipeline holds a stock
+            transform that does not work on a stacked image (see
+            :func:`check_pipeline`).
 
     Examples:
         >>> train_dataset = dict(
@@ -104,18 +109,37 @@ class MultiModalSegDataset(BaseSegDataset):
                 f'modality_suffix names {unused}, but data_prefix has the '
                 f'modality keys {sorted(folders)}')
 
-        data_list = super().load_data_list()
-        img_dir = self.data_prefix['img_path']
+        listed, suffix = 'img_path', self.img_suffix
+        if listed not in self.data_prefix:
+            if not folders:
+                raise ValueError(
+                    'data_prefix has no folder of images: it needs img_path '
+                    "or the path_key of a modality, e.g. 'depth_path'")
+            listed = min(folders)
+            suffix = self.modality_suffix.get(listed, suffix)
+        img_dir = self.data_prefix[listed]
+        data_list = self._list(img_dir, suffix)
         if not data_list:
             raise FileNotFoundError(
-                f'no image with img_suffix={self.img_suffix!r} found in '
-                f"data_prefix['img_path']={img_dir!r}"
+                f'no image with img_suffix={suffix!r} found in '
+                f'data_prefix[{listed!r}]={img_dir!r}'
                 + (f' by ann_file={self.ann_file!r}' if self.ann_file else ''))
         for data_info in data_list:
             img_path = data_info['img_path']
             name = osp.relpath(img_path, img_dir)
-            stem = name[:len(name) - len(self.img_suffix)]
+            stem = name[:len(name) - len(suffix)]
             for key, folder in folders.items():
-                suffix = self.modality_suffix.get(key, self.img_suffix)
-                data_info[key] = osp.join(folder, stem + suffix)
+                data_info[key] = osp.join(
+                    folder,
+                    stem + self.modality_suffix.get(key, self.img_suffix))
         return data_list
+
+    def _list(self, img_dir: str, suffix: str) -> List[dict]:
+        """What the base class finds in a folder of images."""
+        prefix, img_suffix = self.data_prefix, self.img_suffix
+        self.data_prefix = dict(prefix, img_path=img_dir)
+        self.img_suffix = suffix
+        try:
+            return super().load_data_list()
+        finally:
+            self.data_prefix, self.img_suffix = prefix, img_suffix

@@ -330,3 +330,21 @@ def test_scenes(tmp_path):
     assert dataset[1]['inputs'].shape == (5, 48, 64)
     with pytest.raises(ValueError, match="'test' is not a split"):
         DATASETS.build(dict(cfg, split='test'))
+
+
+def test_no_modality_is_called_rgb(root):
+    """Where the json has no RGB images, as with depth and thermal."""
+    dataset = build(
+        root,
+        data_prefix=dict(depth_path='depth', thermal_path='thermal'),
+        pipeline=[
+            dict(
+                type='mwam_mm.LoadModalities',
+                modalities=dict(
+                    depth=dict(channels=1), thermal=dict(channels=1)))
+        ])
+    assert [d['img'][0, 0].tolist() for d in dataset] == [
+        [1000 + i, 50 + i] for i in range(3)]
+    for data in dataset:
+        assert data['img_path'] == data['depth_path']
+        assert osp.isfile(data['img_path'])

@@ -171,3 +171,68 @@ def test_ignored_labels_are_fine(root):
 def test_pipeline_is_checked(root):
     with pytest.raises(ValueError, match='PhotoMetricDistortion'):
         _build(root, pipeline=_pipeline(dict(type='PhotoMetricDistortion')))
+
+
+RED_NIR = dict(nir=dict(channels=1), red=dict(channels=1))
+
+
+@pytest.fixture
+def red_nir(tmp_path):
+    for value, name in enumerate(('b', 'sub/a')):
+        for folder, suffix, array in [
+            ('red', '.png', np.full((4, 5), 10 + value, np.uint8)),
+            ('nir', '.tif', np.full((4, 5), 50 + value, np.uint8)),
+            ('label', '.png', np.full((4, 5), value, np.uint8)),
+        ]:
+            path = tmp_path / folder / (name + suffix)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            assert cv2.imwrite(str(path), array)
+    return str(tmp_path)
+
+
+@pytest.mark.parametrize('prefix, modalities', [
+    (dict(red_path='red', nir_path='nir'), RED_NIR),
+    # One of them in the place of RGB.
+    (dict(img_path='red', nir_path='nir'),
+     dict(RED_NIR, red=dict(channels=1, path_key='img_path'))),
+])
+def test_no_modality_is_called_rgb(red_nir, prefix, modalities):
+    dataset = _build(
+        red_nir,
+        data_prefix=dict(prefix, seg_map_path='label'),
+        seg_map_suffix='.png',
+        modality_suffix=dict(nir_path='.tif'),
+        pipeline=[
+            dict(type='mwam_mm.LoadModalities', modalities=modalities),
+            dict(type='LoadAnnotations'),
+            dict(type='PackSegInputs')
+        ])
+    assert len(dataset) == 2
+    for i, sample in enumerate(dataset):
+        # In the order of the names: near infrared, red.
+        assert sample['inputs'].flatten(1).tolist() == [[50 + i] * 20,
+                                                        [10 + i] * 20]
+        assert (sample['data_samples'].gt_sem_seg.data == i).all()
+        assert osp.isfile(sample['data_samples'].img_path)
+
+
+def test_a_modality_alone(red_nir):
+    dataset = _build(
+        red_nir, data_prefix=dict(red_path='red'), modality_suffix={})
+    assert [osp.relpath(info['red_path'], red_nir) for info in dataset] == [
+        'red/b.png', 'red/sub/a.png']
+
+
+def test_no_folder_of_images(red_nir):
+    with pytest.raises(ValueError, match='no folder of images: it needs '):
+        _build(
+            red_nir,
+            data_prefix=dict(seg_map_path='label'),
+            modality_suffix={})
+    with pytest.raises(
+            FileNotFoundError, match=r"found in data_prefix\['nir_path'"):
+        _build(
+            red_nir,
+            data_prefix=dict(red_path='red', nir_path='nir'),
+            modality_suffix={},
+            img_suffix='.jpg')
