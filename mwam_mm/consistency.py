@@ -144,9 +144,10 @@ def check_classes(model: nn.Module, cfg: Mapping,
         return
     for path, head in model.named_modules():
         count = getattr(head, 'num_classes', None)
-        # That head of STDC learns boundaries.
+        # One sigmoid tells two classes apart; STDCHead learns boundaries.
+        binary = len(classes) == 2 and getattr(head, 'out_channels', 0) == 1
         if (_HEADS.search(path) and isinstance(count, int)
-                and count != len(classes)
+                and count != len(classes) and not binary
                 and type(head).__name__ != 'STDCHead'):
             key = _config_key(cfg.get('model'), path, 'num_classes')
             raise ValueError(

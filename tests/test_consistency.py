@@ -188,6 +188,10 @@ def test_which_heads_have_the_classes_of_the_data():
                      (recipe, 'model.num_classes')):
         with pytest.raises(ValueError, match=f'{key}=4, but data has 3'):
             check_classes(model, cfg, classes, 'data')
+    binary = torch.nn.Module()
+    binary.decode_head = Head(1)
+    binary.decode_head.out_channels = 1
+    check_classes(binary, {}, ('a', 'b'), 'data')
     detector = torch.nn.Module()
     detector.roi_head = torch.nn.Module()
     detector.roi_head.bbox_head = Head(4)

@@ -226,8 +226,9 @@ def _changed_branch(name: str, branch: Mapping, changes: Mapping,
     cfg = change_branch(branch, changes)
     drop_downloads(cfg, where)
     # What is said here stays frozen, as what ``override`` says.
-    said = {f'backbone.{path}.{key}'.replace('..', '.')
-            for path, part in walk_dicts(dict(changes)) for key in part}
+    said = {f'{path}.{key}'
+            for path, part in walk_dicts(dict(changes), 'backbone')
+            for key in part}
     thaw_backbone(cfg, {**override, **dict.fromkeys(said)}, where)
     return cfg
 
