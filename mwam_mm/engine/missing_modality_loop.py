@@ -47,8 +47,7 @@ def _check_directions(directions: Optional[Mapping[str, bool]],
 class MissingModalityLoop(BaseLoop):
     """What :class:`MissingModalityValLoop` and the test loop share.
 
-    It is mixed in before the stock loop, which builds dataloader and
-    evaluator.
+    It comes before the stock loop, which builds dataloader and evaluator.
     """
 
     stage: str
@@ -92,8 +91,7 @@ class MissingModalityLoop(BaseLoop):
         # add metrics to it in between.
         self._evaluators = {
             c: self._copy_evaluator(c)
-            for c in (*self.combinations,
-                      *((fault.name, ) for fault in self.faults))
+            for c in (*self.combinations, *((f.name, ) for f in self.faults))
         }
         self._counts = dict.fromkeys(self._evaluators, 0)
         for fault in self.faults:

@@ -14,6 +14,7 @@ from mmengine.registry import init_default_scope
 
 from mwam_mm.cli import load_safely
 from mwam_mm.convert.branches import merge_branches, save_merged
+from mwam_mm.inheritance import follow_modalities
 from mwam_mm.registry import MODELS
 from mwam_mm.stack import check_stack
 
@@ -72,6 +73,7 @@ def main() -> None:
         cfg.merge_from_dict(args.cfg_options or {})
         if cfg.get('default_scope') == 'mmdet':
             check_stack('mmdet')
+        follow_modalities(cfg)
         init_default_scope(cfg.get('default_scope', 'mmengine'))
         model = MODELS.build(cfg.model)
         weights = merge_branches(model, files, args.heads)

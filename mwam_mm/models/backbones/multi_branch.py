@@ -67,6 +67,28 @@ class MultiBranch(BaseModule):
         with checked_pretrained(self.branches, channels, self.strict):
             super().init_weights()
 
+    def _load_from_state_dict(self, state_dict: Mapping, prefix: str, *args,
+                              **kwargs) -> None:
+        """Refuse the weights of a model without modalities.
+
+        Otherwise nothing of them would be loaded, and only a list of keys in
+        the log would say so.
+        """
+        keys = [key for key in state_dict if key.startswith(prefix)]
+        inside = f'{prefix}branches.'
+        if keys and not any(key.startswith(inside) for key in keys):
+            files = ' '.join(f'{name}=FILE' for name in self.layout)
+            raise ValueError(
+                f'the checkpoint has one backbone ({keys[0]}) and no branches '
+                f'({inside}{self.layout.names[0]}...), so it is of a model '
+                'without modalities. To start from it, write one that '
+                'load_from takes: tools/model_converters/merge_branches.py '
+                f'CONFIG {files} --heads {self.layout.names[0]} -o OUT. For '
+                'the backbone alone, or for one branch: '
+                "init_cfg=dict(type='Pretrained', checkpoint=FILE, "
+                "prefix='backbone.') in `branch` or `branches`")
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
     def _check_presence(self, present: Presence) -> None:
         """Refuse a training sample without any modality.
 
