@@ -14,6 +14,12 @@ from .benchmarks import REPO
 MAIN = REPO / 'configs/rgbd_seg_mwam.py'
 
 
+@pytest.fixture(autouse=True)
+def _keep_environment(monkeypatch):
+    """The tools set it."""
+    monkeypatch.setenv('LOCAL_RANK', '0')
+
+
 def args(path, options=None):
     return Namespace(
         config=str(path),

@@ -118,7 +118,7 @@ class MultiModalSegDataset(BaseSegDataset):
             listed = min(folders)
             suffix = self.modality_suffix.get(listed, suffix)
         img_dir = self.data_prefix[listed]
-        data_list = self._list(img_dir, suffix)
+        data_list = self._list_images(img_dir, suffix)
         if not data_list:
             raise FileNotFoundError(
                 f'no image with img_suffix={suffix!r} found in '
@@ -134,7 +134,7 @@ class MultiModalSegDataset(BaseSegDataset):
                     stem + self.modality_suffix.get(key, self.img_suffix))
         return data_list
 
-    def _list(self, img_dir: str, suffix: str) -> List[dict]:
+    def _list_images(self, img_dir: str, suffix: str) -> List[dict]:
         """What the base class finds in a folder of images."""
         prefix, img_suffix = self.data_prefix, self.img_suffix
         self.data_prefix = dict(prefix, img_path=img_dir)
