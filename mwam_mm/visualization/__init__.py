@@ -4,6 +4,7 @@ from .missing_modality_plot import plot_missing_modality, with_arrow
 from .panels import (
     distinct_palette,
     draw_boxes,
+    draw_columns,
     draw_labels,
     draw_sample,
     modality_picture,
@@ -11,7 +12,7 @@ from .panels import (
 )
 
 __all__ = [
-    'distinct_palette', 'draw_boxes', 'draw_labels', 'draw_sample',
-    'modality_picture', 'panel', 'plot_comparison', 'plot_missing_modality',
-    'with_arrow'
+    'distinct_palette', 'draw_boxes', 'draw_columns', 'draw_labels',
+    'draw_sample', 'modality_picture', 'panel', 'plot_comparison',
+    'plot_missing_modality', 'with_arrow'
 ]
