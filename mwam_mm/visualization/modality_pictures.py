@@ -1,4 +1,5 @@
 """Pictures of the modalities of a sample."""
+import copy
 from dataclasses import replace
 from typing import Any, Callable, Dict, Iterable, Mapping
 
@@ -35,7 +36,8 @@ class ModalityPictures:
     def __init__(self, transforms: Iterable[Callable]) -> None:
         load = find_loading(transforms)
         self.layout = load.layout
-        self._load = mark_holes(load, optional=True)
+        self._load = copy.copy(load)
+        self._load.layout = mark_holes(load.layout, optional=True)
 
     def __call__(self, paths: Mapping[str, Any]) -> Dict[str, np.ndarray]:
         """Read the files of a sample.
@@ -74,16 +76,17 @@ def find_loading(transforms: Iterable[Callable]) -> LoadModalities:
                      'modalities to draw')
 
 
-def mark_holes(load: LoadModalities, optional: bool = False) -> LoadModalities:
-    """A copy of a loading whose holes :func:`split_stack` tells apart.
+def mark_holes(layout: ModalityLayout,
+               optional: bool = False) -> ModalityLayout:
+    """A layout with which what is loaded shows where nothing was measured.
 
     Args:
-        load (LoadModalities): The loading.
+        layout (ModalityLayout): The layout of a pipeline.
         optional (bool): Whether files may be missing, whatever the layout
             says. Defaults to False.
 
     Returns:
-        LoadModalities: The copy.
+        ModalityLayout: The one to load with, for :func:`split_stack`.
     """
 
     def change(modality: Modality) -> Modality:
@@ -93,9 +96,7 @@ def mark_holes(load: LoadModalities, optional: bool = False) -> LoadModalities:
         return replace(
             modality, mean=mean, optional=optional or modality.optional)
 
-    return LoadModalities(
-        load.layout.map(change), load.imdecode_backend, load.backend_args,
-        load.border)
+    return layout.map(change)
 
 
 def split_stack(stack: np.ndarray,
@@ -103,7 +104,7 @@ def split_stack(stack: np.ndarray,
     """Make a picture of each modality of a stacked image.
 
     Args:
-        stack (np.ndarray): Shape (H, W, C), what a loading of
+        stack (np.ndarray): Shape (H, W, C), what a loading with
             :func:`mark_holes` gives, transformed or not.
         layout (ModalityLayout): Its layout.
 
