@@ -1,4 +1,5 @@
 """Figures."""
+from .balance_plot import plot_balance, read_log
 from .comparison_plot import plot_comparison
 from .missing_modality_plot import plot_missing_modality, with_arrow
 from .panels import (
@@ -13,6 +14,6 @@ from .panels import (
 
 __all__ = [
     'distinct_palette', 'draw_boxes', 'draw_columns', 'draw_labels',
-    'draw_sample', 'modality_picture', 'panel', 'plot_comparison',
-    'plot_missing_modality', 'with_arrow'
+    'draw_sample', 'modality_picture', 'panel', 'plot_balance',
+    'plot_comparison', 'plot_missing_modality', 'read_log', 'with_arrow'
 ]
