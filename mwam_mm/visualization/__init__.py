@@ -11,9 +11,11 @@ from .panels import (
     modality_picture,
     panel,
 )
+from .spectrum_plot import plot_spectra
 
 __all__ = [
     'distinct_palette', 'draw_boxes', 'draw_columns', 'draw_labels',
     'draw_sample', 'modality_picture', 'panel', 'plot_balance',
-    'plot_comparison', 'plot_missing_modality', 'read_log', 'with_arrow'
+    'plot_comparison', 'plot_missing_modality', 'plot_spectra', 'read_log',
+    'with_arrow'
 ]
