@@ -3,6 +3,7 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 REPO = Path(__file__).resolve().parents[1]
 PAGES = [REPO / 'README.md', *sorted((REPO / 'docs').rglob('*.md')),
@@ -65,3 +66,37 @@ def test_sections_of_the_readme_are_on_one_page():
     expected = {re.sub(r'[^\w\- ]', '', s.lower()).replace(' ', '-')
                 for s in sections} | {''}
     assert sorted(found) == sorted(expected)
+
+
+class TestModelIndex:
+
+    @pytest.fixture(scope='class')
+    def models(self):
+        text = (REPO / 'model-index.yml').read_text()
+        return yaml.safe_load(text)['Models']
+
+    def test_it_has_every_config_once(self, models):
+        configs = {
+            str(path.relative_to(REPO))
+            for path in (REPO / 'configs').rglob('*.py')
+            if not {'_base_', 'studies'} & set(path.parts)
+        }
+        named = [model['Config'] for model in models]
+        assert len(named) == len(set(named))
+        assert set(named) == configs
+        assert all(Path(model['Config']).stem == model['Name']
+                   for model in models)
+
+    def test_readme_of_each_folder_has_its_configs_and_results(self, models):
+        for model in models:
+            config = Path(model['Config'])
+            readme = REPO / model['README']
+            assert readme == REPO / config.parent / 'README.md'
+            row, = (line for line in readme.read_text().splitlines()
+                    if f'({config.name})' in line)
+            if 'Results' not in model:
+                assert 'not measured' in row
+                continue
+            for result in model['Results']:
+                for value in result['Metrics'].values():
+                    assert re.search(rf'\b{value}\b', row), (model, row)
