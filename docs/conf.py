@@ -53,7 +53,10 @@ napoleon_custom_sections = [
 
 _README = re.compile(r'^\[[^\]\n]+\]\((?:\.\./)?README\.md(?:#([\w-]+))?\)$',
                      re.MULTILINE)
-_LINK = re.compile(r'(!?)\[([^\]]*)\]\(([^)\s]+)\)')
+# Code, in which nothing is a link, or a link.
+_LINK = re.compile(
+    r'(?:^```.*?^```|`[^`\n]+`)|(!?)\[([^\]]*)\]\(([^)\s]+)\)',
+    re.MULTILINE | re.DOTALL)
 
 
 def _anchor(heading):
@@ -85,12 +88,17 @@ def _on_the_site(folder):
 
     def replace(match):
         image, text, target = match.groups()
+        if target is None:
+            return match[0]
         path, _, anchor = target.partition('#')
         if '://' in target or (not path and folder != ''):
             return match[0]
         path = posixpath.normpath(posixpath.join(folder, path or 'README.md'))
-        if path == 'README.md':
+        if path == 'README.md' and anchor in PAGES:
             page = f'{PAGES[anchor]}.md'
+        elif path == 'README.md':
+            raise ValueError(f'the link {match[0]} leads to a section that '
+                             'no page of docs/ has')
         elif path.startswith('docs/') and (ROOT / path).is_file():
             page = path[len('docs/'):]
         elif (ROOT / path).exists():
@@ -103,14 +111,15 @@ def _on_the_site(folder):
 
 
 def _read_page(app, docname, source):
+    here = _on_the_site(posixpath.dirname(f'docs/{docname}'))
     pieces, last = [], 0
     for match in _README.finditer(source[0]):
         pieces += [
-            _LINK.sub(_on_the_site('docs'), source[0][last:match.start()]),
+            _LINK.sub(here, source[0][last:match.start()]),
             _LINK.sub(_on_the_site(''), SECTIONS[match[1] or ''])
         ]
         last = match.end()
-    pieces.append(_LINK.sub(_on_the_site('docs'), source[0][last:]))
+    pieces.append(_LINK.sub(here, source[0][last:]))
     source[0] = ''.join(pieces)
 
 
