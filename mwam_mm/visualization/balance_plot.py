@@ -122,13 +122,16 @@ def _by_combination(curves: Curves, metric: str) -> Dict[str, dict]:
 def _by_modality(curves: Curves) -> Dict[str, Dict[str, dict]]:
     """Curves of K and of what the weigher tells, each by modality."""
     found: Dict[str, Dict[str, dict]] = {}
-    weights = list(filter(None, map(_WEIGHT.fullmatch, curves)))
+    weights = filter(None, map(_WEIGHT.fullmatch, curves))
+    # The longest name first, as one may end in another.
+    modalities = sorted((w.groups() for w in weights),
+                        key=lambda groups: -len(groups[1]))
     for name, curve in curves.items():
-        for weight in weights:
-            prefix, modality = weight.groups()
+        for prefix, modality in modalities:
             if name.startswith(prefix) and name.endswith('_' + modality):
                 title = name[len(prefix):-len(modality) - 1]
                 found.setdefault(title, {})[modality] = curve
+                break
     return found
 
 

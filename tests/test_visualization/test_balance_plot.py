@@ -101,6 +101,15 @@ class TestPlot:
         # rgb has one colour in all panels
         assert lines_of(metric)[1][0] == drawn[0][0]
 
+    def test_modality_whose_name_ends_in_another(self):
+        names = ('K_ir', 'K_near_ir', 'FRM_ir', 'FRM_near_ir', 'FRM_band1_ir')
+        figure = plot_balance(
+            dict(a={f'mwam/{name}': {1: i + 1.} for i, name in
+                    enumerate(names)}))
+        assert [a.get_title() for a in figure.axes] == [
+            'K', 'FRM', 'FRM_band1']
+        assert [d[2] for d in lines_of(figure.axes[1])] == [[3], [4]]
+
     def test_stock_metric_and_errors(self, run):
         figure = plot_balance(dict(a={'mIoU': {1: 2., 2: 3.}}))
         assert lines_of(figure.axes[0])[0][2] == [2, 3]
