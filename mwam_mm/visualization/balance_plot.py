@@ -179,7 +179,7 @@ def plot_balance(runs: Mapping[str, Curves],
                          f'any of {list(PREFERRED_METRICS)}')
 
     figure = Figure(
-        figsize=(4.2 * len(panels), 3.4), dpi=150, layout='constrained')
+        figsize=(4.2 * len(panels), 4), dpi=150, layout='constrained')
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
     styles = dict(zip(runs, itertools.cycle(_STYLES)))
     # A modality has one colour in all panels.
@@ -212,6 +212,10 @@ def plot_balance(runs: Mapping[str, Curves],
             axis.legend(
                 [Line2D([], [], color=colors[label]) for label in labels],
                 labels,
+                loc='upper center',
+                bbox_to_anchor=(0.5, -0.18),
+                ncols=3 if len(labels) <= 3 else 2,
+                frameon=False,
                 fontsize=8)
     if len(runs) > 1:
         figure.legend(
