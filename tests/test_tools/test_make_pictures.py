@@ -39,7 +39,7 @@ def test_files_are_the_same_each_time_and_small(tool, tmp_path):
     again = [Path(p).read_bytes() for p in tool.save(
         dict(a=tool.data_path()), dict(b=picture), str(tmp_path / '2'))]
     assert first == again and b'MWAMNeck' in first[0]
-    noise = np.random.default_rng(0).integers(0, 256, (400, 400, 3), np.uint8)
+    noise = np.random.default_rng(0).integers(0, 256, (600, 600, 3), np.uint8)
     with pytest.raises(ValueError, match='noise.png is larger'):
         tool.save({}, dict(noise=noise), str(tmp_path))
 
