@@ -178,12 +178,14 @@ def save(figures: Dict[str, Figure], pictures: Dict[str, np.ndarray],
          out: str) -> List[str]:
     """Write figures as SVG, the same bytes each time, and pictures as PNG."""
     os.makedirs(out, exist_ok=True)
-    matplotlib.rcParams['svg.hashsalt'] = 'mwam_mm'
-    matplotlib.rcParams['svg.fonttype'] = 'none'
     paths = []
-    for name, figure in figures.items():
-        paths.append(osp.join(out, f'{name}.svg'))
-        figure.savefig(paths[-1], metadata=dict(Date=None))
+    with matplotlib.rc_context({
+            'svg.hashsalt': 'mwam_mm',
+            'svg.fonttype': 'none'
+    }):
+        for name, figure in figures.items():
+            paths.append(osp.join(out, f'{name}.svg'))
+            figure.savefig(paths[-1], metadata=dict(Date=None))
     for name, picture in pictures.items():
         paths.append(osp.join(out, f'{name}.png'))
         # 256 colours take half the space.
