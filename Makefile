@@ -3,7 +3,10 @@
 # make test-official
 #              the same tests on the official stack, in .venv-official
 # make lint    check the style
-# make clean   remove the environments
+# make docs    build the site of docs/ in docs/_build/html
+# make pictures
+#              make the pictures of the README again
+# make clean   remove the environments and the site
 #
 # .venv/stamps marks the finished steps: a repeat skips them, a step that was
 # broken off is done again, and a change of constraints.txt or setup.py brings
@@ -49,7 +52,7 @@ TRY_OPS := $(PY) -c 'import torch; from mmcv.ops import nms; \
 PIP_FAILED := echo 'make: pip failed, see above: with its network and settings \
 	in order, run make again, it goes on from here' >&2; exit 1
 
-.PHONY: train test test-official lint clean
+.PHONY: train test test-official lint docs pictures clean
 
 train: $(STAMPS)/seg
 	$(PY) tools/train.py $(CONFIG) $(ARGS)
@@ -63,8 +66,14 @@ test-official:
 lint: $(STAMPS)/lint
 	$(VENV)/bin/ruff check .
 
+docs: $(STAMPS)/docs
+	$(PY) -m sphinx -W --keep-going -b html docs docs/_build/html
+
+pictures: $(STAMPS)/seg
+	$(PY) tools/misc/make_pictures.py
+
 clean:
-	rm -rf .venv .venv-official
+	rm -rf .venv .venv-official docs/_build
 
 $(STAMPS)/venv: $(CONSTRAINTS)
 	@$(PYTHON) -c 'import sys; \
@@ -122,6 +131,11 @@ $(STAMPS)/det: $(STAMPS)/ops
 	@$(PY) -c 'import mmdet.models' || { \
 		echo 'make: mmdet does not import, see above; make clean test' \
 			'builds the environment anew' >&2; exit 1; }
+	@touch $@
+
+# The reference describes the detectors' parts as well.
+$(STAMPS)/docs: $(STAMPS)/det
+	@$(INSTALL) -e '.[docs]' || { $(PIP_FAILED); }
 	@touch $@
 
 $(STAMPS)/lint: $(STAMPS)/venv

@@ -99,6 +99,7 @@ setup(
         'fast': ['numba'],
         # ONNX files of a combination, and their check
         'export': EXPORT,
+        'docs': ['furo', 'myst-parser', 'sphinx'],
         # scikit-learn is for mmdet's PAA, which does not require it
         'tests': [
             'h5py', 'hypothesis', 'pytest', 'pytest-xdist', 'scikit-learn',

@@ -3,6 +3,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Real
 from typing import (
+    Callable,
     Dict,
     Iterable,
     Iterator,
@@ -321,6 +322,21 @@ class ModalityLayout(Mapping):
             bool: Whether all of them are :meth:`Modality.is_blank`.
         """
         return all(self[name].is_blank(image) for name in names)
+
+    def map(self, change: Callable[[Modality],
+                                   Modality]) -> 'ModalityLayout':
+        """The layout with every modality changed.
+
+        Args:
+            change (Callable): From a :class:`Modality` to one of the same
+                name and channels.
+
+        Returns:
+            ModalityLayout: A layout of its own.
+        """
+        changed = ModalityLayout(self)
+        changed._modalities = {n: change(m) for n, m in self.items()}
+        return changed
 
     def combinations(self) -> List[Tuple[str, ...]]:
         """All non-empty subsets, the complete one first, single ones last."""

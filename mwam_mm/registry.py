@@ -17,11 +17,12 @@ from mmengine.registry import (
     OPTIM_WRAPPER_CONSTRUCTORS as MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS,
 )
 from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
+from mmengine.registry import VISUALIZERS as MMENGINE_VISUALIZERS
 from mmengine.registry import Registry
 
 __all__ = [
     'DATASETS', 'FAULTS', 'HOOKS', 'INTERVENTIONS', 'LOOPS', 'MODELS',
-    'OPTIM_WRAPPER_CONSTRUCTORS', 'TRANSFORMS', 'WEIGHERS'
+    'OPTIM_WRAPPER_CONSTRUCTORS', 'TRANSFORMS', 'VISUALIZERS', 'WEIGHERS'
 ]
 
 _SCOPE = 'mwam_mm'
@@ -56,6 +57,11 @@ TRANSFORMS = Registry(
     parent=MMENGINE_TRANSFORMS,
     scope=_SCOPE,
     locations=['mwam_mm.datasets.transforms', 'mwam_mm.convert'])
+VISUALIZERS = Registry(
+    'visualizer',
+    parent=MMENGINE_VISUALIZERS,
+    scope=_SCOPE,
+    locations=['mwam_mm.visualization.visualizers'])
 # MMEngine has no registries of these kinds, so they are roots of their own.
 WEIGHERS = Registry('weigher', scope=_SCOPE, locations=['mwam_mm.balance'])
 INTERVENTIONS = Registry(

@@ -8,7 +8,9 @@ vis_backends = [
     dict(type='TensorboardVisBackend'),
 ]
 visualizer = dict(
-    type='SegLocalVisualizer', vis_backends=vis_backends, name='visualizer')
+    type='mwam_mm.MultiModalSegVisualizer',
+    vis_backends=vis_backends,
+    name='visualizer')
 log_processor = dict(by_epoch=False)
 log_level = 'INFO'
 load_from = None

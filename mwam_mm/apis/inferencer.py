@@ -1,5 +1,4 @@
 """Prediction of single samples and of folders, without a dataset."""
-import copy
 import os
 import os.path as osp
 import tempfile
@@ -28,33 +27,19 @@ from mmengine.structures import BaseDataElement
 from rich.progress import track
 from torch import nn
 
-from mwam_mm.config import (
-    leaf_datasets,
-    type_name,
-    walk_dicts,
-    walk_transforms,
-)
+from mwam_mm.config import type_name, walk_dicts, walk_transforms
 from mwam_mm.consistency import check_layouts
-from mwam_mm.convert import multimodal_transforms
-from mwam_mm.datasets.transforms import LoadModalities
+from mwam_mm.convert.prediction import prediction_transforms
 from mwam_mm.engine.combination_predictor import CombinationPredictor
 from mwam_mm.engine.combinations import Combination, parse_combinations
 from mwam_mm.layout import ModalityLayout, combination_name
-from mwam_mm.visualization import (
-    distinct_palette,
-    draw_sample,
-    modality_picture,
-    panel,
-)
+from mwam_mm.visualization import draw_columns
+from mwam_mm.visualization.modality_pictures import ModalityPictures
 
 from .inputs import Sample, check_sample, is_folders, list_folders, out_names
 from .model import init_model
 
 __all__ = ['MultiModalInferencer']
-
-# A mean that no sensor measures. LoadModalities puts it where there is no
-# measurement, which tells those pixels from all others.
-_NO_MEASUREMENT = np.float32(-1e30)
 
 Result = Union[BaseDataElement, Dict[str, BaseDataElement]]
 
@@ -109,13 +94,16 @@ class MultiModalInferencer:
             self.model = init_model(config, checkpoint, device, cfg_options)
         self._predictor = CombinationPredictor(self.model)
         self.layout: ModalityLayout = self._predictor.layout
-        steps = _test_pipeline(self.model.cfg)
+        steps = prediction_transforms(self.model.cfg)
+        if any(type_name(s) == 'TestTimeAug' for _, s in walk_dicts(steps)):
+            raise ValueError('the test pipeline has TestTimeAug, but one '
+                             'prediction is made for each sample')
         self.pipeline = Compose(steps)
-        self._load = _showing_loader(steps)
-        if str(self._load.layout) != str(self.layout):
+        self._pictures = ModalityPictures(self.pipeline)
+        if str(self._pictures.layout) != str(self.layout):
             raise ValueError(
                 'the test pipeline loads other modalities or channels, '
-                f'{self._load.layout}, than the model has, {self.layout}')
+                f'{self._pictures.layout}, than the model has, {self.layout}')
         check_layouts(
             self.model, self.model.cfg,
             [('test_pipeline', type_name(transform),
@@ -217,23 +205,17 @@ class MultiModalInferencer:
             is grey.
         """
         sample = check_sample(sample, self.layout, 'sample')
-        pictures = self._pictures(sample)
-        columns: List[Tuple[str, Optional[np.ndarray]]] = [
-            (name, pictures.get(name)) for name in self.layout
-        ]
-        ground = next(iter(pictures.values()))
-        classes, palette = self._colors(result)
-        if truth is not None:
-            columns.append(('truth',
-                            draw_sample(ground, truth, classes, palette,
-                                        truth=True)))
+        with self._as_files(sample) as paths:
+            found = self._pictures(paths)
         many = isinstance(result, Mapping)
-        for name, one in (result if many else {'': result}).items():
-            title = f'from {name}' if many else 'prediction'
-            columns.append((title,
-                            draw_sample(ground, one, classes, palette,
-                                        score_thr=score_thr)))
-        return panel(columns, dict(zip(map(str, classes), palette)))
+        return draw_columns(
+            {name: found[name] if name in sample else None
+             for name in self.layout},
+            result if many else {'': result},
+            self._classes,
+            self._palette,
+            truth,
+            score_thr)
 
     def _list(
         self, inputs: Union[Mapping, Sequence[Mapping]]
@@ -314,36 +296,6 @@ class MultiModalInferencer:
                         prediction)
         return results
 
-    def _pictures(self, sample: Sample) -> Dict[str, np.ndarray]:
-        """Picture of each modality that a sample has, as it is loaded."""
-        with self._as_files(sample) as paths:
-            stack = self._load(paths)['img']
-        pictures = {}
-        for name in sample:
-            modality = self.layout[name]
-            image = stack[..., modality.slice]
-            invalid = (image == _NO_MEASUREMENT).all(2)
-            if image.dtype != np.uint8 and _holds_bytes(image[~invalid]):
-                # Another modality made the stack float.
-                image = np.where(invalid[..., None], 0, image).astype(np.uint8)
-            if modality.channels == 3:
-                image = image[..., ::-1]
-            pictures[name] = modality_picture(image, invalid)
-        return pictures
-
-    def _colors(self, result: Result) -> Tuple[List[str], List]:
-        """Names and colours of the classes, some for those without."""
-        classes, palette = self._classes, self._palette
-        if classes is None:
-            ones = result.values() if isinstance(result, Mapping) else [result]
-            highest = max((int(labels.max()) for labels in map(_labels, ones)
-                           if labels.numel()), default=0)
-            classes = range(highest + 1)
-        if isinstance(palette, str) or palette is None or (
-                len(palette) < len(classes)):
-            palette = distinct_palette(len(classes))
-        return list(classes), list(palette)
-
     def _write(self, out_dir: str, name: str, sample: Sample, result: Result,
                draw: bool) -> None:
         ones = result if isinstance(result, Mapping) else {'': result}
@@ -362,55 +314,6 @@ class MultiModalInferencer:
             picture = self.draw(sample, result)
             mmcv.imwrite(picture[..., ::-1],
                          osp.join(out_dir, 'vis', f'{name}.png'))
-
-
-def _test_pipeline(cfg: Config) -> List[dict]:
-    """The transforms of the test pipeline that need no annotations."""
-    found = cfg.get('test_pipeline')
-    for key in ('val_dataloader', 'test_dataloader'):
-        for dataset in leaf_datasets((cfg.get(key) or {}).get('dataset')
-                                     or {}):
-            found = dataset.get('pipeline') or found
-    if not found:
-        raise ValueError('the config has no test_dataloader.dataset.pipeline, '
-                         'so it is unknown how images are to be preprocessed')
-    steps = []
-    for step in found:
-        if type_name(step) in ('multimodal', 'multimodal_pipeline'):
-            steps += multimodal_transforms(
-                **{k: v for k, v in step.items() if k != 'type'})
-        else:
-            steps.append(step)
-    steps = [
-        copy.deepcopy(dict(step)) for step in steps
-        if not (type_name(step).startswith('Load')
-                and 'Annotation' in type_name(step))
-    ]
-    for _, step in walk_dicts(steps):
-        if type_name(step) == 'TestTimeAug':
-            raise ValueError('the test pipeline has TestTimeAug, but one '
-                             'prediction is made for each sample')
-        if type_name(step) == 'LoadModalities':
-            step['modalities'] = {
-                name: dict(fields, optional=True)
-                for name, fields in step['modalities'].items()
-            }
-    return steps
-
-
-def _showing_loader(steps: List[dict]) -> LoadModalities:
-    """The loading of a pipeline, with holes that can be told apart."""
-    for _, step in walk_dicts(steps):
-        if type_name(step) == 'LoadModalities':
-            step = copy.deepcopy(dict(step))
-            for fields in step['modalities'].values():
-                if fields.get('invalid_value') is not None:
-                    fields['mean'] = float(_NO_MEASUREMENT)
-            step.pop('type')
-            step.pop('_scope_', None)
-            return LoadModalities(**step)
-    raise ValueError('the test pipeline has no LoadModalities, so files '
-                     'cannot be given by modality')
 
 
 def _batches(prepared: Iterable[Dict[str, Any]],
@@ -433,17 +336,6 @@ def _slim(prediction: BaseDataElement) -> BaseDataElement:
         if key in prediction:
             delattr(prediction, key)
     return prediction.cpu()
-
-
-def _holds_bytes(values: np.ndarray) -> bool:
-    return bool(values.size) and bool(
-        ((values >= 0) & (values <= 255) & (values % 1 == 0)).all())
-
-
-def _labels(prediction: BaseDataElement) -> torch.Tensor:
-    if 'pred_sem_seg' in prediction:
-        return prediction.pred_sem_seg.data
-    return prediction.pred_instances.labels
 
 
 def _as_json(prediction: BaseDataElement,

@@ -6,7 +6,11 @@ from mmcv.transforms import Compose
 
 from mwam_mm.config import type_name
 from mwam_mm.datasets.transforms.geometric import FILLING
-from mwam_mm.datasets.transforms.pipeline import PHOTOMETRIC, check_pipeline
+from mwam_mm.datasets.transforms.pipeline import (
+    PHOTOMETRIC,
+    check_pipeline,
+    pack_paths,
+)
 from mwam_mm.layout import ModalityLayout
 from mwam_mm.registry import TRANSFORMS
 
@@ -64,6 +68,7 @@ def multimodal_pipeline(transforms: Sequence[dict],
     pipeline = Compose(
         multimodal_transforms(transforms, modalities, annotations))
     check_pipeline(pipeline)
+    pack_paths(pipeline)
     return pipeline
 
 

@@ -11,7 +11,7 @@ from mmengine.logging import print_log
 
 from mwam_mm.registry import DATASETS
 
-from .transforms import LoadModalities, check_pipeline
+from .transforms import LoadModalities, check_pipeline, pack_paths
 from .transforms.pipeline import flatten_pipeline
 
 __all__ = ['MultiModalCocoDataset']
@@ -125,6 +125,7 @@ class MultiModalCocoDataset(CocoDataset):
         self._check_keys(data_prefix)
         super().__init__(*args, data_prefix=data_prefix, **kwargs)
         check_pipeline(self.pipeline)
+        pack_paths(self.pipeline)
 
     def _check_keys(self, data_prefix: Mapping[str, str]) -> None:
         folders = set(data_prefix) - set(_STOCK_PREFIXES)

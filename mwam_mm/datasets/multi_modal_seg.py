@@ -7,7 +7,7 @@ from mmseg.datasets import BaseSegDataset
 from mwam_mm.registry import DATASETS
 
 from .label_maps import check_label_maps
-from .transforms import check_pipeline
+from .transforms import check_pipeline, pack_paths
 
 __all__ = ['MultiModalSegDataset']
 
@@ -82,6 +82,7 @@ class MultiModalSegDataset(BaseSegDataset):
         self.modality_suffix = dict(modality_suffix)
         super().__init__(*args, **kwargs)
         check_pipeline(self.pipeline)
+        pack_paths(self.pipeline)
         check_label_maps(self.pipeline, self.metainfo.get('classes'),
                          self.ignore_index)
 

@@ -12,7 +12,6 @@ from mmengine.evaluator import Evaluator
 from mmengine.logging import print_log
 from mmengine.runner import EpochBasedTrainLoop
 from mmengine.runner.base_loop import BaseLoop
-from mmengine.structures import BaseDataElement
 from mmengine.utils import mkdir_or_exist
 from torch.utils.data import DataLoader
 
@@ -29,6 +28,7 @@ from mwam_mm.layout import combination_name
 
 from .combination_predictor import CombinationPredictor
 from .combinations import Combination, parse_combinations
+from .hook_outputs import HookOutputs
 
 __all__ = ['MissingModalityLoop']
 
@@ -118,7 +118,7 @@ class MissingModalityLoop(BaseLoop):
             f'before_{self.stage}_iter', batch_idx=idx, data_batch=data_batch)
         data = self._predictor.data_preprocessor(data_batch, False)
         inputs, samples = data['inputs'], data['data_samples']
-        outputs: Dict[int, BaseDataElement] = {}
+        outputs = HookOutputs()
         for combination, predictions in self._predictor.predict(
                 inputs, samples, self._counting(len(samples)),
                 self.combinations, self.faults, self._places(len(samples))):
@@ -129,14 +129,13 @@ class MissingModalityLoop(BaseLoop):
                     for key, values in data_batch.items()
                 })
             self._counts[combination] += len(predictions)
-            outputs = {**predictions, **outputs}
+            outputs.add(combination, predictions)
         self._position += len(samples)
-        # Hooks get the predictions of the most complete combination.
         self.runner.call_hook(
             f'after_{self.stage}_iter',
             batch_idx=idx,
             data_batch=data_batch,
-            outputs=[outputs.get(i, s) for i, s in enumerate(samples)])
+            outputs=outputs.get(samples))
 
     def _places(self, size: int) -> List[int]:
         """The place of each sample of the batch, counted over all ranks."""

@@ -25,6 +25,7 @@ from rich.table import Table
 
 from mwam_mm.layout import combination_name
 from mwam_mm.visualization import plot_missing_modality, with_arrow
+from mwam_mm.visualization.balance_plot import PREFERRED_METRICS
 
 from .functional import (
     average_pcr,
@@ -38,9 +39,6 @@ __all__ = [
     'build_report', 'flatten_report', 'format_report', 'newest_report',
     'save_report'
 ]
-
-# The metric that stands for the result where the config names none.
-_PREFERRED_METRICS = ('mIoU', 'coco/bbox_mAP', 'pascal_voc/mAP')
 
 
 def build_report(scores: Mapping[str, Mapping[str, Any]],
@@ -298,7 +296,7 @@ def _number(value: Any) -> Optional[float]:
 def _choose_metrics(metric: Union[None, str, Sequence[str]],
                     keys: Sequence[str]) -> List[str]:
     if metric is None:
-        found = [key for key in _PREFERRED_METRICS if key in keys]
+        found = [key for key in PREFERRED_METRICS if key in keys]
         chosen = (found or list(keys))[:1]
     else:
         chosen = [metric] if isinstance(metric, str) else list(metric)

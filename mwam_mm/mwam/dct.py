@@ -31,3 +31,39 @@ def band_rows(patch_size: int, block_size: int, band: int = 0) -> Tensor:
     first = band * block_size
     return torch.stack(
         [rows[first:first + block_size], rows.flip(0)[:block_size]])
+
+
+def spectrum(x: Tensor, patch_size: int = 8) -> Tensor:
+    """Mean size of the DCT coefficients by frequency.
+
+    Args:
+        x (Tensor): Shape (B, C, H, W), float. Rows and columns beyond the
+            last whole patch do not count.
+        patch_size (int): Side p of the patches. Defaults to 8.
+
+    Returns:
+        Tensor: Shape (2p - 1, ), float64. Entry n is the mean over samples,
+        channels and patches of the absolute coefficients whose vertical and
+        horizontal frequency add up to n; entry 0 is DC.
+
+    Raises:
+        ValueError: If ``x`` has no whole patch.
+
+    Examples:
+        >>> flat = torch.ones(1, 3, 16, 16)
+        >>> spectrum(flat).round().tolist()[:3]
+        [8.0, 0.0, 0.0]
+    """
+    p = patch_size
+    rows, cols = (size // p for size in x.shape[2:])
+    if not rows * cols:
+        raise ValueError(f'a spectrum needs at least one patch of {p} x {p}, '
+                         f'but the input is of shape {tuple(x.shape)}')
+    basis = band_rows(p, p)[0].to(x.device)
+    patches = x[..., :rows * p, :cols * p].double()
+    patches = patches.unflatten(3, (cols, p)).unflatten(2, (rows, p))
+    sizes = torch.einsum('up,bcrpsq,vq->uvbcrs', basis, patches,
+                         basis).abs().mean((2, 3, 4, 5))
+    n = torch.arange(p, device=x.device)
+    n = (n + n[:, None]).flatten()
+    return torch.bincount(n, sizes.flatten()) / torch.bincount(n)

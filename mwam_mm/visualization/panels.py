@@ -1,13 +1,22 @@
 """Pictures of modalities beside what a model predicts of them."""
 import colorsys
-from typing import Any, Iterable, List, Mapping, Optional, Sequence, Tuple
+from typing import (
+    Any,
+    Iterable,
+    List,
+    Mapping,
+    Optional,
+    Sequence,
+    Tuple,
+    Union,
+)
 
 import cv2
 import numpy as np
 
 __all__ = [
-    'ABSENT', 'INVALID', 'distinct_palette', 'draw_boxes', 'draw_labels',
-    'draw_sample', 'modality_picture', 'panel'
+    'ABSENT', 'INVALID', 'distinct_palette', 'draw_boxes', 'draw_columns',
+    'draw_labels', 'draw_sample', 'modality_picture', 'panel'
 ]
 
 # Colours (R, G, B) of a pixel without a measurement and of an absent
@@ -127,8 +136,9 @@ def draw_boxes(picture: np.ndarray,
                boxes: np.ndarray,
                labels: np.ndarray,
                palette: Sequence[Color],
-               names: Optional[Sequence[str]] = None) -> np.ndarray:
-    """Draw boxes on a picture.
+               names: Optional[Sequence[str]] = None,
+               masks: Optional[Sequence[np.ndarray]] = None) -> np.ndarray:
+    """Draw boxes, and masks where there are, on a picture.
 
     Args:
         picture (np.ndarray): RGB picture of shape (H, W, 3), uint8.
@@ -138,11 +148,15 @@ def draw_boxes(picture: np.ndarray,
         palette (Sequence[Sequence[int]]): Colour (R, G, B) of each class.
         names (Sequence[str], optional): What to write at each box. Defaults
             to None, nothing.
+        masks (Sequence[np.ndarray], optional): The pixels of each object,
+            bool of shape (H, W). Defaults to None.
 
     Returns:
         np.ndarray: RGB picture of the same shape.
     """
     drawn = picture.copy()
+    for mask, label in zip(() if masks is None else masks, labels):
+        drawn = draw_labels(drawn, np.where(mask, label, -1), palette, 0.4)
     for i, (box, label) in enumerate(zip(boxes, labels)):
         x1, y1, x2, y2 = (int(round(float(v))) for v in box)
         color = tuple(int(c) for c in palette[int(label)])
@@ -188,13 +202,83 @@ def draw_sample(picture: np.ndarray,
     labels = boxes.labels.cpu().numpy()
     names = [str(classes[label]) for label in labels]
     corners = getattr(boxes.bboxes, 'tensor', boxes.bboxes).cpu().numpy()
+    masks = boxes.masks if 'masks' in boxes else None
+    if hasattr(masks, 'to_ndarray'):
+        masks = masks.to_ndarray()
+    elif masks is not None:
+        masks = masks.cpu().numpy()
     if not truth:
         scores = boxes.scores.cpu().numpy()
         kept = scores >= score_thr
         names = [f'{n} {s:.2f}' for n, s in zip(names, scores) if
                  s >= score_thr]
         corners, labels = corners[kept], labels[kept]
-    return draw_boxes(picture, corners, labels, palette, names)
+        masks = None if masks is None else masks[kept]
+    return draw_boxes(picture, corners, labels, palette, names, masks)
+
+
+def draw_columns(pictures: Mapping[str, Optional[np.ndarray]],
+                 predictions: Mapping[str, Any],
+                 classes: Optional[Sequence[str]] = None,
+                 palette: Union[None, str, Sequence[Color]] = None,
+                 truth: Any = None,
+                 score_thr: float = 0.3) -> np.ndarray:
+    """Draw every modality of a sample beside its truth and predictions.
+
+    Args:
+        pictures (Mapping[str, np.ndarray | None]): Modality to its RGB
+            picture of shape (H, W, 3), uint8, or None if it is absent. Truth
+            and predictions are drawn on the first one that is there.
+        predictions (Mapping[str, SegDataSample | DetDataSample]): Name of a
+            combination of modalities to the prediction from it; '' as the
+            name of a prediction from all that is there.
+        classes (Sequence[str], optional): The classes' names. Defaults to
+            None, their numbers.
+        palette (Sequence[Sequence[int]], optional): Their colours (R, G, B).
+            Defaults to None, some distinct ones.
+        truth (SegDataSample | DetDataSample, optional): The sample with its
+            annotations. Defaults to None, no such column.
+        score_thr (float): Predicted boxes of a lower score are not drawn.
+            Defaults to 0.3.
+
+    Returns:
+        np.ndarray: RGB picture, uint8.
+
+    Raises:
+        ValueError: If all modalities are absent.
+    """
+    if not classes:
+        samples = [*predictions.values(), *([] if truth is None else [truth])]
+        classes = range(1 + max(map(_highest_label, samples), default=0))
+    classes = list(map(str, classes))
+    if not isinstance(palette, (list, tuple)) or len(palette) < len(classes):
+        palette = distinct_palette(len(classes))
+    ground = next((p for p in pictures.values() if p is not None), None)
+    if ground is None:
+        raise ValueError(f'all modalities are absent: {list(pictures)}')
+    columns: List[Tuple[str, Optional[np.ndarray]]] = list(pictures.items())
+    if truth is not None:
+        columns.append(('truth', draw_sample(
+            ground, truth, classes, palette, truth=True)))
+    for name, prediction in predictions.items():
+        columns.append((f'from {name}' if name else 'prediction', draw_sample(
+            ground, prediction, classes, palette, score_thr=score_thr)))
+    return panel(columns, dict(zip(classes, palette)))
+
+
+def _highest_label(sample: Any) -> int:
+    """The highest class that a sample holds, apart from the ignored 255."""
+    highest = 0
+    for name, labels in sample.items():
+        if name.endswith('_sem_seg'):
+            labels = labels.data[labels.data != 255]
+        elif name.endswith('_instances'):
+            labels = labels.labels
+        else:
+            continue
+        if labels.numel():
+            highest = max(highest, int(labels.max()))
+    return highest
 
 
 def panel(columns: Iterable[Tuple[str, Optional[np.ndarray]]],

@@ -7,6 +7,7 @@ from mmengine.structures import BaseDataElement, InstanceData
 from mwam_mm.visualization import (
     distinct_palette,
     draw_boxes,
+    draw_columns,
     draw_labels,
     draw_sample,
     modality_picture,
@@ -91,6 +92,21 @@ class TestDrawing:
         np.testing.assert_array_equal((drawn == [0, 200, 0]).all(2), expected)
         assert not picture.any()
 
+    def test_masks(self):
+        """Of what is drawn only, each in its class's colour."""
+        masks = torch.zeros(2, 60, 60, dtype=torch.bool)
+        masks[0, 2:4, 2:4] = masks[1, 50:53, 50:53] = True
+        boxes = InstanceData(
+            bboxes=torch.tensor([[0., 0, 8, 8], [30, 30, 55, 55]]),
+            labels=torch.tensor([1, 0]), scores=torch.tensor([0.2, 0.9]),
+            masks=masks)
+        drawn = draw_sample(
+            np.full((60, 60, 3), 100, np.uint8),
+            BaseDataElement(pred_instances=boxes), 'ab',
+            [[200, 0, 0], [0, 0, 200]])
+        assert drawn[52, 52].tolist() == [140, 60, 60]
+        assert drawn[3, 3].tolist() == [100] * 3
+
     def test_sample_with_boxes_of_low_scores(self):
         boxes = InstanceData(
             bboxes=torch.tensor([[1., 1, 5, 5], [10, 10, 18, 18]]),
@@ -122,6 +138,31 @@ class TestDrawing:
         assert len(set(palette)) == 40
         assert palette[:7] == distinct_palette(7)
         assert all(0 <= c <= 255 for color in palette for c in color)
+
+
+class TestColumns:
+
+    def test_all_of_a_sample(self):
+        first = np.full((10, 240, 3), 100, np.uint8)
+        labels = torch.zeros(1, 10, 240, dtype=torch.long)
+        sample = BaseDataElement(
+            gt_sem_seg=BaseDataElement(data=labels),
+            pred_sem_seg=BaseDataElement(data=labels + 1))
+        picture = draw_columns(
+            dict(rgb=None, depth=first), {'depth': sample}, ['a', 'b'],
+            [[200, 0, 0], [0, 0, 200]], truth=sample)
+        assert picture[25, 10::244].tolist() == [
+            list(ABSENT), [100] * 3, [160, 40, 40], [40, 40, 160]]
+        with pytest.raises(ValueError, match='all modalities are absent'):
+            draw_columns(dict(rgb=None), {})
+
+    def test_classes_without_names_have_numbers(self):
+        first = np.zeros((10, 240, 3), np.uint8)
+        labels = torch.tensor([0, 3, 255]).expand(1, 10, 3).repeat(1, 1, 80)
+        sample = BaseDataElement(pred_sem_seg=BaseDataElement(data=labels))
+        np.testing.assert_array_equal(
+            draw_columns(dict(rgb=first), {'': sample}),
+            draw_columns(dict(rgb=first), {'': sample}, '0123'))
 
 
 class TestPanel:

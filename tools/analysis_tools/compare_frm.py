@@ -26,8 +26,9 @@ from torch.nn.functional import max_pool2d
 from mwam_mm.datasets.transforms import LoadModalities
 from mwam_mm.layout import ModalityLayout
 from mwam_mm.mwam import MWAM, allocate
-from mwam_mm.mwam.dct import num_bands
+from mwam_mm.mwam.dct import num_bands, spectrum
 from mwam_mm.mwam.frm import frm_map, frm_parts
+from mwam_mm.visualization import plot_spectra
 
 METRICS = ('ratio', 'robust')
 SIGMAS = (1e-8, 1e-6, 1e-4, 1e-2)
@@ -43,6 +44,11 @@ def build_parser() -> argparse.ArgumentParser:
         default='../shared/data',
         help='folder that holds potholes and urban_trees')
     parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument(
+        '--spectra',
+        metavar='FILE',
+        help='draw the spectrum of each modality into this file, such as '
+        'spectra.png')
     return parser
 
 
@@ -196,10 +202,19 @@ def weights(batches: list, names: List[str], metric: str,
     return torch.stack([mwam.update(batch) for batch in batches])
 
 
+def spectra(pairs: List[Dict[str, Tensor]]) -> Dict[str, Tensor]:
+    """Spectrum of each modality, the mean over all pairs."""
+    return {
+        name: torch.stack([spectrum(pair[name]) for pair in pairs]).mean(0)
+        for name in pairs[0]
+    }
+
+
 def main() -> None:
     args = build_parser().parse_args()
     cv2.setNumThreads(1)
     console = Console()
+    drawn = {}
     for name in ('potholes', 'urban_trees'):
         np.random.seed(args.seed)
         data = {
@@ -211,6 +226,9 @@ def main() -> None:
         console.print(sigma_table(data, title))
         console.print(band_table(data[False], title))
         console.print(interval_table(data[False], title, args.seed))
+        drawn[title] = spectra(data[False])
+    if args.spectra:
+        plot_spectra(drawn).savefig(args.spectra)
 
 
 if __name__ == '__main__':

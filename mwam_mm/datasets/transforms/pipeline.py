@@ -6,7 +6,7 @@ from mwam_mm.config import walk_transforms
 from .geometric import FILLING
 from .loading import LoadModalities
 
-__all__ = ['check_pipeline', 'flatten_pipeline']
+__all__ = ['check_pipeline', 'flatten_pipeline', 'pack_paths']
 
 PHOTOMETRIC = frozenset([
     # mmcv and mmseg
@@ -99,3 +99,24 @@ def check_pipeline(transforms: Iterable[Callable]) -> None:
                 f'but the pipeline stacks {num_channels}. Wrap it as dict('
                 "type='mwam_mm.FillWithMean', modalities=..., "
                 f"transform=dict(type='{name}', ...))")
+
+
+def pack_paths(transforms: Iterable[Callable]) -> None:
+    """Let the data samples say where the files of their modalities are.
+
+    Stock packing keeps ``img_path`` only; pictures of a sample are made of
+    all its files (:class:`mwam_mm.MultiModalSegVisualizer`).
+
+    Args:
+        transforms (Compose | Sequence[Callable]): Built transforms, whose
+            ``meta_keys`` get the ``path_key`` of each modality.
+    """
+    flat = list(flatten_pipeline([transforms]))
+    keys = [
+        m.path_key for t in flat if isinstance(t, LoadModalities)
+        for m in t.layout.values()
+    ]
+    for transform in flat:
+        if hasattr(transform, 'meta_keys'):
+            transform.meta_keys = tuple(
+                dict.fromkeys([*transform.meta_keys, *keys]))

@@ -7,7 +7,7 @@ from mmcv.transforms import BaseTransform
 from mmengine.dataset import Compose
 from mmengine.registry import init_default_scope
 
-from mwam_mm.datasets.transforms import check_pipeline
+from mwam_mm.datasets.transforms import check_pipeline, pack_paths
 
 CHANNELS = {
     4: dict(rgb=dict(channels=3), depth=dict(channels=1)),
@@ -206,3 +206,16 @@ def test_packing_that_forgets_what_is_absent():
     keys = ('img_path', 'absent_modalities')
     _check(load, dict(type='PackSegInputs', meta_keys=keys), drop)
     _check(_load(), dict(type='PackSegInputs'), drop)
+
+
+def test_packing_keeps_the_paths():
+    pipeline = Compose([
+        _load(), dict(type='RandomApply', transforms=[
+            dict(type='PackSegInputs', meta_keys=('img_path', 'flip'))])])
+    pack_paths(pipeline)
+    packing = pipeline.transforms[1].transforms.transforms[0]
+    assert packing.meta_keys[:2] == ('img_path', 'flip')
+    assert packing.meta_keys[2:] == tuple(
+        m.path_key for m in pipeline.transforms[0].layout.values()
+        if m.path_key != 'img_path')
+    assert len(packing.meta_keys) > 2

@@ -1,0 +1,55 @@
+"""The pipeline that a config predicts with."""
+import copy
+from typing import List
+
+from mmengine.config import Config
+
+from mwam_mm.config import leaf_datasets, type_name, walk_dicts
+
+from .pipeline import multimodal_transforms
+
+__all__ = ['prediction_transforms']
+
+
+def prediction_transforms(cfg: Config) -> List[dict]:
+    """The transforms of the test pipeline that need no annotations.
+
+    Args:
+        cfg (Config): The config. Where the test pipeline is missing, that of
+            the validation counts.
+
+    Returns:
+        list[dict]: Their configs, with any stock pipeline that
+        ``mwam_mm.multimodal`` stands for carried over. Every modality is
+        optional, so a file may be missing.
+
+    Raises:
+        ValueError: If there is no such pipeline.
+    """
+    found = cfg.get('test_pipeline')
+    for key in ('val_dataloader', 'test_dataloader'):
+        for dataset in leaf_datasets((cfg.get(key) or {}).get('dataset')
+                                     or {}):
+            found = dataset.get('pipeline') or found
+    if not found:
+        raise ValueError('the config has no test_dataloader.dataset.pipeline, '
+                         'so it is unknown how images are to be preprocessed')
+    steps = []
+    for step in found:
+        if type_name(step) in ('multimodal', 'multimodal_pipeline'):
+            steps += multimodal_transforms(
+                **{k: v for k, v in step.items() if k != 'type'})
+        else:
+            steps.append(step)
+    steps = [
+        copy.deepcopy(dict(step)) for step in steps
+        if not (type_name(step).startswith('Load')
+                and 'Annotation' in type_name(step))
+    ]
+    for _, step in walk_dicts(steps):
+        if type_name(step) == 'LoadModalities':
+            step['modalities'] = {
+                name: dict(fields, optional=True)
+                for name, fields in step['modalities'].items()
+            }
+    return steps

@@ -1,0 +1,83 @@
+"""Tests of tools/analysis_tools/browse_dataset.py."""
+import sys
+
+import cv2
+import numpy as np
+import pytest
+
+from mwam_mm.datasets import SceneDataset
+from mwam_mm.visualization.panels import ABSENT, INVALID
+
+CONFIG = '''
+modalities = dict(
+    rgb=dict(channels=3, bgr_to_rgb=True),
+    depth=dict(channels=1, mean=3., scale=0.001, invalid_value=0))
+default_scope = 'mmseg'
+train_dataloader = dict(dataset=dict(
+    type='RepeatDataset', times=1, dataset=dict(
+        type='mwam_mm.SceneDataset', data_root={root!r}, split='train',
+        scene_cfg=dict(height=60, width=80, splits=dict(train=2, val=1)),
+        pipeline=[
+            dict(type='mwam_mm.LoadModalities', modalities=modalities),
+            dict(type='LoadAnnotations'),
+            dict(type='RandomFlip', prob=1.),
+            dict(type='RandomCrop', crop_size=(40, 80)),
+            dict(type='PackSegInputs'),
+            dict(type='mwam_mm.DropModality', modalities=['rgb'])])))
+'''
+
+
+@pytest.fixture(scope='module')
+def root(tmp_path_factory):
+    root = str(tmp_path_factory.mktemp('scenes') / 'scenes')
+    SceneDataset(root, scene_cfg=dict(
+        height=60, width=80, splits=dict(train=2, val=1)))
+    return root
+
+
+@pytest.fixture
+def browse(load_tool, monkeypatch, write_config, root):
+    config = write_config(CONFIG.format(root=root))
+
+    def run(*argv):
+        monkeypatch.setattr(sys, 'argv', ['browse.py', config, *argv])
+        load_tool('analysis_tools/browse_dataset').main()
+
+    return run
+
+
+def test_before_and_after(browse, root, tmp_path):
+    browse('--not-show', '--out', str(tmp_path / 'out'))
+    assert sorted(p.name for p in (tmp_path / 'out').iterdir()) == [
+        '000000_000000.png', '000001_000001.png']
+    picture = cv2.imread(str(tmp_path / 'out/000001_000001.png'))[..., ::-1]
+    columns = [picture[:, 4 + 244 * i + 1:244 * (i + 1):3] for i in range(3)]
+    rgb, depth, truth = (c[22:22 + 180:3] for c in columns)
+    file = cv2.imread(f'{root}/rgb/train/000001.png')[..., ::-1]
+    np.testing.assert_array_equal(rgb, file)
+    holes = cv2.imread(f'{root}/depth/train/000001.png', -1) == 0
+    assert holes.any()
+    np.testing.assert_array_equal((depth == INVALID).all(2), holes)
+    assert (truth != rgb).any(2).mean() > 0.9
+
+    # the second row, above which the legend of the first one lies
+    top = len(picture) - 120 - 4 - 22 * ((len(picture) - 352) // 22 // 2)
+    rgb, depth, truth = (c[top:top + 120:3] for c in columns)
+    assert (rgb == ABSENT).all()
+    found = (depth == INVALID).all(2)
+    assert any((found == holes[i:i + 40, ::-1]).all() for i in range(21))
+
+
+def test_number(browse, tmp_path):
+    browse('--not-show', '--out', str(tmp_path / 'out'), '--number', '1')
+    assert len(list((tmp_path / 'out').iterdir())) == 1
+
+
+def test_errors(exit_of_tool, write_config, root):
+    path = write_config(CONFIG.format(root=root))
+    code, said = exit_of_tool('analysis_tools/browse_dataset', path,
+                              '--not-show')
+    assert code == 2 and '--out DIR' in said
+    code, said = exit_of_tool('analysis_tools/browse_dataset', path,
+                              '--split', 'val')
+    assert code == 2 and 'has no val_dataloader' in said
