@@ -266,8 +266,10 @@ def test_one_pass_equals_separate_runs(data, test_cfg, windows):
             key: metrics[f'{name}/{key}']
             for key in expected if key not in ('time', 'data_time')
         }
-        assert merged == expected and len(merged) > 3
-    scores = [separate[name]['mIoU'] for name in COMBINATIONS]
+        # The stock loop's are rounded to 0.01.
+        assert merged == pytest.approx(expected, abs=0.005)
+        assert len(merged) > 3
+    scores = [metrics[f'{name}/mIoU'] for name in COMBINATIONS]
     assert metrics['avg/mIoU'] == pytest.approx(sum(scores) / 3)
     full, *rest = scores
     assert metrics['avg/PCR'] == pytest.approx(
@@ -406,7 +408,8 @@ def test_samples_without_any_of_the_modalities(data, capfd):
     (data / 'img' / '3.png').unlink()
     expected.update(separate_runs(data, state, ('depth', ), optional=True))
     for name, values in expected.items():
-        assert metrics[f'{name}/mIoU'] == values['mIoU']
+        assert metrics[f'{name}/mIoU'] == pytest.approx(
+            values['mIoU'], abs=0.005)
 
 
 def test_combination_that_no_sample_has(data):
@@ -430,7 +433,9 @@ def test_window_in_a_hole_of_the_depth(data):
     metrics = runner.test()
     expected = separate_runs(data, runner.model.state_dict(), test_cfg=slide)
     for name, values in expected.items():
-        assert metrics[f'{name}/mIoU'] == values['mIoU'] > 0
+        assert metrics[f'{name}/mIoU'] == pytest.approx(
+            values['mIoU'], abs=0.005)
+        assert values['mIoU'] > 0
 
 
 def test_parts_with_other_layouts(data):
@@ -463,7 +468,8 @@ def test_host_without_multi_modal_backbone(data):
     for name in COMBINATIONS:
         drop = [m for m in MODALITIES if m not in name.split('+')]
         stock = build(host('TestLoop', drop), runner.model.state_dict())
-        assert metrics[f'{name}/mIoU'] == stock.test()['mIoU']
+        assert metrics[f'{name}/mIoU'] == pytest.approx(
+            stock.test()['mIoU'], abs=0.005)
     assert len({metrics[f'{name}/mIoU'] for name in COMBINATIONS}) == 3
 
 
