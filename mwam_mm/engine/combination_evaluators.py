@@ -116,13 +116,19 @@ class CombinationEvaluators:
                 }, data_batch)
 
     def count(self) -> Dict[Combination, int]:
-        """Count the samples over all ranks.
+        """Count the samples over all ranks, before anything is evaluated.
 
         Returns:
             dict[tuple[str], int]: Combination to number of samples.
         """
-        counts = torch.tensor(list(self._counts.values()))
+        counts, separate = (
+            torch.tensor([int(by_name.get(c, 0)) for c in self.evaluators])
+            for by_name in (self._counts, dict.fromkeys(self._on_same, 1)))
         all_reduce(counts)
+        all_reduce(separate)
+        for combination, ranks in zip(self.evaluators, separate.tolist()):
+            if ranks:  # another rank may have left out a sample
+                self._separate(combination)
         return dict(zip(self._counts, counts.tolist()))
 
     def evaluate_full_on_same(
@@ -137,17 +143,10 @@ class CombinationEvaluators:
             dict[str, dict]: Name of each combination that has fewer samples,
             but some, to the metrics of the complete one on those.
         """
-        separate = torch.tensor(
-            [int(c in self._on_same) for c in self.evaluators])
-        all_reduce(separate)  # another rank may have left out a sample
-        scores = {}
-        for combination, is_separate in zip(self.evaluators,
-                                            separate.tolist()):
-            if is_separate and counts[combination]:
-                self._separate(combination)
-                scores[combination_name(combination)] = self._on_same[
-                    combination].evaluate(counts[combination])
-        return scores
+        return {
+            combination_name(c): self._on_same[c].evaluate(counts[c])
+            for c in self.evaluators if c in self._on_same and counts[c]
+        }
 
     def constant_predictions(self) -> Dict[str, str]:
         """Find the combinations of which one and the same was predicted.
