@@ -17,6 +17,7 @@ from mmengine.runner import Runner
 from mmengine.utils import digit_version
 
 from mwam_mm.config import type_name
+from mwam_mm.engine.hooks import draw_what_is_loaded
 
 __all__ = [
     'add_common_arguments', 'build_runner', 'load_config', 'load_safely'
@@ -149,7 +150,8 @@ def _check_gpu() -> None:
 def build_runner(cfg: Config) -> Runner:
     """Build the runner, of ``runner_type`` where the config names one.
 
-    A distributed job on CPUs uses the gloo backend.
+    A distributed job on CPUs uses the gloo backend. Pictures of predictions
+    are drawn on what a multimodal pipeline has loaded.
 
     Args:
         cfg (Config): The config, as :func:`load_config` gives it.
@@ -167,5 +169,8 @@ def build_runner(cfg: Config) -> Runner:
     if device == 'cuda':
         _check_gpu()
     if 'runner_type' in cfg:
-        return RUNNERS.build(cfg)
-    return Runner.from_cfg(cfg)
+        runner = RUNNERS.build(cfg)
+    else:
+        runner = Runner.from_cfg(cfg)
+    draw_what_is_loaded(runner)
+    return runner

@@ -10,7 +10,7 @@ from mmengine.logging import print_log
 
 from mwam_mm.registry import DATASETS
 
-from .transforms import check_pipeline
+from .transforms import check_pipeline, keep_absent
 from .transforms.pipeline import flatten_pipeline
 
 __all__ = ['MultiModalCocoDataset']
@@ -119,6 +119,7 @@ class MultiModalCocoDataset(CocoDataset):
         self.ignored_classes = tuple(ignored_classes)
         self._check_keys(data_prefix)
         super().__init__(*args, data_prefix=data_prefix, **kwargs)
+        keep_absent(self.pipeline)
         check_pipeline(self.pipeline)
 
     def _check_keys(self, data_prefix: Mapping[str, str]) -> None:

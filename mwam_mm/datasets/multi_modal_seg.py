@@ -7,7 +7,7 @@ from mmseg.datasets import BaseSegDataset
 from mwam_mm.registry import DATASETS
 
 from .label_maps import check_label_maps
-from .transforms import check_pipeline
+from .transforms import check_pipeline, keep_absent
 
 __all__ = ['MultiModalSegDataset']
 
@@ -76,6 +76,7 @@ class MultiModalSegDataset(BaseSegDataset):
         # The base class builds the whole dataset in its constructor.
         self.modality_suffix = dict(modality_suffix)
         super().__init__(*args, **kwargs)
+        keep_absent(self.pipeline)
         check_pipeline(self.pipeline)
         check_label_maps(self.pipeline, self.metainfo.get('classes'),
                          self.ignore_index)

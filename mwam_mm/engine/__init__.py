@@ -1,5 +1,10 @@
 """Hooks, loops and the constructor of optimizers."""
-from .hooks import BalanceHook, MWAMHook, RandomStateHook
+from .hooks import (
+                                     BalanceHook,
+                                     MultiModalVisualizationHook,
+                                     MWAMHook,
+                                     RandomStateHook,
+)
 from .missing_modality_loops import (
                                      MissingModalityTestLoop,
                                      MissingModalityValLoop,
@@ -11,5 +16,5 @@ from .multimodal_optim_wrapper_constructor import (
 __all__ = [
     'BalanceHook', 'MWAMHook', 'MissingModalityTestLoop',
     'MissingModalityValLoop', 'MultiModalOptimWrapperConstructor',
-    'RandomStateHook'
+    'MultiModalVisualizationHook', 'RandomStateHook'
 ]

@@ -28,6 +28,7 @@ from mwam_mm.layout import combination_name
 from .combination_evaluators import CombinationEvaluators
 from .combination_predictor import CombinationPredictor
 from .combinations import parse_combinations
+from .hooks.visualization_hook import draw_what_is_loaded
 
 __all__ = ['MissingModalityLoop']
 
@@ -69,6 +70,7 @@ class MissingModalityLoop(BaseLoop):
             combinations, self.layout, f'{self.stage}_cfg.combinations')
         self.faults = build_faults(faults, self.layout,
                                    f'{self.stage}_cfg.faults')
+        draw_what_is_loaded(runner)
         self.metric = metric
         self.drop_probs = drop_probs
         if not all(0 <= p < 1 for p in drop_probs):

@@ -67,6 +67,20 @@ def test_missing(test):
     assert cfg.test_cfg == dict(type='TestLoop', fp16=True)
 
 
+def test_missing_where_modalities_are_optional(test):
+    """Samples that lack the others are left out, as by --combinations."""
+    modalities = dict(MODALITIES, depth=dict(channels=1, optional=True))
+    cfg = config(
+        model=dict(data_preprocessor=dict(modalities=modalities)),
+        test_cfg=dict(type='TestLoop', fp16=True))
+    test.apply_args(cfg, parse(test, '--missing', 'rgb'))
+    assert cfg.test_cfg == dict(
+        type='mwam_mm.MissingModalityTestLoop',
+        combinations=[['depth', 'thermal']],
+        fp16=True)
+    assert cfg.test_dataloader.dataset.pipeline == PIPELINE
+
+
 def test_missing_builds(test):
     cfg = config()
     test.apply_args(cfg, parse(test, '--missing', 'depth'))

@@ -5,11 +5,11 @@ from .geometric import FillWithMean
 from .loading import LoadModalities
 from .modality_drop import DropModality, RandomDropModality
 from .photometric import PhotometricTransforms
-from .pipeline import check_pipeline
+from .pipeline import check_pipeline, keep_absent
 
 __all__ = [
     'DropModality', 'FillWithMean', 'LoadModalities', 'PhotometricTransforms',
-    'RandomDropModality', 'check_pipeline'
+    'RandomDropModality', 'check_pipeline', 'keep_absent'
 ]
 
 if has_segmentation():

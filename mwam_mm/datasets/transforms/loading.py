@@ -48,8 +48,9 @@ class LoadModalities(BaseTransform):
     - ori_shape (tuple[int]): (H, W)
     - absent_modalities (tuple[str]): Optional modalities whose file is
       missing; their channels are 0. Only if the layout has optional
-      modalities; then it belongs in the ``meta_keys`` of ``PackSegInputs``
-      or ``PackDetInputs`` too.
+      modalities. The datasets of this package then add it to the
+      ``meta_keys`` of ``PackSegInputs`` or ``PackDetInputs``; elsewhere it
+      must be named there.
 
     Args:
         modalities (Mapping): The layout, see :class:`ModalityLayout`.

@@ -2,5 +2,12 @@
 from .balance_hook import BalanceHook
 from .mwam_hook import MWAMHook
 from .random_state_hook import RandomStateHook
+from .visualization_hook import (
+    MultiModalVisualizationHook,
+    draw_what_is_loaded,
+)
 
-__all__ = ['BalanceHook', 'MWAMHook', 'RandomStateHook']
+__all__ = [
+    'BalanceHook', 'MWAMHook', 'MultiModalVisualizationHook',
+    'RandomStateHook', 'draw_what_is_loaded'
+]
