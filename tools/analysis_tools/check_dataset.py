@@ -17,12 +17,8 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from mwam_mm.datasets.inspection import (
-    MAX_MEAN,
-    STD_RANGE,
-    DatasetInspection,
-    inspect_dataset,
-)
+from mwam_mm.datasets.inspection import DatasetInspection, inspect_dataset
+from mwam_mm.tolerance import MAX_MEAN, STD_RANGE
 
 SPLITS = ('train', 'val', 'test')
 

@@ -85,10 +85,10 @@ class LoadModalities(BaseTransform):
             missing, or those of all modalities are.
         ValueError: If a backend is unknown, or a file cannot be read exactly,
             is turned by its EXIF or TIFF tag, has several pages, another
-            number of channels than declared, another
-            height or width than the first modality or than the annotations
-            say, or with ``resize_to`` another ratio of them, a data type that holds no real numbers, or a NaN or Inf
-            pixel.
+            number of channels than declared, another height or width than
+            the first modality or than the annotations say, or with
+            ``resize_to`` another ratio of them, a data type that holds no
+            real numbers, or a NaN or Inf pixel.
 
     Examples:
         >>> modalities = dict(

