@@ -18,6 +18,7 @@ from mmengine.utils import digit_version
 
 from mwam_mm.config import type_name
 from mwam_mm.engine.hooks import draw_what_is_loaded
+from mwam_mm.visualization import give_portable_names
 
 __all__ = [
     'add_common_arguments', 'build_runner', 'load_config', 'load_safely'
@@ -173,4 +174,5 @@ def build_runner(cfg: Config) -> Runner:
     else:
         runner = Runner.from_cfg(cfg)
     draw_what_is_loaded(runner)
+    give_portable_names(runner.visualizer)
     return runner

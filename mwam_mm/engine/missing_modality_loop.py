@@ -24,6 +24,7 @@ from mwam_mm.evaluation import (
     values_per_class,
 )
 from mwam_mm.layout import combination_name
+from mwam_mm.visualization import give_portable_names
 
 from .combination_evaluators import CombinationEvaluators
 from .combination_predictor import CombinationPredictor
@@ -71,6 +72,7 @@ class MissingModalityLoop(BaseLoop):
         self.faults = build_faults(faults, self.layout,
                                    f'{self.stage}_cfg.faults')
         draw_what_is_loaded(runner)
+        give_portable_names(runner.visualizer)
         self.metric = metric
         self.drop_probs = drop_probs
         if not all(0 <= p < 1 for p in drop_probs):
