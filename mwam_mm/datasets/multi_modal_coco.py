@@ -69,10 +69,11 @@ class MultiModalCocoDataset(CocoDataset):
         FileNotFoundError: If there is no ``ann_file``.
         ValueError: If ``ann_file`` is no COCO json; if a category is no
             class, a class no category, or their orders differ; if a box has
-            no area or lies outside its image; if the pipeline loads masks
-            and a box has none; if a key of ``data_prefix`` or
-            ``modality_suffix`` does not fit; or if the pipeline holds a stock
-            transform that does not work on a stacked image (see
+            no area or lies outside its image, or a polygon has less than
+            three points; if the pipeline loads masks and a box has none; if
+            a key of ``data_prefix`` or ``modality_suffix`` does not fit; or
+            if the pipeline holds a stock transform that does not work on a
+            stacked image (see
             :func:`check_pipeline`). The message names the file, image and
             annotation.
 
@@ -335,6 +336,19 @@ class MultiModalCocoDataset(CocoDataset):
         if w < 1 or h < 1:
             repaired['are smaller than a pixel and are left out'].append(at)
             return None
+        annotation = dict(annotation)
+        polygons = annotation.get('segmentation')
+        if isinstance(polygons, list) and not all(
+                isinstance(polygon, (list, tuple)) and len(polygon) >= 6
+                and len(polygon) % 2 == 0 for polygon in polygons):
+            # pycocotools would take four numbers for a box.
+            message = (f'{at} has segmentation={polygons}; expected polygons '
+                       '[x1, y1, x2, y2, x3, y3, ...] of three points or more')
+            if self.STRICT:
+                raise ValueError(f'{message}. Correct or remove it')
+            repaired['have no mask, as their polygons are none'].append(
+                message)
+            del annotation['segmentation']
         return dict(
             annotation,
             bbox=[x1, y1, w, h],
