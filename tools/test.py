@@ -4,7 +4,7 @@
 a fixed set of absent modalities, or a table over sets of present ones.
 """
 import argparse
-from typing import Iterator, Sequence
+from typing import Iterator, List, Sequence
 
 from mmengine.config import Config, ConfigDict
 from mmengine.runner import TestLoop
@@ -15,10 +15,13 @@ from mwam_mm.cli import (
     load_config,
     load_safely,
 )
-from mwam_mm.config import type_name, wrapped_datasets
+from mwam_mm.config import type_name, walk_dicts, wrapped_datasets
 from mwam_mm.engine.combinations import parse_combinations
 from mwam_mm.evaluation import keep_everything
 from mwam_mm.layout import ModalityLayout, combination_name
+
+# The transform that makes a stock pipeline multimodal: by name, by class.
+MULTIMODAL = ('multimodal', 'multimodal_pipeline')
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -92,13 +95,30 @@ def use_stock_loop(cfg: Config) -> None:
         type='TestLoop', fp16=cfg.test_cfg.get('fp16', False))
 
 
+def augmented(pipeline: List[dict], tta_pipeline: List[dict]) -> List[dict]:
+    """The test pipeline with test-time augmentation.
+
+    What ``mwam_mm.multimodal`` makes of the stock pipeline it makes of the
+    stock augmentation, too, unless the config has done so.
+    """
+    kinds = [type_name(step) for _, step in walk_dicts(list(tta_pipeline))]
+    if not {'LoadModalities', *MULTIMODAL} & set(kinds):
+        for i, step in enumerate(pipeline):
+            if type_name(step) in MULTIMODAL:
+                return [
+                    *pipeline[:i],
+                    dict(step, transforms=tta_pipeline), *pipeline[i + 1:]
+                ]
+    return tta_pipeline
+
+
 def use_tta(cfg: Config) -> None:
     """Wrap the model, and load, for test-time augmentation."""
     for key in ('tta_model', 'tta_pipeline'):
         if key not in cfg:
             raise ValueError(f'--tta needs {key} in the config')
     for dataset in datasets_with_pipeline(cfg.test_dataloader.dataset):
-        dataset['pipeline'] = cfg.tta_pipeline
+        dataset['pipeline'] = augmented(dataset['pipeline'], cfg.tta_pipeline)
     cfg.model = dict(**cfg.tta_model, module=cfg.model)
     use_stock_loop(cfg)
 

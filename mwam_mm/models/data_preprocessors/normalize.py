@@ -82,9 +82,11 @@ class StackNormalizer(nn.Module):
         if image.size(0) != self.layout.num_channels:
             raise ValueError(
                 f'{where} has {image.size(0)} channels, but the layout '
-                f'{self.layout} has {self.layout.num_channels}. A stock '
-                'photometric transform on the stack drops channels: wrap it '
-                'in mwam_mm.PhotometricTransforms')
+                f'{self.layout} has {self.layout.num_channels}. Either its '
+                'pipeline (train, test or tta_pipeline) does not load by '
+                'mwam_mm.LoadModalities, or a stock photometric transform '
+                'drops channels of the stack: wrap that in '
+                'mwam_mm.PhotometricTransforms')
         named = self._named_absent(metainfo, where)
         absent = tuple(name for name, modality in self.layout.items()
                        if name in named or modality.is_blank(image))
