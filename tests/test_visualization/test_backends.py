@@ -5,6 +5,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from mmengine.logging import MMLogger
 from mmengine.visualization import Visualizer
 
 from mwam_mm.visualization import give_portable_names, portable_name
@@ -76,6 +77,8 @@ EXPECTED = {'rgb_and_depth/mIoU': 75.5, 'rgb/mIoU': 50, 'loss': 0.25}
 ])
 def test_every_metric_arrives(kind, module, monkeypatch, tmp_path):
     fake = module()
+    # MMEngine opens those anew whose stream pytest has closed.
+    monkeypatch.setattr(MMLogger.get_current_instance(), 'handlers', [])
     monkeypatch.setitem(sys.modules, fake.__name__, fake)
     visualizer = Visualizer(
         vis_backends=[dict(type=kind), dict(type='LocalVisBackend')],
