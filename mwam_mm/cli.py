@@ -17,7 +17,9 @@ from mmengine.runner import Runner
 from mmengine.utils import digit_version
 
 from mwam_mm.config import type_name
+from mwam_mm.engine.hooks import draw_what_is_loaded
 from mwam_mm.inheritance import follow_modalities
+from mwam_mm.visualization import give_portable_names
 
 __all__ = [
     'add_common_arguments', 'build_runner', 'load_config', 'load_safely'
@@ -152,7 +154,8 @@ def build_runner(cfg: Config) -> Runner:
     """Build the runner, of ``runner_type`` where the config names one.
 
     A distributed job on CPUs uses the gloo backend. Data and model are
-    compared when the run starts, see :class:`DataCheckHook`.
+    compared when the run starts, see :class:`DataCheckHook`. Pictures of
+    predictions are drawn on what a multimodal pipeline has loaded.
 
     Args:
         cfg (Config): The config, as :func:`load_config` gives it.
@@ -174,5 +177,9 @@ def build_runner(cfg: Config) -> Runner:
         **(cfg.get('default_hooks') or {})
     }
     if 'runner_type' in cfg:
-        return RUNNERS.build(cfg)
-    return Runner.from_cfg(cfg)
+        runner = RUNNERS.build(cfg)
+    else:
+        runner = Runner.from_cfg(cfg)
+    draw_what_is_loaded(runner)
+    give_portable_names(runner.visualizer)
+    return runner

@@ -1,7 +1,10 @@
 """Check that a supported OpenMMLab stack is installed."""
 import importlib
 import importlib.util
+import io
+from contextlib import contextmanager, redirect_stdout
 from importlib.metadata import PackageNotFoundError, distribution
+from typing import Iterator
 
 __all__ = ['check_stack', 'has_detection', 'has_segmentation']
 
@@ -88,6 +91,20 @@ def _find_configs_of_mmseg() -> None:
             MODULE2PACKAGE['mmseg'] = 'mmseg'
 
 
+@contextmanager
+def _without_notes() -> Iterator[None]:
+    """Leave out what the maintained stack prints four times at its import:
+    that a package which nobody needs here is not installed."""
+    said = io.StringIO()
+    try:
+        with redirect_stdout(said):
+            yield
+    finally:
+        for line in said.getvalue().splitlines():
+            if not line.startswith('Could not import OneDL'):
+                print(line)
+
+
 def has_segmentation() -> bool:
     """Whether mmseg is installed.
 
@@ -101,7 +118,8 @@ def has_segmentation() -> bool:
     if importlib.util.find_spec('mmseg') is None:
         return False
     try:
-        importlib.import_module('mmseg.utils')
+        with _without_notes():
+            importlib.import_module('mmseg.datasets')
     except ModuleNotFoundError as error:
         if error.name != 'mmcv._ext':
             raise
@@ -117,7 +135,8 @@ def has_detection() -> bool:
     """
     try:
         importlib.import_module('mmcv.ops')
-        importlib.import_module('mmdet')
+        with _without_notes():
+            importlib.import_module('mmdet.datasets')
     except ImportError:
         return False
     return True

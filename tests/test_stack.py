@@ -1,5 +1,7 @@
 """What the package does for the stack that it finds."""
 import importlib.metadata
+import subprocess
+import sys
 
 import pytest
 from mmengine.config import Config
@@ -45,3 +47,25 @@ def test_without_mmseg_mmengine_says_so(monkeypatch):
     monkeypatch.setitem(MODULE2PACKAGE, 'mmseg', 'mmsegmentation')
     stack._find_configs_of_mmseg()
     assert MODULE2PACKAGE['mmseg'] == 'mmsegmentation'
+
+
+def test_notes_that_concern_nobody():
+    """The maintained stack prints four at its import."""
+    code = """
+from mwam_mm import stack
+print(stack.has_segmentation(), stack.has_detection())
+import mmseg.datasets
+if stack.has_detection():
+    import mmdet.datasets
+"""
+    said = subprocess.run([sys.executable, '-W', 'ignore', '-c', code],
+                          check=True,
+                          capture_output=True,
+                          text=True).stdout
+    assert said.startswith('True') and said.count('OneDL') <= 1
+
+
+def test_other_notes_stay(capsys):
+    with stack._without_notes():
+        print('Could not import OneDL\nsomething else')
+    assert capsys.readouterr().out == 'something else\n'

@@ -4,9 +4,10 @@
 a fixed set of absent modalities, or a table over sets of present ones.
 """
 import argparse
-from typing import Iterator, Sequence
+from typing import Iterator, List, Sequence
 
 from mmengine.config import Config, ConfigDict
+from mmengine.runner import TestLoop
 
 from mwam_mm.cli import (
     add_common_arguments,
@@ -14,9 +15,13 @@ from mwam_mm.cli import (
     load_config,
     load_safely,
 )
-from mwam_mm.config import type_name, wrapped_datasets
+from mwam_mm.config import type_name, walk_dicts, wrapped_datasets
 from mwam_mm.engine.combinations import parse_combinations
-from mwam_mm.layout import ModalityLayout
+from mwam_mm.evaluation import keep_everything
+from mwam_mm.layout import ModalityLayout, combination_name
+
+# The transform that makes a stock pipeline multimodal: by name, by class.
+MULTIMODAL = ('multimodal', 'multimodal_pipeline')
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -28,7 +33,8 @@ def build_parser() -> argparse.ArgumentParser:
         action='append',
         metavar='MODALITY',
         help='test with this modality absent from every sample; repeat it for '
-        'several')
+        'several. Where modalities are optional, samples that lack all others '
+        'are left out')
     parser.add_argument(
         '--combinations',
         metavar='all|NAME+NAME,NAME,...',
@@ -37,8 +43,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--out',
         help='save the predictions: FILE.pkl for all in one pickle, else a '
-        'directory for one label map per image (segmentation only). Several '
-        'combinations have a folder each beside it or in it')
+        'directory for one label map per image (segmentation only), which '
+        'keeps the folders of the images. Several combinations have a folder '
+        'each beside it or in it')
     parser.add_argument(
         '--show', action='store_true', help='show the predictions in a window')
     parser.add_argument(
@@ -88,25 +95,49 @@ def use_stock_loop(cfg: Config) -> None:
         type='TestLoop', fp16=cfg.test_cfg.get('fp16', False))
 
 
+def augmented(pipeline: List[dict], tta_pipeline: List[dict]) -> List[dict]:
+    """The test pipeline with test-time augmentation.
+
+    What ``mwam_mm.multimodal`` makes of the stock pipeline it makes of the
+    stock augmentation, too, unless the config has done so.
+    """
+    kinds = [type_name(step) for _, step in walk_dicts(list(tta_pipeline))]
+    if not {'LoadModalities', *MULTIMODAL} & set(kinds):
+        for i, step in enumerate(pipeline):
+            if type_name(step) in MULTIMODAL:
+                return [
+                    *pipeline[:i],
+                    dict(step, transforms=tta_pipeline), *pipeline[i + 1:]
+                ]
+    return tta_pipeline
+
+
 def use_tta(cfg: Config) -> None:
     """Wrap the model, and load, for test-time augmentation."""
     for key in ('tta_model', 'tta_pipeline'):
         if key not in cfg:
             raise ValueError(f'--tta needs {key} in the config')
     for dataset in datasets_with_pipeline(cfg.test_dataloader.dataset):
-        dataset['pipeline'] = cfg.tta_pipeline
+        dataset['pipeline'] = augmented(dataset['pipeline'], cfg.tta_pipeline)
     cfg.model = dict(**cfg.tta_model, module=cfg.model)
     use_stock_loop(cfg)
 
 
-def set_missing(cfg: Config, names: Sequence[str],
-                layout: ModalityLayout) -> None:
+def set_missing(cfg: Config,
+                names: Sequence[str],
+                layout: ModalityLayout,
+                tta: bool = False) -> None:
     """Test with modalities absent from every sample.
+
+    If modalities are optional, the others become the one combination of a
+    missing-modality loop, which leaves out samples that have none of them.
 
     Args:
         cfg (Config): Config to change.
         names (Sequence[str]): The absent modalities.
         layout (ModalityLayout): The model's modalities.
+        tta (bool): Whether the test augments its images, which these loops
+            cannot. Defaults to False.
 
     Raises:
         ValueError: If a name is unknown or no modality would be left.
@@ -115,6 +146,11 @@ def set_missing(cfg: Config, names: Sequence[str],
     if len(absent) == len(layout):
         raise ValueError(f'--missing names all modalities ({absent}): at '
                          'least one must be present')
+    if any(m.optional for m in layout.values()) and not tta:
+        # Samples that lack the others as well are left out.
+        present = [name for name in layout if name not in absent]
+        set_combinations(cfg, combination_name(present), layout)
+        return
     drop = dict(type='mwam_mm.DropModality', modalities=absent)
     for dataset in datasets_with_pipeline(cfg.test_dataloader.dataset):
         dataset['pipeline'] = [*dataset['pipeline'], drop]
@@ -202,7 +238,7 @@ def apply_args(cfg: Config, args: argparse.Namespace) -> None:
     if args.tta:
         use_tta(cfg)
     if args.missing:
-        set_missing(cfg, args.missing, layout)
+        set_missing(cfg, args.missing, layout, args.tta)
     if args.combinations:
         set_combinations(cfg, args.combinations, layout)
     if args.out:
@@ -220,7 +256,11 @@ def main() -> None:
         apply_args(cfg, args)
     except ValueError as error:
         parser.error(str(error))
-    build_runner(cfg).test()
+    runner = build_runner(cfg)
+    loop = runner.test_loop
+    if isinstance(loop, TestLoop):
+        keep_everything(loop.evaluator, loop.dataloader.dataset)
+    runner.test()
 
 
 if __name__ == '__main__':

@@ -37,7 +37,8 @@ _NESTED = ('aug_space', 'policies', 'transforms')
 @TRANSFORMS.register_module(name='multimodal')
 def multimodal_pipeline(transforms: Sequence[dict],
                         modalities: Mapping,
-                        annotations: Optional[dict] = None) -> Compose:
+                        annotations: Optional[dict] = None,
+                        loading: Optional[dict] = None) -> Compose:
     """Build a stock pipeline for stacked images.
 
     Stands for all transforms of the stock pipeline, see
@@ -49,6 +50,8 @@ def multimodal_pipeline(transforms: Sequence[dict],
         modalities (Mapping): The layout, see :class:`ModalityLayout`.
         annotations (dict, optional): Transform that loads the dataset's
             labels. Defaults to None, the stock pipeline's.
+        loading (dict, optional): Arguments of :class:`LoadModalities` beside
+            ``modalities``, e.g. ``dict(resize_to='rgb')``. Defaults to None.
 
     Returns:
         Compose: The transforms.
@@ -66,7 +69,7 @@ def multimodal_pipeline(transforms: Sequence[dict],
         ... ]  # doctest: +SKIP
     """
     pipeline = Compose(
-        multimodal_transforms(transforms, modalities, annotations))
+        multimodal_transforms(transforms, modalities, annotations, loading))
     check_pipeline(pipeline)
     pack_paths(pipeline)
     return pipeline
@@ -74,7 +77,8 @@ def multimodal_pipeline(transforms: Sequence[dict],
 
 def multimodal_transforms(transforms: Sequence[dict],
                           modalities: Mapping,
-                          annotations: Optional[dict] = None) -> List[dict]:
+                          annotations: Optional[dict] = None,
+                          loading: Optional[dict] = None) -> List[dict]:
     """The configs of a stock pipeline's transforms for stacked images.
 
     - Loading of the image becomes :class:`LoadModalities`.
@@ -96,6 +100,8 @@ def multimodal_transforms(transforms: Sequence[dict],
         modalities (Mapping): The layout, see :class:`ModalityLayout`.
         annotations (dict, optional): Transform that loads the dataset's
             labels. Defaults to None, the stock pipeline's.
+        loading (dict, optional): Arguments of :class:`LoadModalities` beside
+            ``modalities``. Defaults to None.
 
     Returns:
         list[dict]: The configs.
@@ -124,11 +130,12 @@ def multimodal_transforms(transforms: Sequence[dict],
                 transforms=[cfg])
         if name.startswith('Load') and 'Image' in name:
             kept = ('imdecode_backend', 'backend_args')
-            return dict(
-                type='mwam_mm.LoadModalities',
-                modalities=modalities,
-                **{key: cfg[key]
-                   for key in kept if key in cfg})
+            return {
+                'type': 'mwam_mm.LoadModalities',
+                'modalities': modalities,
+                **{key: cfg[key] for key in kept if key in cfg},
+                **(loading or {})
+            }
         if name.startswith('Load') and 'Annotation' in name:
             if annotations is not None:
                 return dict(annotations)

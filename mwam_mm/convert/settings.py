@@ -19,13 +19,8 @@ from .datasets import (
     num_classes_of,
 )
 from .pipeline import multimodal_pipeline, multimodal_transforms
-from .smoke import (
-    resize,
-    shrink,
-    shrink_dataset,
-    shrink_evaluator,
-    without_amp,
-)
+from .sizes import fit_sizes, map_size, size_factor
+from .smoke import shrink, shrink_dataset, shrink_evaluator, without_amp
 
 __all__ = ['JobSettings']
 
@@ -53,6 +48,9 @@ class JobSettings:
         train_set = dataset.train_dataloader.dataset.to_dict()
         self.num_classes = num_classes_of(train_set)
         self.annotations = annotations_of(train_set)
+        self.factor = None if smoke_size else size_factor(
+            base_pipelines(base, 'test_dataloader').load.transforms,
+            train_set, modalities)
 
     def model(self) -> dict:
         """The model."""
@@ -82,7 +80,14 @@ class JobSettings:
                                ('data_preprocessor.size',
                                 preprocessor.get('size'))):
                 if size:
-                    override[path] = resize(size, self.smoke_size)
+                    override[path] = map_size(size,
+                                              lambda old: self.smoke_size)
+        elif self.factor:
+            fitted = fit_sizes(preprocessor, self.factor)
+            override.update({
+                f'data_preprocessor.{key}': fitted[key]
+                for key in ('size', 'batch_augments') if preprocessor.get(key)
+            })
         if type_name(preprocessor) == 'SegDataPreProcessor' and not (
                 preprocessor.get('size') or preprocessor.get('size_divisor')):
             # A few configs of the zoo forgot it, and would not train.
@@ -140,17 +145,23 @@ class JobSettings:
         step = dict(
             type='mwam_mm.multimodal',
             modalities=Code('modalities'),
-            transforms=(shrink(transforms, self.smoke_size)
-                        if self.smoke_size else code))
+            transforms=self._with_sizes(transforms, code))
         if self.annotations is not None:
             step['annotations'] = self.annotations
         return [step, _DROPOUT] if dropout else [step]
 
+    def _with_sizes(self, transforms: List[dict], code: Any) -> Any:
+        """A stock pipeline for images of other sizes, else its code."""
+        if self.smoke_size:
+            return shrink(transforms, self.smoke_size)
+        if self.factor:
+            return fit_sizes(transforms, self.factor)
+        return code
+
     def _mix_pipeline(self, pipeline: Pipeline, dropout: bool) -> Any:
         """The pipeline of a dataset that mixes images."""
         transforms, code = pipeline
-        if self.smoke_size:
-            code = shrink(transforms, self.smoke_size)
+        code = self._with_sizes(transforms, code)
         if not dropout:
             return code
         if isinstance(code, Code):

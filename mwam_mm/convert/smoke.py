@@ -8,21 +8,18 @@ from mmengine.logging import MMLogger
 from mmengine.structures import InstanceData
 from torch import nn
 
-from mwam_mm.config import leaf_datasets, type_name
+from mwam_mm.config import leaf_datasets, type_name, walk_dicts
 
 from .bases import scope_of
+from .sizes import map_sizes
 
 __all__ = [
-    'CannotRun', 'ImageTooSmall', 'SIZES', 'SMOKE_SETTINGS', 'resize',
-    'shrink', 'shrink_dataset', 'shrink_evaluator', 'try_model',
-    'without_amp'
+    'CannotRun', 'ImageTooSmall', 'SIZES', 'SMOKE_SETTINGS', 'shrink',
+    'shrink_dataset', 'shrink_evaluator', 'try_model', 'without_amp'
 ]
 
 # Pixels of the images; the first size that the model can take is used.
 SIZES = (64, 128, 256, 512)
-# Arguments of transforms and data preprocessors that are image sizes.
-_SIZE_KEYS = ('scale', 'crop_size', 'size', 'img_scale', 'max_size', 'width',
-              'height', 'random_size_range')
 # What of the schedule is replaced.
 SMOKE_SETTINGS = dict(
     param_scheduler=[],
@@ -53,37 +50,13 @@ def shrink(cfg: Any, size: int) -> Any:
     Returns:
         Any: The changed config.
     """
-    if isinstance(cfg, (list, tuple)):
-        return [shrink(c, size) for c in cfg]
-    if not isinstance(cfg, dict):
-        return cfg
-    cfg = dict(cfg)
-    for key, value in cfg.items():
-        if key == 'crop_size' and 'relative' in cfg.get('crop_type', ''):
-            continue
-        if key in _SIZE_KEYS and value is not None:
-            cfg[key] = resize(value, size)
-        elif key == 'scales':
-            cfg[key] = [resize(value[0], size)]
-        elif key == 'border' and type_name(cfg) == 'RandomAffine':
-            cfg[key] = resize(value, -size // 2)  # that of a mosaic
-        elif key == 'max_cached_images':
-            cfg[key] = 5
-        else:
-            cfg[key] = shrink(value, size)
+    cfg = map_sizes(cfg, lambda key, old: size)
+    for _, part in walk_dicts(cfg):
+        if 'scales' in part:
+            part['scales'] = part['scales'][:1]
+        if 'max_cached_images' in part:
+            part['max_cached_images'] = 5
     return cfg
-
-
-def resize(old: Any, size: int) -> Any:
-    """A size in the form of an old one.
-
-    Args:
-        old (int | Sequence): A number, a pair, or a list of pairs.
-        size (int): The size in pixels.
-    """
-    if isinstance(old, (list, tuple)):
-        return type(old)(resize(o, size) for o in old)
-    return size
 
 
 def shrink_dataset(cfg: dict, size: int) -> None:

@@ -9,17 +9,12 @@ from mwam_mm.config import leaf_datasets, walk_transforms
 from mwam_mm.convert import multimodal_pipeline, multimodal_transforms
 from mwam_mm.layout import Modality, ModalityLayout
 from mwam_mm.registry import DATASETS, TRANSFORMS
+from mwam_mm.tolerance import is_far
 
 from .label_maps import load_label_map
 from .transforms import LoadModalities
 
 __all__ = ['DatasetInspection', 'ModalityStatistics', 'inspect_dataset']
-
-# After normalisation by the config, data must have a mean of at most this
-# size and a deviation in this range. Statistics of other data, such as
-# ImageNet's for images at night, stay inside; another unit does not.
-MAX_MEAN = 3
-STD_RANGE = (0.1, 4)
 
 # One value is reported that this share of the pixels has.
 REPEATED_SHARE = 0.1
@@ -119,17 +114,13 @@ class ModalityStatistics:
 
         Returns:
             bool: True if a channel, normalised by them, has a mean or a
-            deviation beyond what :data:`MAX_MEAN` and :data:`STD_RANGE`
-            allow. Of channels with one value only the mean counts.
+            deviation beyond what :func:`mwam_mm.tolerance.is_far` allows.
         """
         given = self.modality
-        for mean, std, given_mean, given_std in zip(
-                self.mean, self.std, given.mean, given.std):
-            if abs(mean - given_mean) > MAX_MEAN * given_std or (
-                    std > 0 and not STD_RANGE[0] <= std / given_std <=
-                    STD_RANGE[1]):
-                return True
-        return False
+        return is_far(
+            [(mean - given_mean) / given_std for mean, given_mean, given_std in
+             zip(self.mean, given.mean, given.std)],
+            [std / given_std for std, given_std in zip(self.std, given.std)])
 
     def _valid_values(self, plane: np.ndarray) -> np.ndarray:
         """The values of a channel that are measurements, (N, )."""

@@ -11,7 +11,13 @@ from mmengine.logging import print_log
 
 from mwam_mm.registry import DATASETS
 
-from .transforms import LoadModalities, check_pipeline, pack_paths
+from .file_names import FileNames
+from .transforms import (
+    LoadModalities,
+    check_pipeline,
+    keep_absent,
+    pack_paths,
+)
 from .transforms.pipeline import flatten_pipeline
 
 __all__ = ['MultiModalCocoDataset']
@@ -64,6 +70,11 @@ class MultiModalCocoDataset(CocoDataset):
         modality_suffix (dict[str, str]): Path key to the ending that the
             names of that modality's files have in its place. A key not named
             here has the ending of the image. Defaults to dict().
+        file_names (dict[str, str]): Path key to the pattern of the names of
+            those files, where they do not differ in their endings only:
+            ``dict(img_path='rgb_{}.jpg', depth_path='depth_{}.png')``, see
+            :class:`FileNames`. It takes the place of the suffixes. Defaults
+            to dict().
         ignored_classes (Sequence[str]): Categories of the json to leave out.
             Defaults to ().
         **kwargs: Keyword arguments of :class:`CocoDataset`. The classes, in
@@ -74,10 +85,11 @@ class MultiModalCocoDataset(CocoDataset):
         FileNotFoundError: If there is no ``ann_file``.
         ValueError: If ``ann_file`` is no COCO json; if a category is no
             class, a class no category, or their orders differ; if a box has
-            no area or lies outside its image; if the pipeline loads masks
-            and a box has none; if a key of ``data_prefix`` or
-            ``modality_suffix`` does not fit; or if the pipeline holds a stock
-            transform that does not work on a stacked image (see
+            no area or lies outside its image, or a polygon has less than
+            three points; if the pipeline loads masks and a box has none; if
+            a key of ``data_prefix`` or ``modality_suffix`` does not fit; or
+            if the pipeline holds a stock transform that does not work on a
+            stacked image (see
             :func:`check_pipeline`). The message names the file, image and
             annotation.
 
@@ -114,6 +126,7 @@ class MultiModalCocoDataset(CocoDataset):
                  data_prefix: Mapping[str, str] = dict(img_path=''),
                  img_suffix: Optional[str] = None,
                  modality_suffix: Mapping[str, str] = dict(),
+                 file_names: Mapping[str, str] = dict(),
                  ignored_classes: Sequence[str] = (),
                  **kwargs) -> None:
         # The base class builds the whole dataset in its constructor.
@@ -121,9 +134,11 @@ class MultiModalCocoDataset(CocoDataset):
         data_prefix.setdefault('img', data_prefix.pop('img_path', ''))
         self.img_suffix = img_suffix
         self.modality_suffix = dict(modality_suffix)
+        self.file_names = dict(file_names)
         self.ignored_classes = tuple(ignored_classes)
         self._check_keys(data_prefix)
         super().__init__(*args, data_prefix=data_prefix, **kwargs)
+        keep_absent(self.pipeline)
         check_pipeline(self.pipeline)
         pack_paths(self.pipeline)
 
@@ -135,6 +150,16 @@ class MultiModalCocoDataset(CocoDataset):
                 f'data_prefix has keys {sorted(misnamed)}; the key of a '
                 "modality is its path_key and ends in '_path', e.g. "
                 "'depth_path'")
+        if self.file_names and (self.modality_suffix or self.img_suffix):
+            raise ValueError('file_names takes the place of img_suffix and '
+                             'modality_suffix: give either')
+        unused = sorted(set(self.file_names) - folders - {'img_path'})
+        if unused or self.file_names and 'img_path' not in self.file_names:
+            raise ValueError(
+                f'file_names has patterns for {sorted(self.file_names)}, but '
+                f'must have one for img_path and may have others for '
+                f'{sorted(folders)}')
+        self._names = FileNames(self.file_names)
         unused = sorted(set(self.modality_suffix) - folders)
         if unused:
             raise ValueError(
@@ -340,6 +365,19 @@ class MultiModalCocoDataset(CocoDataset):
         if w < 1 or h < 1:
             repaired['are smaller than a pixel and are left out'].append(at)
             return None
+        annotation = dict(annotation)
+        polygons = annotation.get('segmentation')
+        if isinstance(polygons, list) and not all(
+                isinstance(polygon, (list, tuple)) and len(polygon) >= 6
+                and len(polygon) % 2 == 0 for polygon in polygons):
+            # pycocotools would take four numbers for a box.
+            message = (f'{at} has segmentation={polygons}; expected polygons '
+                       '[x1, y1, x2, y2, x3, y3, ...] of three points or more')
+            if self.STRICT:
+                raise ValueError(f'{message}. Correct or remove it')
+            repaired['have no mask, as their polygons are none'].append(
+                message)
+            del annotation['segmentation']
         return dict(
             annotation,
             bbox=[x1, y1, w, h],
@@ -386,6 +424,15 @@ class MultiModalCocoDataset(CocoDataset):
 
     def _name(self, file_name: str, key: str) -> str:
         """Derive the name of a modality's file from that of the image."""
+        if self.file_names:
+            common = self._names.common('img_path', file_name)
+            if common is None:
+                raise ValueError(
+                    f'ann_file={self.ann_file!r}: the image {file_name!r} is '
+                    "not called as file_names['img_path']="
+                    f'{self.file_names["img_path"]!r} says')
+            return self._names.name(
+                key if key in self._names else 'img_path', common)
         suffix = self.img_suffix
         if suffix is None:
             suffix = osp.splitext(file_name)[1]

@@ -1,13 +1,16 @@
 """Segmentation dataset whose samples have one file per modality."""
 import os.path as osp
-from typing import List
+from typing import List, Mapping, Sequence
 
+import mmengine
+import mmengine.fileio as fileio
 from mmseg.datasets import BaseSegDataset
 
 from mwam_mm.registry import DATASETS
 
+from .file_names import FileNames, read_columns
 from .label_maps import check_label_maps
-from .transforms import check_pipeline, pack_paths
+from .transforms import check_pipeline, keep_absent, pack_paths
 
 __all__ = ['MultiModalSegDataset']
 
@@ -44,14 +47,27 @@ class MultiModalSegDataset(BaseSegDataset):
         modality_suffix (dict[str, str]): Path key to the suffix of that
             modality's files. A key not named here has ``img_suffix``.
             Defaults to dict().
+        file_names (dict[str, str]): Path key to the pattern of the names of
+            those files, ``seg_map_path`` included, where they do not differ
+            in the suffix only: ``dict(img_path='rgb_{}.png',
+            depth_path='depth_{}.png', seg_map_path='{}_label.png')``, see
+            :class:`FileNames`. It takes the place of all suffixes, and a key
+            not named here has the image's. The files may lie in one folder.
+            Defaults to dict().
+        columns (Sequence[str]): Path keys of the columns of ``ann_file``, for
+            lists that name each file of a sample, with its suffix:
+            ``('img_path', 'thermal_path', 'seg_map_path')``. Paths are
+            relative to the folders of ``data_prefix``, or ``data_root`` where
+            it has none. Defaults to (), a list of images without suffix.
         **kwargs: Keyword arguments of :class:`BaseSegDataset`.
 
     Raises:
         FileNotFoundError: If no image is found.
         ValueError: If ``data_prefix`` has no folder of images, or a key that
             does not end in ``_path``; if ``modality_suffix`` names a key that
-            ``data_prefix`` does not have; or if the pipeline holds a stock
-            transform that does not work on a stacked image (see
+            ``data_prefix`` does not have; if ``file_names`` or ``columns`` do
+            not fit; or if the pipeline holds a stock transform that does not
+            work on a stacked image (see
             :func:`check_pipeline`).
 
     Examples:
@@ -77,10 +93,18 @@ class MultiModalSegDataset(BaseSegDataset):
         ...     ])
     """
 
-    def __init__(self, *args, modality_suffix: dict = {}, **kwargs) -> None:
+    def __init__(self,
+                 *args,
+                 modality_suffix: dict = {},
+                 file_names: Mapping[str, str] = {},
+                 columns: Sequence[str] = (),
+                 **kwargs) -> None:
         # The base class builds the whole dataset in its constructor.
         self.modality_suffix = dict(modality_suffix)
+        self.file_names = dict(file_names)
+        self.columns = tuple(columns)
         super().__init__(*args, **kwargs)
+        keep_absent(self.pipeline)
         check_pipeline(self.pipeline)
         pack_paths(self.pipeline)
         check_label_maps(self.pipeline, self.metainfo.get('classes'),
@@ -110,6 +134,10 @@ class MultiModalSegDataset(BaseSegDataset):
                 f'modality_suffix names {unused}, but data_prefix has the '
                 f'modality keys {sorted(folders)}')
 
+        if self.columns:
+            return self._load_columns()
+        if self.file_names:
+            return self._load_by_pattern()
         listed, suffix = 'img_path', self.img_suffix
         if listed not in self.data_prefix:
             if not folders:
@@ -144,3 +172,71 @@ class MultiModalSegDataset(BaseSegDataset):
             return super().load_data_list()
         finally:
             self.data_prefix, self.img_suffix = prefix, img_suffix
+    def _load_columns(self) -> List[dict]:
+        """List the samples that ``ann_file`` names file by file."""
+        if not self.ann_file or 'img_path' not in self.columns or len(
+                set(self.columns)) < len(self.columns):
+            raise ValueError(
+                f'columns={list(self.columns)} must name the columns of '
+                f'ann_file={self.ann_file!r}, one of which is img_path, each '
+                'once')
+        folders = {
+            key: self.data_prefix.get(key) or self.data_root or ''
+            for key in self.columns
+        }
+        return [
+            self._data_info(paths)
+            for paths in read_columns(self.ann_file, self.columns, folders)
+        ]
+
+    def _load_by_pattern(self) -> List[dict]:
+        """List the samples whose files follow patterns."""
+        folders = {
+            key: folder
+            for key, folder in self.data_prefix.items() if folder is not None
+        }
+        unused = sorted(set(self.file_names) - set(folders))
+        if unused or self.modality_suffix or 'img_path' not in self.file_names:
+            raise ValueError(
+                f'file_names has patterns for {sorted(self.file_names)}, but '
+                f'data_prefix has the keys {sorted(folders)}: it must have '
+                'one for img_path and none for others than these, and takes '
+                'the place of modality_suffix')
+        image = self.file_names['img_path']
+        names = FileNames({
+            key: self.file_names.get(key, image)
+            for key in folders
+        })
+        img_dir = folders['img_path']
+        if self.ann_file:
+            found = [
+                line.strip() for line in mmengine.list_from_file(
+                    self.ann_file, backend_args=self.backend_args)
+                if line.strip()
+            ]
+        else:
+            files = fileio.list_dir_or_file(
+                img_dir,
+                list_dir=False,
+                recursive=True,
+                backend_args=self.backend_args)
+            found = [names.common('img_path', file) for file in sorted(files)]
+        data_list = [
+            self._data_info({
+                key: osp.join(folder, names.name(key, common))
+                for key, folder in folders.items()
+            }) for common in found if common is not None
+        ]
+        if not data_list:
+            raise FileNotFoundError(
+                f"no image called {image!r} found in data_prefix['img_path']="
+                f'{img_dir!r}' +
+                (f' by ann_file={self.ann_file!r}' if self.ann_file else ''))
+        return data_list
+
+    def _data_info(self, paths: Mapping[str, str]) -> dict:
+        return dict(
+            paths,
+            label_map=self.label_map,
+            reduce_zero_label=self.reduce_zero_label,
+            seg_fields=[])

@@ -1,5 +1,11 @@
 """Hooks, loops and the constructor of optimizers."""
-from .hooks import BalanceHook, DataCheckHook, MWAMHook, RandomStateHook
+from .hooks import (
+                                      BalanceHook,
+                                      DataCheckHook,
+                                      MultiModalVisualizationHook,
+                                      MWAMHook,
+                                      RandomStateHook,
+)
 from .missing_modality_loops import (
                                      MissingModalityTestLoop,
                                      MissingModalityValLoop,
@@ -11,5 +17,5 @@ from .multimodal_optim_wrapper_constructor import (
 __all__ = [
     'BalanceHook', 'DataCheckHook', 'MWAMHook', 'MissingModalityTestLoop',
     'MissingModalityValLoop', 'MultiModalOptimWrapperConstructor',
-    'RandomStateHook'
+    'MultiModalVisualizationHook', 'RandomStateHook'
 ]

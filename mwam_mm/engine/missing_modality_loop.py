@@ -1,5 +1,4 @@
 """What the loops over modality combinations share."""
-import copy
 import logging
 import os.path as osp
 from numbers import Real
@@ -7,12 +6,11 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 import torch
 from mmengine.dataset import pseudo_collate
-from mmengine.dist import all_reduce, get_dist_info, is_main_process
+from mmengine.dist import get_dist_info, is_main_process
 from mmengine.evaluator import Evaluator
 from mmengine.logging import print_log
 from mmengine.runner import EpochBasedTrainLoop
 from mmengine.runner.base_loop import BaseLoop
-from mmengine.utils import mkdir_or_exist
 from torch.utils.data import DataLoader
 
 from mwam_mm.consistency import check_runner
@@ -23,12 +21,16 @@ from mwam_mm.evaluation import (
     format_report,
     is_higher_better,
     save_report,
+    values_per_class,
 )
 from mwam_mm.layout import combination_name
+from mwam_mm.visualization import give_portable_names
 
+from .combination_evaluators import CombinationEvaluators
 from .combination_predictor import CombinationPredictor
-from .combinations import Combination, parse_combinations
+from .combinations import parse_combinations
 from .hook_outputs import HookOutputs
+from .hooks.visualization_hook import draw_what_is_loaded
 
 __all__ = ['MissingModalityLoop']
 
@@ -70,6 +72,8 @@ class MissingModalityLoop(BaseLoop):
             combinations, self.layout, f'{self.stage}_cfg.combinations')
         self.faults = build_faults(faults, self.layout,
                                    f'{self.stage}_cfg.faults')
+        draw_what_is_loaded(runner)
+        give_portable_names(runner.visualizer)
         self.metric = metric
         self.drop_probs = drop_probs
         if not all(0 <= p < 1 for p in drop_probs):
@@ -89,11 +93,10 @@ class MissingModalityLoop(BaseLoop):
         self.runner.model.eval()
         # The evaluator is copied now rather than at construction because users
         # add metrics to it in between.
-        self._evaluators = {
-            c: self._copy_evaluator(c)
-            for c in (*self.combinations, *((f.name, ) for f in self.faults))
-        }
-        self._counts = dict.fromkeys(self._evaluators, 0)
+        self._evaluators = CombinationEvaluators(
+            self.evaluator, self.dataloader.dataset,
+            (*self.combinations, *((fault.name, ) for fault in self.faults)),
+            self.layout.names)
         for fault in self.faults:
             fault.prepare(self._load)
         self._position = 0
@@ -119,16 +122,16 @@ class MissingModalityLoop(BaseLoop):
         data = self._predictor.data_preprocessor(data_batch, False)
         inputs, samples = data['inputs'], data['data_samples']
         outputs = HookOutputs()
+        counting = self._counting(len(samples))
+        presence = self.layout.presence(inputs)
+        self._evaluators.expect({
+            i: tuple(n for n, flag in zip(presence, flags) if flag)
+            for i, flags in enumerate(zip(*presence.values())) if counting[i]
+        })
         for combination, predictions in self._predictor.predict(
-                inputs, samples, self._counting(len(samples)),
-                self.combinations, self.faults, self._places(len(samples))):
-            self._evaluators[combination].process(
-                data_samples=list(predictions.values()),
-                data_batch={
-                    key: [values[i] for i in predictions]
-                    for key, values in data_batch.items()
-                })
-            self._counts[combination] += len(predictions)
+                inputs, samples, counting, self.combinations, self.faults,
+                self._places(len(samples))):
+            self._evaluators.process(combination, predictions, data_batch)
             outputs.add(combination, predictions)
         self._position += len(samples)
         self.runner.call_hook(
@@ -164,44 +167,36 @@ class MissingModalityLoop(BaseLoop):
             name for name, (flag, ) in presence.items() if not flag
         ]
 
-    def _copy_evaluator(self, combination: Combination) -> Evaluator:
-        """Copy the evaluator and give its files a folder of their own."""
-        evaluator = copy.deepcopy(self.evaluator)
-        name = combination_name(combination)
-        for metric in evaluator.metrics:
-            for key in ('output_dir', 'outfile_prefix', 'out_file_path'):
-                path = getattr(metric, key, None)
-                if path is None:
-                    continue
-                is_folder = key == 'output_dir'
-                folder, file = (path, '') if is_folder else osp.split(path)
-                mkdir_or_exist(osp.join(folder, name))
-                setattr(metric, key, osp.join(folder, name, file))
-        return evaluator
-
     def _evaluate(self) -> Dict[str, Any]:
         """Evaluate what was processed and merge the metrics."""
         total = len(self.dataloader.dataset)
         scores: Dict[str, dict] = {}
-        counts: Dict[str, int] = {}
-        for combination, evaluator in self._evaluators.items():
+        per_class: Dict[str, dict] = {}
+        by_combination = self._evaluators.count()
+        for combination, evaluator in self._evaluators.evaluators.items():
             name = combination_name(combination)
-            count = torch.tensor(self._counts[combination])
-            all_reduce(count)
-            counts[name] = int(count)
-            print_log(f'Modalities {name}, {counts[name]} of {total} samples:',
+            count = by_combination[combination]
+            print_log(f'Modalities {name}, {count} of {total} samples:',
                       'current')
-            if counts[name] < total:
+            if count < total:
                 print_log(
-                    f'{total - counts[name]} samples have none of the '
+                    f'{total - count} samples have none of the '
                     f'modalities of "{name}" and are left out of it',
                     'current', logging.WARNING)
-            scores[name] = (
-                evaluator.evaluate(counts[name]) if counts[name] else {})
+            scores[name] = evaluator.evaluate(count) if count else {}
+            per_class[name] = values_per_class(evaluator)
         if not any(scores.values()):
             return {}  # the evaluator only writes files
+        counts = {
+            combination_name(c): count for c, count in by_combination.items()
+        }
         self._score_nothing(scores, counts, self.higher_is_better)
-        metrics = self._report(scores, counts)
+        metrics = self._report(
+            scores,
+            counts,
+            full_scores=self._evaluators.evaluate_full_on_same(by_combination),
+            constants=self._evaluators.constant_predictions(),
+            per_class=per_class)
         for name, values in scores.items():
             for key, value in values.items():
                 metrics.setdefault(f'{name}/{key}', value)
@@ -237,8 +232,8 @@ class MissingModalityLoop(BaseLoop):
                     logging.WARNING)
                 values.update(dict.fromkeys(keys - undefined, 0.))
 
-    def _report(self, scores: Dict[str, dict],
-                counts: Dict[str, int]) -> Dict[str, Optional[float]]:
+    def _report(self, scores: Dict[str, dict], counts: Dict[str, int],
+                **details: Dict[str, Any]) -> Dict[str, Optional[float]]:
         """Log and write the report and return it as flat metrics."""
         report = dict(
             config=osp.basename(self.runner.cfg.filename or '') or None,
@@ -246,7 +241,7 @@ class MissingModalityLoop(BaseLoop):
             stage=self.stage,
             **build_report(scores, counts, self.layout.names, self.metric,
                            self.drop_probs, self.higher_is_better,
-                           [fault.name for fault in self.faults]))
+                           [fault.name for fault in self.faults], **details))
         metrics = flatten_report(report)
         unknown = [
             key for key in report['avg']['PCR']

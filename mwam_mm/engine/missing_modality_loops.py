@@ -34,17 +34,18 @@ class MissingModalityValLoop(MissingModalityLoop, ValLoop):
     it in the same training; nothing else is ever replaced. What is undefined,
     such as the PCR where the full score is 0, is None and warned of.
 
-    Metrics are used as the evaluator returns them. ``IoUMetric`` rounds to
-    0.01 percent and ``CocoMetric`` to 0.001 of 1, so the PCR of a small mAP is
-    coarse: of a full mAP of 0.020, one step is 5 percent. Values per class are
-    part of the report where the evaluator returns them as metrics, such as
-    ``CocoMetric(classwise=True)``; ``IoUMetric`` only logs them.
+    ``IoUMetric`` and ``CocoMetric`` keep what they would lose, see
+    :func:`mwam_mm.evaluation.keep_everything`: their values are not rounded,
+    the JSON has those of each class, and a detector that finds nothing has 0.
 
     Under FSDP every rank predicts its whole batch once for each combination,
     and what does not count is left out afterwards.
 
     A sample that has none of a combination's modalities is left out of that
-    combination; the report says how many samples each was evaluated on.
+    combination; the report says how many samples each was evaluated on. Its
+    PCR is computed from the metrics of the full one on the same samples, which
+    the report has as ``full_on_same_samples``. Where a model predicts one and
+    the same for every sample, the report says what, as ``constant``.
 
     Args:
         runner (Runner): The runner.

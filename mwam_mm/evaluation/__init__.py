@@ -22,11 +22,13 @@ from .report import (
     newest_report,
     save_report,
 )
+from .stock_metrics import keep_everything, values_per_class
 
 __all__ = [
     'Fault', 'average_pcr', 'build_comparison', 'build_faults',
     'build_report', 'combination_average', 'comparison_csv',
     'comparison_tables', 'expectation', 'flatten_report', 'format_comparison',
-    'format_report', 'is_higher_better', 'newest_report', 'paired_difference',
-    'pcr', 'save_report', 't_interval'
+    'format_report', 'is_higher_better', 'keep_everything', 'newest_report',
+    'paired_difference', 'pcr', 'save_report', 't_interval',
+    'values_per_class'
 ]

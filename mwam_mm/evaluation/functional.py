@@ -143,7 +143,8 @@ def combination_average(scores: Mapping[str, Score]) -> Score:
 
 def average_pcr(scores: Mapping[str, Score],
                 full: str,
-                higher_is_better: bool = True) -> Score:
+                higher_is_better: bool = True,
+                full_scores: Mapping[str, Score] = {}) -> Score:
     """Average PCR over the combinations, the full one EXCLUDED.
 
     Args:
@@ -151,6 +152,8 @@ def average_pcr(scores: Mapping[str, Score],
         full (str): Name of the full combination.
         higher_is_better (bool): Whether a higher score is better. Defaults to
             True.
+        full_scores (Mapping[str, float]): Combination that has fewer samples
+            to the score of the full one on those. Defaults to none.
 
     Returns:
         float | None: The mean PCR in percent; None where ``full`` is not
@@ -165,7 +168,7 @@ def average_pcr(scores: Mapping[str, Score],
         15.71
     """
     return _mean([
-        pcr(scores.get(full), score, higher_is_better)
+        pcr(full_scores.get(name, scores.get(full)), score, higher_is_better)
         for name, score in scores.items() if name != full
     ])
 

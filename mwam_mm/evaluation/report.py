@@ -47,7 +47,10 @@ def build_report(scores: Mapping[str, Mapping[str, Any]],
                  metric: Union[None, str, Sequence[str]] = None,
                  drop_probs: Sequence[float] = (0.05, 0.1, 0.2),
                  higher_is_better: Optional[Mapping[str, bool]] = None,
-                 faults: Sequence[str] = ()) -> dict:
+                 faults: Sequence[str] = (),
+                 full_scores: Mapping[str, Mapping[str, Any]] = {},
+                 constants: Mapping[str, str] = {},
+                 per_class: Mapping[str, Mapping[str, Any]] = {}) -> dict:
     """Summarise the metrics of several modality combinations.
 
     Values that are no numbers are left out. An undefined value (a metric that
@@ -71,6 +74,14 @@ def build_report(scores: Mapping[str, Mapping[str, Any]],
             Defaults to None.
         faults (Sequence[str]): Those of ``scores`` that are no combinations
             but sensor faults, which no average takes in. Defaults to ().
+        full_scores (Mapping[str, Mapping]): Combination that has fewer
+            samples than the full one to the metrics of the full one on those
+            samples, from which its PCR is computed. Defaults to none.
+        constants (Mapping[str, str]): Combination of which the model
+            predicted the same everywhere, to what it predicted. Defaults to
+            none.
+        per_class (Mapping[str, Mapping]): Combination to metric to class to
+            value. Defaults to none.
 
     Returns:
         dict: The report as :func:`save_report` writes it, PCR in percent:
@@ -79,7 +90,8 @@ def build_report(scores: Mapping[str, Mapping[str, Any]],
         - ``higher_is_better``: metric to True, False or, if it is only
           assumed, None
         - ``combinations``: combination to ``samples`` (int), ``metrics`` and,
-          unless it is the full one, ``PCR``
+          unless it is the full one, ``PCR``; where they are given,
+          ``full_on_same_samples``, ``constant`` and ``per_class``
         - ``avg``: ``metrics`` (full combination included) and ``PCR`` (full
           combination excluded)
         - ``expectation``: drop probability to ``metrics``
@@ -117,6 +129,13 @@ def build_report(scores: Mapping[str, Mapping[str, Any]],
         for key in keys
     }
     full = combination_name(modalities)
+    full_on_same = {
+        key: {
+            name: _number(values[key]) if _is_number(values.get(key)) else None
+            for name, values in full_scores.items()
+        }
+        for key in keys
+    }
 
     entries = {}
     for name in scores:
@@ -125,10 +144,20 @@ def build_report(scores: Mapping[str, Mapping[str, Any]],
             metrics={key: by_metric[key][name] for key in keys})
         if name != full:
             entry['PCR'] = {
-                key: pcr(by_metric[key].get(full), by_metric[key][name],
-                         directions[key] is not False)
+                key: pcr(full_on_same[key].get(name,
+                                               by_metric[key].get(full)),
+                         by_metric[key][name], directions[key] is not False)
                 for key in chosen
             }
+        if name in full_scores:
+            entry['full_on_same_samples'] = {
+                key: values[name]
+                for key, values in full_on_same.items()
+            }
+        if name in constants:
+            entry['constant'] = constants[name]
+        if per_class.get(name):
+            entry['per_class'] = per_class[name]
     faulty = {name: entries.pop(name) for name in faults}
     for values in by_metric.values():
         for name in faulty:
@@ -142,7 +171,8 @@ def build_report(scores: Mapping[str, Mapping[str, Any]],
                      for key in keys},
             PCR={
                 key: average_pcr(by_metric[key], full,
-                                 directions[key] is not False)
+                                 directions[key] is not False,
+                                 full_on_same[key])
                 for key in chosen
             }),
         expectation={
@@ -194,10 +224,34 @@ def format_report(report: Mapping) -> str:
         str: Rows are combinations, their average, the expectations and the
         sensor faults; columns are metrics, PCR in percent and samples. A
         metric of which lower is better has the arrow ↓. A positive PCR is
-        always a loss of performance.
+        always a loss of performance. Notes below it say of which rows the
+        model predicted the same everywhere, and which PCR was computed on
+        fewer samples.
     """
     rows = _rows(report)
     columns = _columns(rows)
+    entries = {**report['combinations'], **report.get('faults', {})}
+    notes = []
+    for row in rows:
+        name = row['combination']
+        entry = entries.get(name, {})
+        if 'constant' in entry:
+            row['combination'] += ' (constant)'
+            notes.append(
+                f'"{name}": the prediction is {entry["constant"]!r} '
+                'everywhere, in every sample. These are the scores of a '
+                'constant, and so is any PCR that comes from them')
+        if 'full_on_same_samples' in entry:
+            values = {
+                key: entry['full_on_same_samples'].get(key)
+                for key in entry['PCR']
+            }
+            notes.append(
+                f'"{name}": its PCR compares the {entry["samples"]} samples '
+                'that have something of it, on which all modalities together '
+                'have ' + ', '.join(
+                    f'{key} {value:.4g}' if value is not None else
+                    f'no {key}' for key, value in values.items()))
     table = Table(box=box.ASCII)
     for column in columns:
         table.add_column(
@@ -210,7 +264,7 @@ def format_report(report: Mapping) -> str:
     console = Console(
         file=io.StringIO(), width=10000, force_terminal=False)
     console.print(table)
-    return console.file.getvalue().rstrip()
+    return '\n'.join([console.file.getvalue().rstrip(), *notes])
 
 
 def save_report(report: Mapping,

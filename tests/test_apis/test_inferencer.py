@@ -220,11 +220,10 @@ class TestFolders:
         written = sorted((tmp_path / 'out/pred').rglob('*.png'))
         assert len(written) == 60
         for path in written:
-            combination, _, name = path.relative_to(
-                tmp_path / 'out/pred').parts
+            name = path.relative_to(tmp_path / 'out/pred')
             expected, image = (
                 cv2.imread(str(p), cv2.IMREAD_UNCHANGED)
-                for p in (tmp_path / 'loop' / combination / name, path))
+                for p in (tmp_path / 'loop' / name, path))
             assert image.dtype == np.uint8
             np.testing.assert_array_equal(image, expected)
         assert len(list((tmp_path / 'out/vis').rglob('*.png'))) == 20

@@ -264,7 +264,25 @@ def test_boxes_below_a_pixel_are_left_out(root, content, log):
     assert any('smaller than a pixel' in line for line in log)
 
 
+def test_polygons_that_are_none(root, content, log, monkeypatch):
+    """pycocotools would fail on four numbers in the first validation."""
+    from mwam_mm.datasets import MultiModalCocoDataset
+    content['annotations'][1]['segmentation'] = [[1, 1, 5, 1, 5, 5]]
+    content['annotations'][0]['segmentation'] = [[1, 1, 5, 1, 5, 5],
+                                                 [1, 2, 10, 8]]
+    # Publishers' files cannot be corrected.
+    monkeypatch.setattr(MultiModalCocoDataset, 'STRICT', False)
+    instances = build(root, content).get_data_info(0)['instances']
+    assert ['mask' in instance for instance in instances] == [False, True]
+    assert any('have no mask' in line and 'annotation 1' in line
+               for line in log)
+
+
 @pytest.mark.parametrize('index, change, message', [
+    (0, dict(segmentation=[[1, 2, 10, 8]]), r'ann\.json.*annotation 1 of '
+     r"image 7 \('a\.jpg'\).*segmentation=\[\[1, 2, 10, 8\]\].*three points"),
+    (0, dict(segmentation=[[1, 2, 10, 8, 1, 2, 3]]), 'three points'),
+    (0, dict(segmentation=[1, 2, 10, 8, 1, 2]), 'three points'),
     (0, dict(bbox=[40, 2, 5, 5]), r'ann\.json.*annotation 1 of image 7 '
      r"\('a\.jpg'\).*outside the image of 32 x 24"),
     (0, dict(bbox=[4, 2, 0, 5]), 'no area'),

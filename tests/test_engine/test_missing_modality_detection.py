@@ -106,6 +106,26 @@ def test_equals_a_stock_test_without_the_modality(trained, name, tmp_path):
             stock[key], abs=1e-3)
 
 
+def test_a_detector_that_finds_nothing_at_all(tmp_path):
+    """The table has 0 for it, and the best checkpoint is kept."""
+    cfg = tiny_det.config(tmp_path, max_iters=1)
+    cfg.model.test_cfg.score_thr = 1.1
+    cfg.default_hooks.checkpoint.update(
+        save_best='avg/coco/bbox_mAP', rule='greater')
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    report = read_report(tmp_path, 'val')
+    for name in COMBINATIONS:
+        entry = report['combinations'][name]
+        assert entry['metrics'] == {
+            'coco/bbox_mAP': 0, 'coco/bbox_mAP_50': 0}
+        assert entry['constant'] == 'nothing'
+        assert entry['per_class']['coco/bbox_mAP'] == dict(near=0, far=0)
+    assert report['avg']['metrics']['coco/bbox_mAP'] == 0
+    assert report['avg']['PCR']['coco/bbox_mAP'] is None
+    assert list(tmp_path.glob('best_avg_coco_bbox_mAP_iter_1.pth'))
+
+
 def test_no_detection_is_a_score_of_zero():
     """CocoMetric then returns no metric at all."""
     scores = dict(full={'mAP': 0.5, 'text': 'a'}, one={}, unseen={})

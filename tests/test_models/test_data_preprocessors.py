@@ -267,3 +267,55 @@ def test_detection_resizes_batches(det):
     torch.testing.assert_close(
         resized['data_samples'][0].gt_instances.bboxes,
         torch.tensor([[2., 4., 6., 6.]]))
+
+
+class TestFirstBatches:
+    """Training warns of statistics that are of other data."""
+
+    @pytest.fixture
+    def warnings(self, monkeypatch):
+        said = []
+        monkeypatch.setattr(
+            'mwam_mm.models.data_preprocessors.first_batches.print_log',
+            lambda message, *args: said.append(message))
+        return said
+
+    def train(self, modalities, batches=7, absent=(None, None),
+              training=True):
+        preprocessor = MultiModalSegDataPreprocessor(modalities, size=(6, 8))
+        for _ in range(batches):
+            preprocessor(data(torch.float32, absent=absent), training)
+
+    @pytest.mark.parametrize('statistics', [
+        dict(mean=0.5, std=0.25),  # of images from 0 to 1
+        dict(),  # none
+        dict(mean=127, std=1000),
+    ])
+    def test_of_other_data(self, warnings, statistics):
+        modalities = dict(
+            rgb=dict(channels=3, mean=127., std=73.),
+            depth=dict(channels=1, **statistics))
+        self.train(modalities)
+        message, = warnings
+        assert message.startswith("modality 'depth': mean=")
+        assert 'check_dataset.py' in message
+        mean, std = statistics.get('mean', 0), statistics.get('std', 1)
+        values = torch.stack([x[3] for x in data()['inputs']]).double()
+        assert (f'mean and std {(values.mean() - mean) / std:.3g} and '
+                f'{values.std(unbiased=False) / std:.3g}') in message
+
+    @pytest.mark.parametrize('mean, std', [(127, 73), (90, 40), (160, 150)])
+    def test_of_such_data(self, warnings, mean, std):
+        self.train(
+            dict(
+                rgb=dict(channels=3, mean=mean, std=std),
+                depth=dict(channels=1, mean=mean, std=std)))
+        assert not warnings
+
+    def test_absent_is_no_data(self, warnings):
+        modalities = dict(
+            rgb=dict(channels=3, mean=127., std=73.), depth=dict(channels=1))
+        self.train(modalities, absent=(('depth', ), ('depth', )))
+        self.train(modalities, batches=4)
+        self.train(modalities, training=False)
+        assert not warnings

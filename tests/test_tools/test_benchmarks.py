@@ -4,9 +4,12 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 
+from mwam_mm.layout import ModalityLayout
 from mwam_mm.mwam import frm
 
 from ..conftest import REPO
@@ -103,3 +106,81 @@ def test_order_of_the_modalities_on_real_pairs(load_tool, data_root):
     assert tool.share_table(pairs, 'title').row_count == 2
     table = tool.interval_table(pairs[:2], 'title', 0, num_batches=4)
     assert table.row_count == 10
+
+
+def write_pairs(root, count=3):
+    """Pairs of a thermal camera and, in all but the last sample, a radar."""
+    rng = np.random.default_rng(0)
+    for i in range(count):
+        for folder in ('thermal', 'radar'):
+            (root / folder).mkdir(exist_ok=True)
+            np.save(root / folder / f'{i}.npy',
+                    rng.normal(size=(40, 56 + i)).cumsum(1))
+    (root / f'radar/{count - 1}.npy').unlink()
+
+
+@pytest.mark.parametrize('recipe', [False, True])
+def test_order_of_the_modalities_of_any_config(load_tool, tmp_path, capsys,
+                                               monkeypatch, recipe):
+    write_pairs(tmp_path)
+    modalities = dict(
+        thermal=dict(
+            channels=1, mean=2., std=3., path_key='img_path'),
+        radar=dict(channels=1, optional=True))
+    pipeline = [
+        dict(type='mwam_mm.LoadModalities', modalities=modalities),
+        dict(type='PackSegInputs')
+    ]
+    if recipe:
+        pipeline = [
+            dict(
+                type='mwam_mm.multimodal',
+                modalities=modalities,
+                transforms=[dict(type='LoadImageFromFile'), pipeline[1]])
+        ]
+    else:
+        pipeline[1]['meta_keys'] = ('img_path', 'absent_modalities')
+    cfg = Config(
+        dict(
+            default_scope='mmseg',
+            val_dataloader=dict(
+                dataset=dict(
+                    type='mwam_mm.MultiModalSegDataset',
+                    data_root=str(tmp_path),
+                    data_prefix=dict(
+                        img_path='thermal', radar_path='radar'),
+                    img_suffix='.npy',
+                    pipeline=pipeline))))
+    cfg.dump(str(tmp_path / 'job.py'))
+    tool = load_tool('analysis_tools/compare_frm')
+    pairs = tool.load_samples(cfg, 'val', 10, False)
+    assert len(pairs) == 2 and pairs[1]['radar'].shape == (1, 1, 40, 57)
+    expected = (np.load(tmp_path / 'thermal/0.npy') - 2) / 3
+    found = next(p for p in pairs if p['thermal'].size(3) == 56)
+    np.testing.assert_allclose(
+        found['thermal'][0, 0].numpy(), expected, rtol=1e-5, atol=1e-6)
+    monkeypatch.setattr(tool, 'interval_table', lambda *args: 'intervals')
+    monkeypatch.setattr(
+        sys, 'argv', ['compare_frm.py', str(tmp_path / 'job.py')])
+    tool.main()
+    said = capsys.readouterr().out
+    assert '2 pairs' in said and 'FRM radar' in said
+    assert 'RGB is not distorted: no modality "rgb"' in said
+    for split, message in (('train', 'no train_dataloader'), ('val', 'has no '
+                           'mwam_mm.LoadModalities')):
+        cfg.val_dataloader.dataset.pipeline = []
+        with pytest.raises(ValueError, match=message):
+            tool.load_samples(cfg, split, 10, False)
+
+
+def test_distorted_colours_of_a_config(load_tool):
+    tool = load_tool('analysis_tools/compare_frm')
+    layout = ModalityLayout(
+        dict(depth=dict(channels=1), rgb=dict(channels=3)))
+    image = np.full((4, 5, 4), 100, np.float32)
+    np.random.seed(0)
+    for _ in range(8):  # one distortion may be none
+        image = tool.DistortRGB(layout)(dict(img=image))['img']
+    assert (image[..., :3] != 100).any() and (image[..., 3] == 100).all()
+    with pytest.raises(ValueError, match='8 bits'):
+        tool.DistortRGB(layout)(dict(img=image * 10))

@@ -1,8 +1,15 @@
 """Tests of tools/test.py."""
-import pytest
-from mmengine.config import Config
+import sys
 
-from mwam_mm.registry import LOOPS, TRANSFORMS
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
+
+from mwam_mm.registry import LOOPS, MODELS, TRANSFORMS
 
 MODALITIES = dict(
     rgb=dict(channels=3), depth=dict(channels=1), thermal=dict(channels=1))
@@ -65,6 +72,20 @@ def test_missing(test):
         *PIPELINE, drop('depth', 'thermal')
     ]
     assert cfg.test_cfg == dict(type='TestLoop', fp16=True)
+
+
+def test_missing_where_modalities_are_optional(test):
+    """Samples that lack the others are left out, as by --combinations."""
+    modalities = dict(MODALITIES, depth=dict(channels=1, optional=True))
+    cfg = config(
+        model=dict(data_preprocessor=dict(modalities=modalities)),
+        test_cfg=dict(type='TestLoop', fp16=True))
+    test.apply_args(cfg, parse(test, '--missing', 'rgb'))
+    assert cfg.test_cfg == dict(
+        type='mwam_mm.MissingModalityTestLoop',
+        combinations=[['depth', 'thermal']],
+        fp16=True)
+    assert cfg.test_dataloader.dataset.pipeline == PIPELINE
 
 
 def test_missing_builds(test):
@@ -245,3 +266,126 @@ def test_errors_are_short(exit_of_tool, write_config):
     assert code == 2
     assert "error: --missing names ['dpeth']" in said
     assert "['rgb', 'depth']" in said
+
+
+def recipe(root):
+    """Config of a stock segmentor that is made multimodal, and of pairs."""
+    rng = np.random.default_rng(0)
+    for i in range(2):
+        for folder, shape in (('rgb', (32, 40, 3)), ('depth', (32, 40)),
+                              ('label', (32, 40))):
+            (root / folder / f'set{i}').mkdir(parents=True, exist_ok=True)
+            high = 2 if folder == 'label' else 255
+            assert cv2.imwrite(
+                str(root / folder / f'set{i}/I0.png'),
+                rng.integers(0, high, shape, dtype=np.uint8))
+    modalities = dict(
+        rgb=dict(channels=3, mean=127, std=73, bgr_to_rgb=True),
+        depth=dict(channels=1, mean=127, std=73))
+    norm = dict(type='BN')
+    base = dict(
+        type='EncoderDecoder',
+        data_preprocessor=dict(
+            type='SegDataPreProcessor', mean=[0] * 3, std=[1] * 3,
+            bgr_to_rgb=True, pad_val=0, seg_pad_val=255, size=(32, 40)),
+        backbone=dict(
+            type='ResNet', depth=18, num_stages=2, strides=(1, 2),
+            dilations=(1, 1), out_indices=(0, 1), base_channels=4,
+            stem_channels=4, norm_cfg=norm),
+        decode_head=dict(
+            type='FCNHead', in_channels=8, in_index=1, channels=8,
+            num_convs=1, num_classes=2, norm_cfg=norm, dropout_ratio=0),
+        train_cfg=dict(), test_cfg=dict(mode='whole'))  # yapf: disable
+    stock = [
+        dict(type='LoadImageFromFile'),
+        dict(type='LoadAnnotations'),
+        dict(type='PackSegInputs')
+    ]
+    return dict(
+        default_scope='mmseg',
+        work_dir=str(root / 'work'),
+        log_level='WARNING',
+        model=dict(
+            type='mwam_mm.multimodal', base=base, modalities=modalities),
+        test_dataloader=dict(
+            batch_size=1,
+            num_workers=0,
+            sampler=dict(type='DefaultSampler', shuffle=False),
+            dataset=dict(
+                type='mwam_mm.MultiModalSegDataset',
+                data_root=str(root),
+                data_prefix=dict(
+                    img_path='rgb', depth_path='depth',
+                    seg_map_path='label'),
+                img_suffix='.png',
+                metainfo=dict(
+                    classes=('a', 'b'), palette=[[0, 0, 0], [9, 9, 9]]),
+                pipeline=[
+                    dict(
+                        type='mwam_mm.multimodal',
+                        transforms=stock,
+                        modalities=modalities)
+                ])),
+        test_evaluator=dict(type='IoUMetric'),
+        test_cfg=dict(type='TestLoop'),
+        tta_model=dict(type='SegTTAModel'),
+        tta_pipeline=[
+            stock[0],
+            dict(
+                type='TestTimeAug',
+                transforms=[
+                    [dict(type='Resize', scale_factor=1., keep_ratio=True)],
+                    # Two equal views: the mean is that of one.
+                    [dict(type='RandomFlip', prob=0.)] * 2,
+                    stock[1:2],
+                    stock[2:]
+                ])
+        ],
+        default_hooks=dict(visualization=dict(type='SegVisualizationHook')),
+        visualizer=dict(
+            type='SegLocalVisualizer',
+            vis_backends=[dict(type='LocalVisBackend')]))
+
+
+def test_augmentation_and_folders_on_the_recipe(test, tmp_path, monkeypatch):
+    cfg = recipe(tmp_path)
+    Config(cfg).dump(str(tmp_path / 'job.py'))
+    init_default_scope('mmseg')
+    torch.manual_seed(0)
+    torch.save(
+        MODELS.build(cfg['model']).state_dict(), str(tmp_path / 'job.pth'))
+    found = []
+
+    def keep(self):
+        metrics = stock_test(self)
+        found.append((self, metrics))
+        return metrics
+
+    stock_test = Runner.test
+    monkeypatch.setattr(Runner, 'test', keep)
+    for flags in ([], ['--tta']):
+        out, shown = tmp_path / f'out{flags}', tmp_path / f'shown{flags}'
+        monkeypatch.setattr(sys, 'argv', [
+            'test.py', str(tmp_path / 'job.py'), str(tmp_path / 'job.pth'),
+            '--out', str(out), '--show-dir', str(shown), *flags
+        ])
+        test.main()
+        # Both files are called I0.png.
+        for folder in (out, shown):
+            assert {p.parent.name for p in folder.rglob('*I0.png*')} == {
+                'set0', 'set1'}
+    (plain, expected), (augmented, metrics) = found
+    assert type(augmented.model).__name__ == 'SegTTAModel'
+    assert metrics['mIoU'] == pytest.approx(expected['mIoU'])
+    assert 10 < metrics['mIoU'] < 90
+    assert not float(metrics['mIoU'] * 100).is_integer()
+
+
+def test_augmentation_that_is_multimodal_already(test):
+    """As docs/inherit.md said, or with LoadModalities written out."""
+    load = dict(type='mwam_mm.multimodal', modalities=MODALITIES)
+    pipeline = [dict(load, transforms=[dict(type='LoadImageFromFile')])]
+    for own in ([dict(load, transforms=[])],
+                [dict(type='mwam_mm.LoadModalities'),
+                 dict(type='TestTimeAug', transforms=[])]):
+        assert test.augmented(pipeline, own) == own

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
@@ -18,6 +20,7 @@ from mwam_mm.config import walk_dicts
 from mwam_mm.convert import job
 from mwam_mm.convert.bases import base_of, find_base, load_config
 from mwam_mm.convert.datasets import load_dataset
+from mwam_mm.convert.sizes import fit_sizes
 
 REPO = Path(__file__).resolve().parents[2]
 TOOL = 'misc/to_multimodal'
@@ -553,3 +556,83 @@ def test_smoke_without_evaluation(mmdet, tmp_path, capsys):
 def test_detectors_that_cannot_be_carried(mmdet, compose, name, reason):
     with pytest.raises(ValueError, match=f'(?s){reason}'):
         compose(f'mmdet::{name}')
+
+
+class TestSizes:
+    """Those of the generated pipeline follow the user's images."""
+
+    def dataset(self, root, write_config, size):
+        rng = np.random.default_rng(0)
+        for folder, shape in (('rgb', (*size, 3)), ('depth', size),
+                              ('label', size)):
+            (root / folder).mkdir()
+            for i in range(3):
+                cv2.imwrite(
+                    str(root / folder / f'{i}.png'),
+                    rng.integers(0, 2, shape, dtype=np.uint8))
+        return write_config(
+            f"""
+modalities = dict(rgb=dict(channels=3), depth=dict(channels=1))
+data = dict(
+    type='mwam_mm.MultiModalSegDataset', data_root={str(root)!r},
+    data_prefix=dict(
+        img_path='rgb', depth_path='depth', seg_map_path='label'),
+    img_suffix='.png', metainfo=dict(classes=('a', 'b')))
+train_dataloader = val_dataloader = test_dataloader = dict(dataset=dict(
+    data, pipeline=[
+        dict(type='mwam_mm.LoadModalities', modalities=modalities)]))
+val_evaluator = test_evaluator = dict(type='IoUMetric')
+""", 'dataset.py')
+
+    def test_small_images_are_not_enlarged(self, compose, tmp_path,
+                                           write_config, capsys):
+        dataset = self.dataset(tmp_path, write_config, (102, 180))
+        _, cfg = compose(SEGFORMER, '--dataset', dataset)
+        assert '180 x 102 pixels' in capsys.readouterr().out
+        step, = cfg.train_dataloader.dataset.pipeline
+        by_type = {t.type: t for t in step.transforms}
+        assert by_type['RandomResize'].scale == (408, 102)
+        assert by_type['RandomResize'].ratio_range == (0.5, 2.0)
+        assert by_type['RandomCrop'].crop_size == (128, 128)
+        assert cfg.model.override['data_preprocessor.size'] == (128, 128)
+        step, = cfg.val_dataloader.dataset.pipeline
+        scale, = (t.scale for t in step.transforms if t.type == 'Resize')
+        assert scale == (408, 102)
+
+    def test_others_stay_as_the_base_has_them(self, compose, tmp_path,
+                                              write_config):
+        dataset = self.dataset(tmp_path, write_config, (300, 400))
+        text, _ = compose(SEGFORMER, '--dataset', dataset)
+        assert 'transforms=_base_.train_pipeline' in text
+        assert 'data_preprocessor.size' not in text
+
+    def test_images_that_are_not_there(self, compose, tmp_path, write_config,
+                                       capsys):
+        dataset = self.dataset(tmp_path, write_config, (102, 180))
+        (tmp_path / 'rgb/1.png').unlink()
+        (tmp_path / 'depth/2.png').unlink()
+        text, _ = compose(SEGFORMER, '--dataset', dataset)
+        assert 'transforms=_base_.train_pipeline' in text
+        said = capsys.readouterr().out
+        assert 'sizes of the base\'s pipeline stay' in said
+        assert "depth/2.png' does not exist" in said
+
+
+def test_sizes_of_mosaics():
+    """Half of a mosaic sticks out of what it is cropped to."""
+    cfg = [
+        dict(type='Mosaic', img_scale=(640, 640), pad_val=114.),
+        dict(type='RandomAffine', border=(-320, -320)),
+        dict(type='RandomCrop', crop_type='relative', crop_size=(0.5, 0.5)),
+        dict(type='RandomChoiceResize', scales=[(320, 640), (480, 640)]),
+        dict(type='RandomResizedCrop', scale=(0.1, 1.0)),
+        dict(type='Resize', scale=(640, -1)),
+    ]
+    assert fit_sizes(cfg, 0.25) == [
+        dict(cfg[0], img_scale=(160, 160)),
+        dict(cfg[1], border=(-80, -80)),
+        cfg[2],
+        dict(cfg[3], scales=[(80, 160), (120, 160)]),
+        cfg[4],
+        dict(cfg[5], scale=(160, -1)),
+    ]

@@ -18,6 +18,7 @@ from mmengine.utils import ProgressBar
 from mmengine.visualization import Visualizer
 
 from mwam_mm.config import leaf_datasets, walk_pipelines, walk_transforms
+from mwam_mm.inheritance import follow_modalities
 from mwam_mm.layout import ModalityLayout
 from mwam_mm.registry import DATASETS
 from mwam_mm.visualization import draw_columns
@@ -145,6 +146,7 @@ def main() -> None:
     cfg = Config.fromfile(args.config)
     if args.cfg_options is not None:
         cfg.merge_from_dict(args.cfg_options)
+    follow_modalities(cfg)
     init_default_scope(cfg.get('default_scope', 'mmengine'))
     set_random_seed(args.seed)
     loader = cfg.get(f'{args.split}_dataloader')

@@ -20,14 +20,10 @@ from rich.table import Table
 from torch import nn
 
 from mwam_mm.consistency import check_classes, check_layouts
-from mwam_mm.datasets.inspection import (
-    MAX_MEAN,
-    STD_RANGE,
-    DatasetInspection,
-    inspect_dataset,
-)
+from mwam_mm.datasets.inspection import DatasetInspection, inspect_dataset
 from mwam_mm.inheritance import follow_modalities
 from mwam_mm.registry import MODELS
+from mwam_mm.tolerance import MAX_MEAN, STD_RANGE
 
 SPLITS = ('train', 'val', 'test')
 

@@ -1,10 +1,10 @@
-"""Compare the paper's and the robust FRM on the real pairs.
+"""Compare the paper's and the robust FRM on real data.
 
-Prints, for the potholes (RGB + disparity) and the urban trees (RGB +
-near-infrared): what the paper's metric is made of; FRM and K of either metric
-over sigma, with and without photometric distortion of RGB; FRM of each band in
-the place of the low one; and how far K is off when FRM is measured in every
-n-th iteration only.
+Prints, for the samples of each config, or without one for the potholes (RGB +
+disparity) and the urban trees (RGB + near-infrared): what the paper's metric
+is made of; FRM and K of either metric over sigma, with and without
+photometric distortion of RGB; FRM of each band in the place of the low one;
+and how far K is off when FRM is measured in every n-th iteration only.
 """
 import argparse
 import os.path as osp
@@ -15,19 +15,24 @@ from typing import Dict, List
 import cv2
 import numpy as np
 import torch
-from mmcv.transforms import Resize
+from mmcv.transforms import BaseTransform, Compose, Resize
 from mmengine.config import Config
+from mmengine.registry import init_default_scope
 from mmseg.datasets.transforms import PhotoMetricDistortion
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 from torch.nn.functional import max_pool2d
 
+from mwam_mm.config import leaf_datasets, type_name
+from mwam_mm.convert import multimodal_transforms
 from mwam_mm.datasets.transforms import LoadModalities
+from mwam_mm.inheritance import follow_modalities
 from mwam_mm.layout import ModalityLayout
 from mwam_mm.mwam import MWAM, allocate
 from mwam_mm.mwam.dct import num_bands, spectrum
 from mwam_mm.mwam.frm import frm_map, frm_parts
+from mwam_mm.registry import DATASETS, TRANSFORMS
 from mwam_mm.visualization import plot_spectra
 
 METRICS = ('ratio', 'robust')
@@ -40,9 +45,22 @@ CONFIGS = Path(__file__).resolve().parents[2] / 'configs/_base_/datasets'
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument(
+        'configs', nargs='*', help='configs with LoadModalities, or built by '
+        'mwam_mm.multimodal; by default the potholes and the urban trees')
+    parser.add_argument(
+        '--split',
+        default='val',
+        choices=('train', 'val', 'test'),
+        help='whose samples and pipeline of the configs to take')
+    parser.add_argument(
+        '--samples',
+        type=int,
+        default=100,
+        help='how many of them at most, spread over the split')
+    parser.add_argument(
         '--data-root',
         default='../shared/data',
-        help='folder that holds potholes and urban_trees')
+        help='folder that holds potholes and urban_trees, without configs')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument(
         '--spectra',
@@ -87,6 +105,87 @@ def load(root: str, name: str, distort: bool) -> List[Dict[str, Tensor]]:
             m.name: normalise(image[m.slice], m)[None]
             for m in layout.values()
         })
+    return pairs
+
+
+class DistortRGB(BaseTransform):
+    """Distort the colours of a loaded stack."""
+
+    def __init__(self, layout: ModalityLayout) -> None:
+        rgb = layout['rgb'] if 'rgb' in layout else None
+        if rgb is None or rgb.channels != 3:
+            raise ValueError('no modality "rgb" of three channels')
+        self.slice, self.distort = rgb.slice, PhotoMetricDistortion()
+
+    def transform(self, results: dict) -> dict:
+        rgb = results['img'][..., self.slice]
+        if rgb.min() < 0 or rgb.max() > 255:
+            raise ValueError('rgb is not of 8 bits')
+        rgb = np.ascontiguousarray(rgb.round(), np.uint8)
+        results['img'][..., self.slice] = self.distort(dict(img=rgb))['img']
+        return results
+
+
+def load_samples(cfg: Config, split: str, limit: int,
+                 distort: bool) -> List[Dict[str, Tensor]]:
+    """The normalised samples of a config, as its pipeline gives them.
+
+    Samples that lack a modality are left out.
+
+    Args:
+        cfg (Config): Any config whose pipeline loads modalities.
+        split (str): 'train', 'val' or 'test'.
+        limit (int): How many at most.
+        distort (bool): Whether to distort RGB.
+
+    Raises:
+        ValueError: If the config has no such split or loads no modalities, or
+            there is nothing to distort.
+    """
+    init_default_scope(cfg.get('default_scope', 'mmengine'))
+    dataset = (cfg.get(f'{split}_dataloader') or {}).get('dataset')
+    if dataset is None:
+        raise ValueError(f'no {split}_dataloader.dataset in the config')
+    pairs: List[Dict[str, Tensor]] = []
+    leaves = list(leaf_datasets(dataset))
+    for leaf in leaves:
+        steps: List[dict] = []
+        for step in leaf.get('pipeline') or dataset.get('pipeline') or ():
+            if type_name(step) in ('multimodal', 'multimodal_pipeline'):
+                steps += multimodal_transforms(
+                    **{k: v
+                       for k, v in step.items() if k != 'type'})
+            else:
+                steps.append(step)
+        transforms = [
+            TRANSFORMS.build(step) for step in steps
+            if not type_name(step).startswith('RandomDropModality')
+        ]
+        places = [
+            i for i, t in enumerate(transforms)
+            if isinstance(t, LoadModalities)
+        ]
+        if not places:
+            raise ValueError(f'the pipeline of {split}_dataloader has no '
+                             'mwam_mm.LoadModalities')
+        layout = transforms[places[0]].layout
+        if distort:
+            transforms.insert(places[0] + 1, DistortRGB(layout))
+        pipeline = Compose(transforms)
+        built = DATASETS.build({**leaf, 'pipeline': []})
+        count = min(len(built), max(1, limit // len(leaves)))
+        for i in np.linspace(0, len(built) - 1, count).round().astype(int):
+            packed = pipeline(built.get_data_info(int(i)))
+            absent = packed['data_samples'].metainfo.get(
+                'absent_modalities', ())
+            if not absent:
+                image = packed['inputs'].float()
+                pairs.append({
+                    m.name: normalise(image[m.slice], m)[None]
+                    for m in layout.values()
+                })
+    if not pairs:
+        raise ValueError(f'no sample of {split}_dataloader has all modalities')
     return pairs
 
 
@@ -178,11 +277,14 @@ def interval_table(pairs: List[Dict[str, Tensor]], title: str, seed: int,
     for column in ('metric', 'interval', 'mean |dK|', 'max |dK|'):
         table.add_column(column, justify='right')
     names = list(pairs[0])
-    height = min(x.size(2) for pair in pairs for x in pair.values())
+    height, width = (
+        min(x.size(axis) for pair in pairs for x in pair.values())
+        for axis in (2, 3))
     generator = torch.Generator().manual_seed(seed)
     batches = [
         {
-            name: torch.cat([pairs[i][name][..., :height, :] for i in chosen])
+            name: torch.cat(
+                [pairs[i][name][..., :height, :width] for i in chosen])
             for name in names
         } for chosen in torch.randint(
             len(pairs), (num_batches, 8), generator=generator).tolist()
@@ -210,17 +312,37 @@ def spectra(pairs: List[Dict[str, Tensor]]) -> Dict[str, Tensor]:
     }
 
 
-def main() -> None:
-    args = build_parser().parse_args()
-    cv2.setNumThreads(1)
-    console = Console()
-    drawn = {}
-    for name in ('potholes', 'urban_trees'):
-        np.random.seed(args.seed)
-        data = {
+def load_undistorted_and_distorted(
+        args: argparse.Namespace,
+        name: str) -> Dict[bool, List[Dict[str, Tensor]]]:
+    """Whether RGB is distorted to the pairs; False only where it cannot be."""
+    if not args.configs:
+        return {
             distort: load(args.data_root, name, distort)
             for distort in (False, True)
         }
+    cfg = Config.fromfile(name)
+    follow_modalities(cfg)
+    data = {False: load_samples(cfg, args.split, args.samples, False)}
+    try:
+        data[True] = load_samples(cfg, args.split, args.samples, True)
+    except ValueError as error:
+        print(f'{name}: RGB is not distorted: {error}')
+    return data
+
+
+def main() -> None:
+    parser = build_parser()
+    args = parser.parse_args()
+    cv2.setNumThreads(1)
+    console = Console()
+    drawn = {}
+    for name in args.configs or ('potholes', 'urban_trees'):
+        np.random.seed(args.seed)
+        try:
+            data = load_undistorted_and_distorted(args, name)
+        except (OSError, ValueError) as error:
+            parser.exit(2, f'{parser.prog}: error: {name}: {error}\n')
         title = f'{name}, {len(data[False])} pairs'
         console.print(share_table(data[False], title))
         console.print(sigma_table(data, title))

@@ -4,6 +4,8 @@ The stock config is a path or a name in the model zoo of an installed package,
 e.g. mmseg::fcn/fcn_r50-d8_4xb4-80k_ade20k-512x512.py or
 mmdet::retinanet/retinanet_r50_fpn_1x_coco.py. Its model, schedule and
 augmentation stay; the dataset is the embedded scene set or that of --dataset.
+Where the stock config would enlarge its images to more than twice their size,
+the sizes of the pipeline are made smaller to fit.
 """
 import argparse
 

@@ -5,11 +5,11 @@ from .geometric import FillWithMean
 from .loading import LoadModalities
 from .modality_drop import DropModality, RandomDropModality
 from .photometric import PhotometricTransforms
-from .pipeline import check_pipeline, pack_paths
+from .pipeline import check_pipeline, keep_absent, pack_paths
 
 __all__ = [
     'DropModality', 'FillWithMean', 'LoadModalities', 'PhotometricTransforms',
-    'RandomDropModality', 'check_pipeline', 'pack_paths'
+    'RandomDropModality', 'check_pipeline', 'keep_absent', 'pack_paths'
 ]
 
 if has_segmentation():

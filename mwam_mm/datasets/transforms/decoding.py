@@ -11,6 +11,7 @@ from PIL import Image
 __all__ = ['check_upright', 'decode', 'decode_exactly', 'tiff_size']
 
 _NPY_MAGIC = b'\x93NUMPY'
+_NPZ_MAGIC = b'PK\x03\x04'
 _PNG_MAGIC = b'\x89PNG\r\n\x1a\n'
 _JPEG_MAGIC = b'\xff\xd8'
 # Classic and big TIFF, each in both byte orders.
@@ -82,6 +83,12 @@ def check_upright(content: bytes, where: str) -> None:
         _check_png_upright(content, _png_chunks(content), where)
 
 
+def _refuse_empty(content: bytes, where: str) -> None:
+    if not content:
+        raise ValueError(f'{where} cannot be read: it is empty, of 0 bytes. '
+                         'Copy or write it again, or leave the sample out')
+
+
 def decode(content: bytes, flag: str, backend: str, where: str) -> np.ndarray:
     """Decode an image with a backend of mmcv, naming ``where`` if it fails.
 
@@ -94,6 +101,7 @@ def decode(content: bytes, flag: str, backend: str, where: str) -> np.ndarray:
     Raises:
         ValueError: If it cannot be read.
     """
+    _refuse_empty(content, where)
     try:
         image = mmcv.imfrombytes(content, flag=flag, backend=backend)
     except Exception as error:
@@ -106,9 +114,28 @@ def decode(content: bytes, flag: str, backend: str, where: str) -> np.ndarray:
     return image
 
 
-def decode_exactly(content: bytes, backend: Optional[str],
-                   where: str) -> np.ndarray:
-    """Decode an image or ``.npy`` file to the values that it holds.
+def _decode_npz(content: bytes, key: Optional[str],
+                where: str) -> np.ndarray:
+    """The array of an ``.npz`` file that has a name, or its only one."""
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            names = arrays.files
+            if key is None and len(names) == 1:
+                key, = names
+            if key in names:
+                return arrays[key]
+    except Exception as error:
+        raise ValueError(f'{where} cannot be read: {error}') from error
+    raise ValueError(
+        f'{where} has the arrays {names}, but npz_key={key!r}: name one of '
+        'them by npz_key of LoadModalities')
+
+
+def decode_exactly(content: bytes,
+                   backend: Optional[str],
+                   where: str,
+                   npz_key: Optional[str] = None) -> np.ndarray:
+    """Decode an image, ``.npy`` or ``.npz`` to the values that it holds.
 
     What the file's header declares is compared with what comes out, so
     nothing is cut to 8 bits, multiplied by an alpha channel, inverted, or
@@ -122,6 +149,8 @@ def decode_exactly(content: bytes, backend: Optional[str],
             reads the others as None does. None takes the backend that reads
             the file exactly: Pillow for grey and alpha, else OpenCV.
         where (str): How messages call the file.
+        npz_key (str, optional): Name of the array in an ``.npz``. Defaults to
+            None, its only one.
 
     Returns:
         np.ndarray: Of shape (H, W) or (H, W, C) and of the file's data type.
@@ -132,6 +161,9 @@ def decode_exactly(content: bytes, backend: Optional[str],
         ValueError: If it cannot be read, or not exactly, or is turned by its
             orientation tag.
     """
+    _refuse_empty(content, where)
+    if content.startswith(_NPZ_MAGIC):
+        return _decode_npz(content, npz_key, where)
     if content.startswith(_NPY_MAGIC):
         try:
             return np.load(io.BytesIO(content), allow_pickle=False)

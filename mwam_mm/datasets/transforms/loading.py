@@ -22,7 +22,8 @@ class LoadModalities(BaseTransform):
     """Load every modality of a sample and stack them into one image.
 
     Reads PNG and JPEG of 8 or 16 bits, TIFF of any integer or float type and
-    number of channels, and ``.npy`` arrays of shape (H, W) or (H, W, C).
+    number of channels, and arrays of shape (H, W) or (H, W, C) in ``.npy`` and
+    ``.npz``.
     Nothing is converted silently: the values are those of the file, and a
     file that cannot be read so, or has not the declared number of channels,
     is an error. Colour channels come as B, G, R(, further ones), those of
@@ -48,8 +49,9 @@ class LoadModalities(BaseTransform):
     - ori_shape (tuple[int]): (H, W)
     - absent_modalities (tuple[str]): Optional modalities whose file is
       missing; their channels are 0. Only if the layout has optional
-      modalities; then it belongs in the ``meta_keys`` of ``PackSegInputs``
-      or ``PackDetInputs`` too.
+      modalities. The datasets of this package then add it to the
+      ``meta_keys`` of ``PackSegInputs`` or ``PackDetInputs``; elsewhere it
+      must be named there.
 
     Args:
         modalities (Mapping): The layout, see :class:`ModalityLayout`.
@@ -65,6 +67,17 @@ class LoadModalities(BaseTransform):
         border (int): Pixels to cut off from each side of the files, for
             datasets published with a frame. Annotations are of what is left.
             Defaults to 0.
+        resize_to (str, optional): Modality to whose height and width the
+            others are resized, for sensors of different resolution that see
+            the same. Bilinear, but the nearest pixel where the modality has
+            an ``invalid_value``. Defaults to None, different sizes are an
+            error.
+        grey_as_color (bool): Whether a file of one channel counts for all
+            three of a modality, for grey files among colour ones. Defaults to
+            False, it is an error.
+        npz_key (str | Mapping[str, str], optional): Name of the array in
+            ``.npz`` files, for all modalities or by the modality's name.
+            Defaults to None, the only array.
 
     Raises:
         KeyError: If the sample has no path for a modality.
@@ -72,10 +85,10 @@ class LoadModalities(BaseTransform):
             missing, or those of all modalities are.
         ValueError: If a backend is unknown, or a file cannot be read exactly,
             is turned by its EXIF or TIFF tag, has several pages, another
-            number of channels than declared, another
-            height or width than the first modality or than the annotations
-            say, a data type that holds no real numbers, or a NaN or Inf
-            pixel.
+            number of channels than declared, another height or width than
+            the first modality or than the annotations say, or with
+            ``resize_to`` another ratio of them, a data type that holds no
+            real numbers, or a NaN or Inf pixel.
 
     Examples:
         >>> modalities = dict(
@@ -96,9 +109,18 @@ class LoadModalities(BaseTransform):
                  modalities: Mapping,
                  imdecode_backend: Union[str, Mapping, None] = None,
                  backend_args: Optional[dict] = None,
-                 border: int = 0) -> None:
+                 border: int = 0,
+                 resize_to: Optional[str] = None,
+                 grey_as_color: bool = False,
+                 npz_key: Union[str, Mapping, None] = None) -> None:
         self.layout = ModalityLayout(modalities)
         self.border = border
+        self.resize_to = resize_to
+        if resize_to is not None:
+            self.layout.check_names([resize_to], 'resize_to')
+        self.grey_as_color = grey_as_color
+        self.npz_key = npz_key
+        self._npz_keys = self._by_name(npz_key, 'npz_key')
         self.imdecode_backend = imdecode_backend
         self.backend_args = backend_args
         self._backends = self._backend_by_name(imdecode_backend)
@@ -112,17 +134,21 @@ class LoadModalities(BaseTransform):
             self, backend: Union[str, Mapping,
                                  None]) -> Dict[str, Optional[str]]:
         """The backend of each modality."""
-        if isinstance(backend, Mapping):
-            self.layout.check_names(list(backend), 'imdecode_backend')
-            by_name = {name: backend.get(name) for name in self.layout}
-        else:
-            by_name = dict.fromkeys(self.layout, backend)
+        by_name = self._by_name(backend, 'imdecode_backend')
         for value in by_name.values():
             if value is not None and value not in _BACKENDS:
                 raise ValueError(
                     f'imdecode_backend={backend!r} names {value!r}; known '
                     f'are {list(_BACKENDS)}, and None for the type of file')
         return by_name
+
+    def _by_name(self, value: Union[str, Mapping, None],
+                 where: str) -> Dict[str, Optional[str]]:
+        """An option of each modality."""
+        if not isinstance(value, Mapping):
+            return dict.fromkeys(self.layout, value)
+        self.layout.check_names(list(value), where)
+        return {name: value.get(name) for name in self.layout}
 
     def transform(self, results: dict) -> dict:
         """Load and stack.
@@ -133,7 +159,7 @@ class LoadModalities(BaseTransform):
         Returns:
             dict: The sample with the stacked image.
         """
-        files: Dict[Tuple[str, Optional[str]], Optional[np.ndarray]] = {}
+        files: Dict[Tuple, Optional[np.ndarray]] = {}
         images: Dict[str, np.ndarray] = {}
         for name, modality in self.layout.items():
             path = results.get(modality.path_key)
@@ -147,7 +173,7 @@ class LoadModalities(BaseTransform):
                     'mwam_mm.apis.MultiModalInferencer takes files by '
                     'modality, which mmseg.apis.inference_model and '
                     'mmdet.apis.inference_detector cannot')
-            key = path, self._backends[name]
+            key = path, self._backends[name], self._npz_keys[name]
             if key not in files:
                 files[key] = self._read(path, modality)
             if files[key] is not None:
@@ -162,6 +188,8 @@ class LoadModalities(BaseTransform):
                 'the sample has no file at all: ' + ', '.join(
                     self._where(m, results[m.path_key])
                     for m in self.layout.values()) + '. Correct the paths')
+        if self.resize_to is not None:
+            self._resize(images, results)
         self._check_sizes(images, results)
 
         image = self._stack(images, results)
@@ -186,7 +214,8 @@ class LoadModalities(BaseTransform):
             content = fileio.get(path, backend_args=self.backend_args)
         except FileNotFoundError:
             return None
-        image = decode_exactly(content, self._backends[modality.name], where)
+        image = decode_exactly(content, self._backends[modality.name], where,
+                               self._npz_keys[modality.name])
         if image.dtype.kind not in 'uif':
             raise ValueError(
                 f'{where} has data type {image.dtype}; save it as integer or '
@@ -208,6 +237,9 @@ class LoadModalities(BaseTransform):
                 modality: Modality) -> np.ndarray:
         """Take the modality's channels of a file, values untouched."""
         field = f'modalities[{modality.name!r}]'
+        if self.grey_as_color and (image.shape[2],
+                                   modality.channels) == (1, 3):
+            image = image.repeat(3, 2)
         num_channels = image.shape[2]
         channels = modality.file_channels
         if channels is None:
@@ -217,7 +249,10 @@ class LoadModalities(BaseTransform):
                     f'channel(s), but {field}.channels={modality.channels}. '
                     'Correct that, save the file with '
                     f'{modality.channels}, or choose among its channels with '
-                    f'{field}.file_channels')
+                    f'{field}.file_channels' +
+                    (', or set grey_as_color=True of LoadModalities for grey '
+                     'files among colour ones' if (
+                         num_channels, modality.channels) == (1, 3) else ''))
             return image
         if not all(0 <= c < num_channels for c in channels):
             raise ValueError(
@@ -225,6 +260,40 @@ class LoadModalities(BaseTransform):
                 f'channel(s), but {field}.file_channels={list(channels)}; '
                 'channels are numbered from 0')
         return image[..., list(channels)]
+
+    def _resize(self, images: Dict[str, np.ndarray], results: dict) -> None:
+        """Bring the values of the files to the size of one modality."""
+        if self.resize_to in images:
+            height, width = images[self.resize_to].shape[:2]
+        elif None not in (results.get('height'), results.get('width')):
+            height, width = results['height'], results['width']
+        else:
+            where = self._where(
+                self.layout[self.resize_to],
+                results[self.layout[self.resize_to].path_key])
+            raise FileNotFoundError(
+                f'{where} does not exist, to whose size the others are to be '
+                'resized: choose a modality that every sample has')
+        for name, image in images.items():
+            modality = self.layout[name]
+            if image.shape[:2] == (height, width):
+                continue
+            if abs(image.shape[0] * width / image.shape[1] - height) > 1:
+                where = self._where(modality, results[modality.path_key])
+                raise ValueError(
+                    f'{where} has (height, width) {image.shape[:2]}, which '
+                    f'resize_to={self.resize_to!r} would stretch to '
+                    f'{(height, width)}: the sensors do not see the same. '
+                    'Crop the files to what both see')
+            nearest = bool(modality.invalid_value)
+            if image.dtype not in (np.uint8, np.uint16, np.int16, np.float32,
+                                   np.float64):
+                image = image.astype(np.float64)  # OpenCV knows no other
+            images[name] = cv2.resize(
+                image, (width, height),
+                interpolation=cv2.INTER_NEAREST
+                if nearest else cv2.INTER_LINEAR).reshape(
+                    height, width, modality.channels)
 
     def _check_sizes(self, images: Dict[str, np.ndarray],
                      results: dict) -> None:
@@ -241,7 +310,9 @@ class LoadModalities(BaseTransform):
                 raise ValueError(
                     f'{where} has (height, width) {images[name].shape[:2]}, '
                     f'but {first_where} has {size}. All modalities must be '
-                    'registered to one pixel grid')
+                    'registered to one pixel grid. If they see the same in '
+                    'different resolution, set resize_to of LoadModalities to '
+                    'the modality whose size all are to have')
         annotated = results.get('height'), results.get('width')
         if None not in annotated and annotated != size:
             where = self._where(self.layout[first],
@@ -321,4 +392,7 @@ class LoadModalities(BaseTransform):
     def __repr__(self) -> str:
         return (f'{self.__class__.__name__}(modalities={self.layout}, '
                 f'imdecode_backend={self.imdecode_backend!r}, '
-                f'backend_args={self.backend_args}, border={self.border})')
+                f'backend_args={self.backend_args}, border={self.border}, '
+                f'resize_to={self.resize_to!r}, '
+                f'grey_as_color={self.grey_as_color}, '
+                f'npz_key={self.npz_key!r})')

@@ -6,7 +6,9 @@ from mwam_mm.config import walk_transforms
 from .geometric import FILLING
 from .loading import LoadModalities
 
-__all__ = ['check_pipeline', 'flatten_pipeline', 'pack_paths']
+__all__ = [
+    'check_pipeline', 'flatten_pipeline', 'keep_absent', 'pack_paths'
+]
 
 PHOTOMETRIC = frozenset([
     # mmcv and mmseg
@@ -39,6 +41,25 @@ def flatten_pipeline(transforms: Iterable[Callable]) -> Iterator[Callable]:
     """
     yield from walk_transforms(
         list(transforms), closed=('FillWithMean', 'PhotometricTransforms'))
+
+
+def keep_absent(transforms: Iterable[Callable]) -> None:
+    """Let the packing of a pipeline keep which modalities a sample lacks.
+
+    Args:
+        transforms (Compose | Sequence[Callable]): Built transforms. Where a
+            modality is optional, ``absent_modalities`` is added to the
+            ``meta_keys`` of those that have such.
+    """
+    flat = list(flatten_pipeline([transforms]))
+    if not any(modality.optional for transform in flat
+               if isinstance(transform, LoadModalities)
+               for modality in transform.layout.values()):
+        return
+    for transform in flat:
+        keys = getattr(transform, 'meta_keys', ('absent_modalities', ))
+        if 'absent_modalities' not in keys:
+            transform.meta_keys = (*keys, 'absent_modalities')
 
 
 def check_pipeline(transforms: Iterable[Callable]) -> None:

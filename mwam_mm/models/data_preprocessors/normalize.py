@@ -7,6 +7,8 @@ from torch import Tensor, nn
 
 from mwam_mm.layout import ModalityLayout, with_presence
 
+from .first_batches import FirstBatches
+
 
 class StackNormalizer(nn.Module):
     """Normalise a stacked image per modality and blank the absent ones.
@@ -80,9 +82,11 @@ class StackNormalizer(nn.Module):
         if image.size(0) != self.layout.num_channels:
             raise ValueError(
                 f'{where} has {image.size(0)} channels, but the layout '
-                f'{self.layout} has {self.layout.num_channels}. A stock '
-                'photometric transform on the stack drops channels: wrap it '
-                'in mwam_mm.PhotometricTransforms')
+                f'{self.layout} has {self.layout.num_channels}. Either its '
+                'pipeline (train, test or tta_pipeline) does not load by '
+                'mwam_mm.LoadModalities, or a stock photometric transform '
+                'drops channels of the stack: wrap that in '
+                'mwam_mm.PhotometricTransforms')
         named = self._named_absent(metainfo, where)
         absent = tuple(name for name, modality in self.layout.items()
                        if name in named or modality.is_blank(image))
@@ -135,6 +139,7 @@ class StackPreprocessor:
     def __init__(self, modalities: Mapping, **kwargs) -> None:
         super().__init__(**kwargs)
         self.normalize = StackNormalizer(modalities)
+        self._first_batches = FirstBatches(self.layout)
 
     @property
     def layout(self) -> ModalityLayout:
@@ -148,6 +153,9 @@ class StackPreprocessor:
         to the device, and carried along by the resulting tensor, see
         :meth:`ModalityLayout.presence`. Where there are no data samples, it is
         judged by the zeros.
+
+        From the first batches for training it warns once of a ``mean`` and
+        ``std`` that are of other data.
 
         Args:
             data (dict): ``inputs``, the stacked images of shape (C, H, W),
@@ -174,6 +182,8 @@ class StackPreprocessor:
                 data, data_samples=list(map(_with_absent, samples, absent)))
         data = self.cast_data(data)
         data['inputs'] = list(map(self.normalize, data['inputs'], absent))
+        if training:
+            self._first_batches.look(data['inputs'])
         data = super().forward(data, training)
         if samples:
             presence = {

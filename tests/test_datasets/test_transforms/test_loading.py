@@ -486,3 +486,138 @@ def test_unreadable_labels_are_named(tmp_path):
 def test_bad_palette(palette):
     with pytest.raises(ValueError, match='palette'):
         LoadPaletteAnnotations(palette)
+
+
+def test_empty_file(tmp_path, rgb):
+    path = tmp_path / 'depth.png'
+    path.write_bytes(b'')
+    with pytest.raises(
+            ValueError, match=r"'depth'.*depth.png' cannot be read: it is e"):
+        _load(
+            dict(img_path=rgb[0], depth_path=str(path)),
+            dict(rgb=RGB, depth=dict(channels=1)))
+
+
+class TestNpz:
+
+    def test_only_array(self, tmp_path):
+        array = _array(2, np.float32)
+        np.savez(tmp_path / 'x.npz', values=array)
+        results = _load(
+            dict(event_path=str(tmp_path / 'x.npz')),
+            dict(event=dict(channels=2)))
+        np.testing.assert_array_equal(results['img'], array)
+
+    def test_key(self, tmp_path):
+        """Two modalities in one file, each an array."""
+        depth, normal = _array(None, np.float32), _array(3, np.float32, seed=1)
+        path = str(tmp_path / 'x.npz')
+        np.savez_compressed(path, d=depth, n=normal)
+        modalities = dict(
+            depth=dict(channels=1), normal=dict(channels=3))
+        results = _load(
+            dict(depth_path=path, normal_path=path), modalities,
+            npz_key=dict(depth='d', normal='n'))
+        np.testing.assert_array_equal(results['img'][..., 0], depth)
+        np.testing.assert_array_equal(results['img'][..., 1:], normal)
+        for key in (None, 'x'):
+            with pytest.raises(
+                    ValueError, match=r"arrays \['d', 'n'\].*npz_key"):
+                _load(
+                    dict(depth_path=path),
+                    dict(depth=dict(channels=1)),
+                    npz_key=key)
+
+    def test_damaged(self, tmp_path):
+        path = tmp_path / 'x.npz'
+        np.savez(path, values=_array(2))
+        path.write_bytes(path.read_bytes()[:-40])
+        with pytest.raises(ValueError, match='x.npz.*cannot be read'):
+            _load(dict(event_path=str(path)), dict(event=dict(channels=2)))
+
+
+class TestGreyAmongColour:
+
+    def test_grey_counts_for_three(self, tmp_path, rgb):
+        grey = _array(None)
+        path = _write(tmp_path / 'grey.png', grey)
+        for modality in (RGB, dict(RGB, file_channels=[0, 1, 2])):
+            results = _load(
+                dict(img_path=path), dict(rgb=modality), grey_as_color=True)
+            np.testing.assert_array_equal(
+                results['img'], np.stack([grey] * 3, -1))
+        results = _load(
+            dict(img_path=rgb[0]), dict(rgb=RGB), grey_as_color=True)
+        np.testing.assert_array_equal(results['img'], rgb[1])
+
+    def test_is_an_error_without_the_option(self, tmp_path):
+        path = _write(tmp_path / 'grey.png', _array(None))
+        with pytest.raises(ValueError, match='grey_as_color=True'):
+            _load(dict(img_path=path), dict(rgb=RGB))
+
+    def test_rgba_among_rgb(self, tmp_path, rgb):
+        array = _array(4)
+        path = _write(tmp_path / 'alpha.png', array)
+        modality = dict(RGB, file_channels=[0, 1, 2])
+        results = _load(dict(img_path=path), dict(rgb=modality))
+        np.testing.assert_array_equal(results['img'], array[..., :3])
+        results = _load(dict(img_path=rgb[0]), dict(rgb=modality))
+        np.testing.assert_array_equal(results['img'], rgb[1])
+
+
+class TestResizeTo:
+
+    MODALITIES = dict(
+        rgb=RGB,
+        depth=dict(channels=1, mean=3., scale=0.001, invalid_value=0),
+        thermal=dict(channels=1))
+
+    def paths(self, tmp_path, rgb, depth_size=(3, 4)):
+        depth = _array(None, np.uint16, depth_size)
+        depth[0, 0] = 0
+        thermal = np.full((12, 16), 7, np.int32)
+        return depth, dict(
+            img_path=rgb[0],
+            depth_path=_write(tmp_path / 'depth.png', depth),
+            thermal_path=_write(tmp_path / 'thermal.npy', thermal))
+
+    def test_half_and_double_resolution(self, tmp_path, rgb):
+        depth, paths = self.paths(tmp_path, rgb)
+        results = _load(paths, self.MODALITIES, resize_to='rgb')
+        assert results['img_shape'] == results['ori_shape'] == SIZE
+        np.testing.assert_array_equal(results['img'][..., :3], rgb[1])
+        # No value lies between a measurement and none.
+        expected = depth.repeat(2, 0).repeat(2, 1) * np.float32(0.001)
+        expected[:2, :2] = 3
+        np.testing.assert_allclose(results['img'][..., 3], expected)
+        np.testing.assert_array_equal(results['img'][..., 4], 7)
+
+    def test_bytes_stay_bytes(self, tmp_path, rgb):
+        thermal = np.array([[0, 100]], np.uint8).repeat(3, 0).repeat(2, 1)
+        path = _write(tmp_path / 'thermal.png', thermal)
+        results = _load(
+            dict(img_path=rgb[0], thermal_path=path),
+            dict(rgb=RGB, thermal=dict(channels=1)),
+            resize_to='rgb')
+        assert results['img'].dtype == np.uint8
+        assert results['img'][0, :, 3].tolist() == [
+            0, 0, 0, 25, 75, 100, 100, 100
+        ]
+
+    def test_errors(self, tmp_path, rgb):
+        _, paths = self.paths(tmp_path, rgb)
+        with pytest.raises(ValueError, match='set resize_to'):
+            _load(paths, self.MODALITIES)
+        with pytest.raises(ValueError, match=r"resize_to.*\['lidar'\]"):
+            LoadModalities(self.MODALITIES, resize_to='lidar')
+        _, paths = self.paths(tmp_path, rgb, (4, 4))
+        with pytest.raises(ValueError, match='depth.png.*do not see the same'):
+            _load(paths, self.MODALITIES, resize_to='rgb')
+        optional = dict(self.MODALITIES, rgb=dict(RGB, optional=True))
+        _, paths = self.paths(tmp_path, rgb)
+        paths['img_path'] = str(tmp_path / 'none.png')
+        with pytest.raises(FileNotFoundError, match='none.png.*every sample'):
+            _load(paths, optional, resize_to='rgb')
+        sized = dict(paths, height=6, width=8)
+        assert _load(
+            sized, optional, resize_to='rgb')['img_shape'] == SIZE

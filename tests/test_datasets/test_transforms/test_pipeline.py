@@ -7,7 +7,11 @@ from mmcv.transforms import BaseTransform
 from mmengine.dataset import Compose
 from mmengine.registry import init_default_scope
 
-from mwam_mm.datasets.transforms import check_pipeline, pack_paths
+from mwam_mm.datasets.transforms import (
+    check_pipeline,
+    keep_absent,
+    pack_paths,
+)
 
 CHANNELS = {
     4: dict(rgb=dict(channels=3), depth=dict(channels=1)),
@@ -203,6 +207,16 @@ def test_packing_that_forgets_what_is_absent():
     with pytest.raises(
             ValueError, match=r"'depth'.*PackSegInputs.*'absent_modalities'"):
         _check(load, dict(type='PackSegInputs'), drop)
+    pipeline = Compose([load, dict(type='PackSegInputs'), drop])
+    stock = pipeline.transforms[1].meta_keys
+    for _ in range(2):
+        keep_absent(pipeline)
+        assert pipeline.transforms[1].meta_keys == (
+            *stock, 'absent_modalities')
+    check_pipeline(pipeline)
+    pipeline = Compose([_load(), dict(type='PackSegInputs')])
+    keep_absent(pipeline)
+    assert pipeline.transforms[1].meta_keys == stock
     keys = ('img_path', 'absent_modalities')
     _check(load, dict(type='PackSegInputs', meta_keys=keys), drop)
     _check(_load(), dict(type='PackSegInputs'), drop)

@@ -1,0 +1,115 @@
+"""Names of the files of a sample, by pattern or from a list."""
+import os.path as osp
+from typing import Dict, List, Mapping, Optional, Sequence
+
+import mmengine
+
+__all__ = ['FileNames', 'read_columns']
+
+
+class FileNames:
+    """Patterns of the names that the files of a sample have.
+
+    Args:
+        patterns (Mapping[str, str]): Path key to the pattern of a file name,
+            where ``{}`` stands for what all files of a sample have in common
+            beside their folder. A pattern without ``{}`` is the name itself,
+            for folders that hold one sample each.
+
+    Raises:
+        ValueError: If a pattern has ``{}`` twice or names a folder.
+
+    Examples:
+        >>> names = FileNames(dict(
+        ...     img_path='rgb_{}.png', depth_path='depth_{}_16bit.png'))
+        >>> names.common('img_path', 'train/rgb_0001.png')
+        'train/0001'
+        >>> names.name('depth_path', 'train/0001')
+        'train/depth_0001_16bit.png'
+    """
+
+    def __init__(self, patterns: Mapping[str, str]) -> None:
+        self._parts: Dict[str, List[str]] = {}
+        for key, pattern in patterns.items():
+            parts = pattern.split('{}')
+            if len(parts) > 2 or '/' in pattern:
+                raise ValueError(
+                    f'file_names[{key!r}]={pattern!r} must be the pattern of '
+                    'a file name without folder, with {} once for what the '
+                    'files of a sample have in common, e.g. "rgb_{}.png"')
+            self._parts[key] = parts
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._parts
+
+    def __bool__(self) -> bool:
+        return bool(self._parts)
+
+    def common(self, key: str, name: str) -> Optional[str]:
+        """What the files of a sample have in common.
+
+        Args:
+            key (str): Path key of a file.
+            name (str): Name of the file, with folders.
+
+        Returns:
+            str | None: The folders and what ``{}`` stands for; None if the
+            name does not follow the pattern.
+        """
+        folder, base = osp.split(name)
+        first, *last = self._parts[key]
+        end = last[0] if last else ''
+        if len(base) < len(first) + len(end) or not (
+                base.startswith(first) and base.endswith(end)) or (
+                    not last and base != first):
+            return None
+        return osp.join(folder, base[len(first):len(base) - len(end)])
+
+    def name(self, key: str, common: str) -> str:
+        """Name of a file of a sample.
+
+        Args:
+            key (str): Path key of the file.
+            common (str): What :meth:`common` returns.
+
+        Returns:
+            str: The name, with folders.
+        """
+        folder, middle = osp.split(common)
+        first, *last = self._parts[key]
+        return osp.join(folder, first + (middle + last[0] if last else ''))
+
+
+def read_columns(path: str, keys: Sequence[str],
+                 folders: Mapping[str, str]) -> List[Dict[str, str]]:
+    """Read a list of the files of each sample.
+
+    Args:
+        path (str): Text file with one line for each sample and one path for
+            each key, separated by commas, tabs or, if there are none of them,
+            spaces. Empty lines do not count.
+        keys (Sequence[str]): Path keys of the columns.
+        folders (Mapping[str, str]): Path key to the folder that the paths of
+            its column are relative to.
+
+    Returns:
+        list[dict[str, str]]: Path key to path, in the order of the lines.
+
+    Raises:
+        ValueError: If a line has another number of columns.
+    """
+    samples = []
+    for number, line in enumerate(mmengine.list_from_file(path), 1):
+        if not line.strip():
+            continue
+        separator = next((s for s in ',\t' if s in line), None)
+        names = [name.strip() for name in line.strip().split(separator)]
+        if len(names) != len(keys) or not all(names):
+            raise ValueError(
+                f'{path!r}, line {number} has {len(names)} column(s), but '
+                f'columns={list(keys)}: {line.strip()!r}')
+        samples.append({
+            key: osp.join(folders[key], name)
+            for key, name in zip(keys, names)
+        })
+    return samples
