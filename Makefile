@@ -1,4 +1,5 @@
-# make train   set up .venv for segmentation and train the main job
+# make train   set up .venv for segmentation and classification, train the
+#              main job
 # make test    complete .venv (compiled mmcv ops, mmdet) and run the tests
 # make test-official
 #              the same tests on the official stack, in .venv-official
@@ -38,8 +39,8 @@ else
 VENV := .venv
 CONSTRAINTS := constraints.txt
 PYTHONS := 3.11, 3.12, 3.13
-SEG := -e '.[fast,seg]'
-DET := -e '.[det,fast,tests]'
+SEG := -e '.[cls,fast,seg]'
+DET := -e '.[cls,det,fast,tests]'
 MMCV := onedl-mmcv
 endif
 STAMPS := $(VENV)/stamps

@@ -70,6 +70,7 @@ SEG = [
 ]
 DET = SEG + ['onedl-mmdetection>=3.5.1']
 EXPORT = ['onnx', 'onnxruntime']
+CLS = SEG[:2] + ['onedl-mmpretrain>=1.3.6']
 
 setup(
     name='mwam_mm',
@@ -78,7 +79,7 @@ setup(
     long_description=read('README.md'),
     long_description_content_type='text/markdown',
     keywords='computer vision, multimodal learning, missing modality, '
-    'segmentation, detection',
+    'segmentation, detection, classification',
     license='Apache-2.0',
     classifiers=[
         'Development Status :: 4 - Beta',
@@ -94,6 +95,8 @@ setup(
     extras_require={
         'seg': SEG,
         'det': DET,
+        # mmpretrain asks for torchvision too, which mwam_mm does without
+        'cls': CLS,
         # the compiled loop of FRM for CPUs; without it PyTorch's own
         # operators do
         'fast': ['numba'],

@@ -3,7 +3,7 @@ import os
 import os.path as osp
 from argparse import ArgumentParser, Namespace
 
-from mwam_mm.stack import check_stack
+from mwam_mm.stack import check_scope, check_stack
 
 check_stack()
 
@@ -62,14 +62,13 @@ def load_config(args: Namespace) -> Config:
         and ``work_dir`` set. All of its parts have its ``modalities``.
 
     Raises:
-        ImportError: If it is for detection, which is not fully installed.
+        ImportError: If it is for detection or classification, which is not
+            fully installed.
     """
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     cfg = Config.fromfile(args.config)
     cfg.launcher = args.launcher
-    if cfg.get('default_scope') == 'mmdet':
-        # Without it the models would just not be found.
-        check_stack('mmdet')
+    check_scope(cfg.get('default_scope'))
     if args.cfg_options is not None:
         cfg.merge_from_dict(args.cfg_options)
     follow_modalities(cfg)

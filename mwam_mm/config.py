@@ -3,12 +3,14 @@
 Everything here takes a config and what was built from it alike, and needs
 neither MMSegmentation nor MMDetection.
 """
+import inspect
 from collections.abc import Mapping
-from typing import Any, Iterator, List, Sequence, Tuple
+from typing import Any, Iterator, List, Optional, Sequence, Tuple
 
 __all__ = [
-    'leaf_datasets', 'type_name', 'walk_datasets', 'walk_dicts',
-    'walk_pipelines', 'walk_transforms', 'wrapped_datasets'
+    'class_of', 'leaf_datasets', 'parameter_of', 'type_name',
+    'walk_datasets', 'walk_dicts', 'walk_pipelines', 'walk_transforms',
+    'wrapped_datasets'
 ]
 
 # Where wrappers of datasets hold the datasets.
@@ -39,6 +41,46 @@ def type_name(owner: Any) -> str:
         return type(owner).__name__
     type_ = owner.get('type', '')
     return type_.split('.')[-1] if isinstance(type_, str) else type_.__name__
+
+
+def class_of(cfg: Mapping, registry: Any) -> Any:
+    """What a config's ``type`` names.
+
+    Args:
+        cfg (Mapping): The config of a module.
+        registry (Registry): Where modules of its kind are registered.
+
+    Returns:
+        type | Callable | None: The class or function, None where the registry
+        does not know it.
+    """
+    type_ = cfg['type']
+    if not isinstance(type_, str):
+        return type_
+    with registry.switch_scope_and_registry(cfg.get('_scope_')) as scoped:
+        return scoped.get(type_)
+
+
+def parameter_of(cls: type, name: str) -> Optional[inspect.Parameter]:
+    """A parameter of a class, which may be one that it passes on.
+
+    Args:
+        cls (type): The class.
+        name (str): Name of the parameter.
+
+    Returns:
+        inspect.Parameter | None: The parameter, None if the class takes none
+        of this name.
+    """
+    for base in cls.__mro__:
+        if '__init__' not in vars(base):
+            continue
+        parameters = inspect.signature(base.__init__).parameters
+        if name in parameters:
+            return parameters[name]
+        if all(p.kind != p.VAR_KEYWORD for p in parameters.values()):
+            return None
+    return None
 
 
 def walk_dicts(cfg: Any, path: str = '') -> Iterator[Tuple[str, dict]]:

@@ -25,7 +25,8 @@ __all__ = ['check_classes', 'check_data', 'check_layouts', 'check_runner']
 # them, may differ between datasets.
 _OF_FILES = ('path_key', 'file_channels', 'optional')
 # Heads that tell the classes of the dataset apart.
-_HEADS = re.compile(r'(?:^|\.)(?:decode_head|auxiliary_head|bbox_head)'
+_HEADS = re.compile(r'^head$|'
+                    r'(?:^|\.)(?:decode_head|auxiliary_head|bbox_head)'
                     r'(?:\.\d+)?$')
 
 

@@ -12,6 +12,7 @@ check_stack()
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
 from mmengine.registry import LOOPS as MMENGINE_LOOPS
+from mmengine.registry import METRICS as MMENGINE_METRICS
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import (
     OPTIM_WRAPPER_CONSTRUCTORS as MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS,
@@ -21,8 +22,9 @@ from mmengine.registry import VISUALIZERS as MMENGINE_VISUALIZERS
 from mmengine.registry import Registry
 
 __all__ = [
-    'DATASETS', 'FAULTS', 'HOOKS', 'INTERVENTIONS', 'LOOPS', 'MODELS',
-    'OPTIM_WRAPPER_CONSTRUCTORS', 'TRANSFORMS', 'VISUALIZERS', 'WEIGHERS'
+    'DATASETS', 'FAULTS', 'HOOKS', 'INTERVENTIONS', 'LOOPS', 'METRICS',
+    'MODELS', 'OPTIM_WRAPPER_CONSTRUCTORS', 'TRANSFORMS', 'VISUALIZERS',
+    'WEIGHERS'
 ]
 
 _SCOPE = 'mwam_mm'
@@ -42,6 +44,11 @@ OPTIM_WRAPPER_CONSTRUCTORS = Registry(
     parent=MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS,
     scope=_SCOPE,
     locations=['mwam_mm.engine'])
+METRICS = Registry(
+    'metric',
+    parent=MMENGINE_METRICS,
+    scope=_SCOPE,
+    locations=['mwam_mm.evaluation.metrics'])
 MODELS = Registry(
     'model',
     parent=MMENGINE_MODELS,

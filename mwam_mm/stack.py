@@ -4,9 +4,15 @@ import importlib.util
 import io
 from contextlib import contextmanager, redirect_stdout
 from importlib.metadata import PackageNotFoundError, distribution
-from typing import Iterator
+from types import ModuleType
+from typing import Iterator, Optional
 
-__all__ = ['check_stack', 'has_detection', 'has_segmentation']
+from .torchvision_stand_in import torchvision_or_stand_in
+
+__all__ = [
+    'check_scope', 'check_stack', 'has_classification', 'has_detection',
+    'has_segmentation'
+]
 
 # First tested version and first untested one, by import name. The maintained
 # forks (onedl-*) and the official packages share the import names.
@@ -15,13 +21,15 @@ _TESTED = {
     'mmcv': ('2.0.0rc4', '3.0.0'),
     'mmseg': ('1.0.0', '2.0.0'),
     'mmdet': ('3.0.0', '4.0.0'),
+    'mmpretrain': ('1.3.6', '2.0.0'),
 }
 
 _CHOICES = """
 mwam_mm runs on either OpenMMLab stack; install one of them, never both, as
 their import names are the same:
   maintained: pip install onedl-mmengine onedl-mmcv onedl-mmsegmentation
-              (for detection also onedl-mmdetection, with mmcv's compiled ops)
+              (for detection also onedl-mmdetection, with mmcv's compiled ops,
+              for classification also onedl-mmpretrain)
   official:   pip install openmim
               mim install mmengine mmcv mmsegmentation
               (for detection also mmdet)"""
@@ -40,8 +48,8 @@ def check_stack(*packages: str) -> None:
 
     Args:
         packages (str): Import names, any of ``'mmengine'``, ``'mmcv'``,
-            ``'mmseg'`` and ``'mmdet'``. Defaults to the two that every
-            OpenMMLab part of mwam_mm needs, mmengine and mmcv.
+            ``'mmseg'``, ``'mmdet'`` and ``'mmpretrain'``. Defaults to the two
+            that every OpenMMLab part of mwam_mm needs, mmengine and mmcv.
 
     Raises:
         ImportError: If a package is not installed or its version is not one
@@ -55,7 +63,7 @@ def check_stack(*packages: str) -> None:
     for name in packages or ('mmengine', 'mmcv'):
         minimum, limit = _TESTED[name]
         try:
-            version = importlib.import_module(name).__version__
+            version = _import(name).__version__
         except ModuleNotFoundError as error:
             if error.name != name:  # installed, but something it needs is not
                 raise
@@ -73,6 +81,33 @@ def check_stack(*packages: str) -> None:
             except ImportError as error:
                 raise ImportError(_OPS) from error
     _find_configs_of_mmseg()
+
+
+def check_scope(scope: Optional[str]) -> None:
+    """Check what a config needs by its default scope.
+
+    Without it MMEngine would just not find the models.
+
+    Args:
+        scope (str, optional): The ``default_scope``.
+
+    Raises:
+        ImportError: If it is for detection or classification, which is not
+            fully installed; see :func:`check_stack`.
+    """
+    if scope in ('mmdet', 'mmpretrain'):
+        check_stack(scope)
+
+
+def _import(name: str) -> ModuleType:
+    """Import a package, MMPretrain also without torchvision."""
+    if name != 'mmpretrain':
+        return importlib.import_module(name)
+    with torchvision_or_stand_in():
+        module = importlib.import_module(name)
+        for part in ('datasets', 'evaluation', 'models'):
+            importlib.import_module(f'{name}.{part}')
+    return module
 
 
 def _find_configs_of_mmseg() -> None:
@@ -125,6 +160,18 @@ def has_segmentation() -> bool:
             raise
         raise ImportError(_OPS) from error
     return True
+
+
+def has_classification() -> bool:
+    """Whether mmpretrain is installed.
+
+    It is not imported for that, because this takes seconds: what is for
+    classification calls ``check_stack('mmpretrain')`` when it is built.
+    """
+    try:
+        return importlib.util.find_spec('mmpretrain') is not None
+    except ValueError:  # something stands in its place
+        return False
 
 
 def has_detection() -> bool:

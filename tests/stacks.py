@@ -3,10 +3,12 @@ from importlib import metadata
 
 import pytest
 
-from mwam_mm.stack import has_detection
+from mwam_mm.stack import has_classification, has_detection
 
 needs_detection = pytest.mark.skipif(
     not has_detection(), reason='needs mmdet and the compiled ops of mmcv')
+needs_classification = pytest.mark.skipif(
+    not has_classification(), reason='needs mmpretrain')
 
 
 def is_official():

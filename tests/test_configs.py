@@ -13,7 +13,7 @@ from mmengine.registry import (
     init_default_scope,
 )
 
-from mwam_mm.stack import has_detection
+from mwam_mm.stack import check_scope, has_classification, has_detection
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 JOBS = sorted(
@@ -25,6 +25,9 @@ def load(job):
     cfg = Config.fromfile(CONFIGS / job)
     if cfg.default_scope == 'mmdet' and not has_detection():
         pytest.skip('needs mmdet and the compiled ops of mmcv')
+    if cfg.default_scope == 'mmpretrain' and not has_classification():
+        pytest.skip('needs mmpretrain')
+    check_scope(cfg.default_scope)
     init_default_scope(cfg.default_scope)
     return cfg
 
@@ -53,6 +56,13 @@ def test_model_runs_on_its_layout(job):
         found = out.pred_instances
         assert found.bboxes.isfinite().all() and found.scores.isfinite().all()
         assert set(found.labels.tolist()) <= set(range(*classes))
+    elif cfg.default_scope == 'mmpretrain':
+        dataset = DATASETS.get(cfg.val_dataloader.dataset.type)
+        classes = cfg.model.head.num_classes
+        assert len(dataset.METAINFO.get('classes', range(classes))) == classes
+        with torch.no_grad():
+            out, = model(x, mode='predict')
+        assert out.pred_score.shape == (classes, )
     else:
         with torch.no_grad():
             out = model(x)
@@ -87,6 +97,8 @@ def test_pipelines_build(job):
         Compose([
             TRANSFORMS.build(t) for t in cfg[key].dataset.pipeline
         ])
+    if cfg.default_scope == 'mmpretrain':
+        return  # the dataset itself has the labels
     # A metric such as VOCMetric or IoUMetric looks at what was loaded.
     types = [t.type for t in dicts(cfg.test_dataloader.dataset.pipeline)
              if 'type' in t]

@@ -92,6 +92,28 @@ class TestStack:
         assert 'needs the compiled ops of mmcv' in run.stderr
         assert 'make test' in run.stderr
 
+    def test_the_other_tasks_do_without_classification(self):
+        """And a config that needs it says what is missing."""
+        run = run_python(
+            'import mwam_mm.engine, mwam_mm.datasets as d, mwam_mm.models\n'
+            'import mwam_mm.convert\n'
+            'from mwam_mm.registry import MODELS\n'
+            'from mwam_mm.stack import has_classification\n'
+            'assert not has_classification() and d.MultiModalClsDataset\n'
+            "MODELS.build(dict(type='MultiModalClsDataPreprocessor'))",
+            blocked=['mmpretrain', 'torchvision'])
+        assert run.returncode == 1
+        assert 'needs mmpretrain>=1.3.6,<2.0.0, which is not' in run.stderr
+        assert 'onedl-mmpretrain' in run.stderr
+
+    def test_mmpretrain_is_imported_where_a_config_needs_it(self):
+        run = run_python(
+            'import mwam_mm.models, mwam_mm.datasets\n'
+            'import mwam_mm.convert, mwam_mm.engine\n'
+            'assert "mmpretrain" not in sys.modules',
+            blocked=['mmdet', 'mmseg'])  # which import it themselves
+        assert run.returncode == 0, run.stderr
+
     def test_missing_dependency_of_a_package_keeps_its_error(self):
         run = run_python('import mwam_mm.registry', blocked=['cv2'])
         assert last_line(run).startswith('ModuleNotFoundError')
@@ -302,7 +324,7 @@ class TestMakefile:
     def test_train_compiles_nothing(self, tmp_path):
         plan = self.dry_run(tmp_path, 'train')
         assert 'onedl-mmcv' not in plan and '.[det' not in plan
-        assert plan.index('-m venv') < plan.index("-e '.[fast,seg]'")
+        assert plan.index('-m venv') < plan.index("-e '.[cls,fast,seg]'")
         assert plan.rstrip().endswith(
             'tools/train.py configs/rgbd_seg_mwam.py')
 
@@ -327,8 +349,8 @@ class TestMakefile:
         train = self.dry_run(tmp_path, 'train')
         assert len(train.splitlines()) == 1
         test = self.dry_run(tmp_path, 'test')
-        assert "'.[fast,seg]'" not in test
-        assert test.index('onedl-mmcv') < test.index("'.[det,fast,tests]'")
+        assert "'.[cls,fast,seg]'" not in test
+        assert test.index('onedl-mmcv') < test.index("'.[cls,det,fast,tests]'")
         self.finish(tmp_path, 'venv', 'seg', 'ops', 'det')
         assert len(self.dry_run(tmp_path, 'test').splitlines()) == 1
 
@@ -336,7 +358,7 @@ class TestMakefile:
         self.finish(tmp_path, 'venv', 'seg', 'ops', 'det')
         for step in ('venv', 'seg', 'ops', 'det'):
             os.utime(tmp_path / 'stamps' / step, (1, 1))
-        assert "'.[fast,seg]'" in self.dry_run(tmp_path, 'train')
+        assert "'.[cls,fast,seg]'" in self.dry_run(tmp_path, 'train')
 
     def test_wrong_python_is_named(self, tmp_path):
         run = run_make(tmp_path, 'PYTHON=no-such-python', 'train')

@@ -14,7 +14,7 @@ from torch import nn
 from mwam_mm.config import leaf_datasets, type_name, walk_dicts
 from mwam_mm.inheritance import follow_modalities
 from mwam_mm.registry import DATASETS, MODELS
-from mwam_mm.stack import check_stack
+from mwam_mm.stack import check_scope
 
 __all__ = ['init_model']
 
@@ -64,8 +64,7 @@ def init_model(config: Union[str, Path, Config],
         cfg.merge_from_dict(cfg_options)
     follow_modalities(cfg)
     scope = cfg.get('default_scope') or 'mmseg'
-    if scope == 'mmdet':
-        check_stack('mmdet')
+    check_scope(scope)
     init_default_scope(scope)
 
     settings = copy.deepcopy(cfg.model)

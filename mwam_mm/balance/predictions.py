@@ -9,7 +9,7 @@ from torch.nn.functional import interpolate
 from .signal import Signal
 
 __all__ = [
-    'Labelled', 'has_labels', 'head_of', 'is_segmentor', 'labelled',
+    'Labelled', 'gives_logits_of_labels', 'has_labels', 'head_of', 'labelled',
     'log_probabilities', 'logits_of', 'loss_of', 'sum_losses'
 ]
 
@@ -19,6 +19,8 @@ _TINY = 1e-8
 
 class Labelled(NamedTuple):
     """Predictions at the pixels of the labels.
+
+    The label of a whole image is a map of one pixel.
 
     Args:
         log_p (Tensor): Logarithm of the predicted probability of the label,
@@ -37,15 +39,21 @@ def labelled(signal: Signal, rows: List[int], logits: Tensor) -> Labelled:
     Args:
         signal (Signal): The forward.
         rows (list[int]): Which N of the B samples.
-        logits (Tensor): Shape (N, C, h, w), resized to the labels'.
+        logits (Tensor): Shape (N, C, h, w), resized to the labels', or
+            (N, C) for labels of whole images.
 
     Returns:
         Labelled: At each pixel of the labels.
     """
     head = head_of(signal)
     samples = signal.arguments['data_samples']
-    labels = torch.stack([samples[i].gt_sem_seg.data[0] for i in rows])
-    valid = labels != getattr(head, 'ignore_index', 255)
+    if logits.ndim == 2:
+        logits = logits[:, :, None, None]
+        labels = torch.stack([samples[i].gt_label for i in rows])[..., None]
+        valid = torch.ones_like(labels, dtype=torch.bool)
+    else:
+        labels = torch.stack([samples[i].gt_sem_seg.data[0] for i in rows])
+        valid = labels != getattr(head, 'ignore_index', 255)
     labels = labels.long().where(valid, torch.zeros_like(labels).long())
     logits = interpolate(
         logits.float(),
@@ -79,18 +87,26 @@ def has_labels(signal: Signal) -> bool:
         signal.arguments.get('mode', 'loss') == 'loss'
 
 
-def is_segmentor(signal: Signal) -> bool:
-    """Whether the model gives one map of logits for labels of pixels."""
+def gives_logits_of_labels(signal: Signal) -> bool:
+    """Whether the model gives one map of logits for labels of pixels, or one
+    vector for the one label of each image.
+
+    Labels that were mixed with those of other images are not one.
+    """
     samples = signal.arguments.get('data_samples') or []
-    if not all(hasattr(sample, 'gt_sem_seg') for sample in samples):
-        return False
     head = head_of(signal)
-    channels = getattr(head, 'out_channels', None)
-    if channels is None:
-        return False
-    _, logits = signal.logits(*signal.modalities)
-    return isinstance(logits, Tensor) and logits.ndim == 4 and \
-        logits.size(1) == channels
+    for ndim, key, attribute in ((4, 'gt_sem_seg', 'out_channels'),
+                                 (2, 'gt_label', 'num_classes')):
+        channels = getattr(head, attribute, None)
+        if channels is None or not all(hasattr(s, key) for s in samples):
+            continue
+        if ndim == 2 and any(
+                'gt_score' in s or len(s.gt_label) != 1 for s in samples):
+            continue
+        _, logits = signal.logits(*signal.modalities)
+        return isinstance(logits, Tensor) and logits.ndim == ndim and \
+            logits.size(1) == channels
+    return False
 
 
 def logits_of(signal: Signal, *subset: str) -> Tuple[List[int], Any]:
@@ -155,7 +171,8 @@ def sum_losses(losses: Dict[str, Any], key: str = 'loss') -> Tensor:
 
 
 def head_of(signal: Signal) -> Any:
-    head = getattr(signal.host.model, 'decode_head', None) \
-        if signal.host is not None else None
+    """The head of a segmentor or classifier, None without one."""
+    model = signal.host.model if signal.host is not None else None
+    head = getattr(model, 'decode_head', getattr(model, 'head', None))
     # Cascades have several, of which the last one predicts.
     return head[-1] if isinstance(head, torch.nn.ModuleList) else head

@@ -6,9 +6,9 @@ from mmengine.dist import all_reduce
 from torch import Tensor
 
 from .predictions import (
+    gives_logits_of_labels,
     has_labels,
     head_of,
-    is_segmentor,
     labelled,
     logits_of,
     loss_of,
@@ -30,7 +30,8 @@ class Scores:
     which are there already, without gradient. The score is
 
     - ``'probability'``: in segmentation, the mean of the predicted
-      probability p(y) of the label over all pixels that are not ignored;
+      probability p(y) of the label over all pixels that are not ignored; in
+      classification, that over the images;
     - ``'loss'``: on any model, exp(-loss).
 
     Samples without a modality do not count for it. Sums and counts are
@@ -40,8 +41,9 @@ class Scores:
     Args:
         modalities (Sequence[str]): The modalities' names.
         score (str): ``'probability'``, ``'loss'`` or ``'auto'``: the first
-            where the model gives one map of logits for labels of pixels, else
-            the second. Defaults to ``'auto'``.
+            where the model gives one map of logits for labels of pixels or
+            one vector for the label of the image, else the second. Defaults
+            to ``'auto'``.
         class_mean (bool): Whether p(y) is averaged within each class first,
             so that a frequent class does not decide. Defaults to False.
         losses (str): The losses that have this in their name count. Defaults
@@ -128,12 +130,13 @@ class Scores:
         self._begun = True
         if self.kind == 'loss':
             return
-        found = is_segmentor(signal)
+        found = gives_logits_of_labels(signal)
         if self.kind == 'probability' and not found:
             raise ValueError(
                 'score="probability" needs a model that gives one map of '
                 'logits, of shape (N, num_classes, H, W), and data samples '
-                'with gt_sem_seg: use score="loss", exp(-loss)')
+                'with gt_sem_seg, or logits of shape (N, num_classes) and one '
+                'gt_label that is not mixed: use score="loss", exp(-loss)')
         if self.class_mean and not found:
             raise ValueError('class_mean=True needs a model that gives one '
                              'map of logits for labels of pixels')

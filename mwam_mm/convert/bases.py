@@ -10,6 +10,7 @@ from mmengine.config.utils import MODULE2PACKAGE
 
 from mwam_mm.config import type_name, walk_datasets
 from mwam_mm.inheritance import follow_modalities
+from mwam_mm.stack import check_scope
 
 from .code import Code
 
@@ -55,6 +56,7 @@ def find_base(name: str) -> str:
                              'is named like mmseg::fcn/NAME.py')
         return osp.abspath(name)
     try:
+        check_scope(package)
         module = importlib.import_module(package)
     except ImportError as error:
         raise ValueError(f'{name}: cannot import {package} ({error})')

@@ -16,7 +16,10 @@ __all__ = [
 ]
 
 # The embedded scene set, by the base's default scope.
-_SCENES = dict(mmseg='scenes_rgbdt_seg.py', mmdet='scenes_rgbdt_det.py')
+_SCENES = dict(
+    mmseg='scenes_rgbdt_seg.py',
+    mmdet='scenes_rgbdt_det.py',
+    mmpretrain='scenes_rgbdt_cls.py')
 
 
 def load_dataset(path: Optional[str], base: Config) -> Config:
@@ -150,7 +153,7 @@ def main_metric(evaluator: Any) -> Optional[str]:
 
     Args:
         evaluator (dict | Sequence[dict]): Config of an evaluator of
-            MMSegmentation or MMDetection.
+            MMSegmentation, MMDetection or MMPretrain.
 
     Returns:
         str | None: The name in the results; a larger value is better. None
@@ -174,6 +177,8 @@ def main_metric(evaluator: Any) -> Optional[str]:
             kinds = _listed(metric.get('metric') or 'bbox')
             prefix = 'coco'
             names = [results[k] for k in results if k in kinds]
+        elif kind == 'Accuracy':
+            prefix, names = 'accuracy', ['top1']
         elif kind == 'VOCMetric':
             prefix = 'pascal_voc'
             names = [m for m in _listed(metric.get('metric') or 'mAP')

@@ -32,7 +32,13 @@ def set_num_classes(base: ConfigDict, num_classes: int) -> None:
     old = main_num_classes(base)
     if old is None:
         return
+    if 'head' in base:  # MMPretrain mixes labels there
+        base.data_preprocessor.num_classes = num_classes
     for path, cfg in walk_dicts(heads, 'base'):
+        topk = cfg.get('topk')
+        if isinstance(topk, (list, tuple)):
+            # MMPretrain refuses a rank beyond the classes.
+            cfg['topk'] = tuple(k for k in topk if k <= num_classes)
         # Other numbers stay: STDC's head for boundaries has its own classes.
         for key in ('num_classes', 'num_things_classes'):
             if cfg.get(key) == old:
@@ -89,7 +95,7 @@ def main_num_classes(base: Mapping) -> Optional[int]:
         ValueError: If there is none.
     """
     keys = ('decode_head', 'roi_head', 'bbox_head', 'panoptic_head',
-            'mask_head')
+            'mask_head', 'head')
     for key in keys:
         head = base.get(key) or {}
         if key == 'decode_head' and isinstance(head, (list, tuple)):

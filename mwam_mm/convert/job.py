@@ -6,7 +6,7 @@ from typing import Optional, Sequence
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
-from mwam_mm.stack import check_stack
+from mwam_mm.stack import check_scope
 
 from .bases import base_of, find_base, load_config, scope_of
 from .code import format_settings
@@ -48,8 +48,8 @@ def write_job(base: str,
             iteration and one evaluation. Defaults to False.
 
     Raises:
-        ImportError: If the base is for detection, which is not fully
-            installed.
+        ImportError: If the base is for detection or classification, which
+            is not fully installed.
         OSError: If a file cannot be read or written.
         ValueError: If something cannot be carried over.
 
@@ -59,8 +59,7 @@ def write_job(base: str,
     """
     stock = load_config(find_base(base))
     detects = scope_of(stock) == 'mmdet'
-    if detects:
-        check_stack('mmdet')
+    check_scope(scope_of(stock))
     data = load_dataset(dataset, stock)
     for evaluate in (True, False) if smoke and detects else (True, ):
         for size in SIZES if smoke else (None, ):

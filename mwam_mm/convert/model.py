@@ -1,4 +1,4 @@
-"""A multimodal model from the config of a stock segmentor or detector."""
+"""A multimodal model from the config of a stock OpenMMLab model."""
 import copy
 from typing import List, Mapping, Optional
 
@@ -7,7 +7,7 @@ from mmengine.dist import is_distributed
 from mmengine.model import revert_sync_batchnorm
 from torch import nn
 
-from mwam_mm.config import type_name, walk_dicts
+from mwam_mm.config import class_of, type_name, walk_dicts
 from mwam_mm.models.backbones.multi_branch import change_branch
 from mwam_mm.registry import MODELS
 
@@ -69,6 +69,9 @@ _PREPROCESSORS = {
     ('mwam_mm.MultiModalDetDataPreprocessor',
      ('pad_size_divisor', 'pad_mask', 'mask_pad_value', 'pad_seg',
       'seg_pad_value', 'boxtype2tensor', 'batch_augments')),
+    'ClsDataPreprocessor':
+    ('mwam_mm.MultiModalClsDataPreprocessor',
+     ('pad_size_divisor', 'to_onehot', 'num_classes', 'batch_augments')),
 }
 
 
@@ -82,7 +85,7 @@ def multimodal(base: Mapping,
                override: Optional[dict] = None,
                data_preprocessor: Optional[dict] = None,
                **edits) -> nn.Module:
-    """Build a stock segmentor or detector with one encoder per modality.
+    """Build a stock model with one encoder per modality.
 
     The base's backbone becomes the branch of every modality, in a
     :class:`MultiModalBackbone`, and its neck, if any, is wrapped in
@@ -97,9 +100,9 @@ def multimodal(base: Mapping,
 
     Args:
         base (Mapping): Config of the stock model: a segmentor of
-            MMSegmentation, a detector of MMDetection, or another that hands
-            the features of ``backbone`` to ``neck`` and heads. In a config
-            file ``_base_.model``.
+            MMSegmentation, a detector of MMDetection, a classifier of
+            MMPretrain, or another that hands the features of ``backbone`` to
+            ``neck`` and heads. In a config file ``_base_.model``.
         modalities (Mapping): The layout, see :class:`ModalityLayout`.
         num_classes (int, optional): Number of classes of the dataset. It is
             set in every head that has the base's number, and what the base
@@ -277,11 +280,12 @@ def check_base(base: Mapping) -> None:
 
 def _stock_preprocessor(model: Mapping) -> str:
     """Name of the data preprocessor of a model whose config names none."""
-    with MODELS.switch_scope_and_registry(model.get('_scope_')) as registry:
-        cls = model['type']
-        cls = registry.get(cls) if isinstance(cls, str) else cls
-    detects = any(c.__module__.startswith('mmdet.') for c in cls.__mro__)
-    return 'DetDataPreprocessor' if detects else 'SegDataPreProcessor'
+    modules = [c.__module__ for c in class_of(model, MODELS).__mro__]
+    for package, name in (('mmdet.', 'DetDataPreprocessor'),
+                          ('mmpretrain.', 'ClsDataPreprocessor')):
+        if any(module.startswith(package) for module in modules):
+            return name
+    return 'SegDataPreProcessor'
 
 
 def _preprocessor(model: Mapping, modalities: Mapping) -> dict:

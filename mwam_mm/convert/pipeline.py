@@ -4,7 +4,7 @@ from typing import Any, List, Mapping, Optional, Sequence
 
 from mmcv.transforms import Compose
 
-from mwam_mm.config import type_name
+from mwam_mm.config import class_of, type_name
 from mwam_mm.datasets.transforms.geometric import FILLING
 from mwam_mm.datasets.transforms.pipeline import (
     PHOTOMETRIC,
@@ -18,16 +18,25 @@ __all__ = ['multimodal_pipeline', 'multimodal_transforms']
 
 _TEXT = 'it prepares the text of a vision-language model'
 _VIDEO = 'it is for tracking in videos'
+_PRETRAINING = 'it is for pretraining without labels'
+_PIL = "it is for PIL images: use the transform of MMPretrain's own"
 _REFUSED = {
+    'ApplyToList': _PRETRAINING,
+    'BEiTMaskGenerator': _PRETRAINING,
     'ConcatCDInput': 'it joins the two images of change detection',
     'InstaBoost': 'it paints over moved objects, and only in RGB',
     'LoadDepthAnnotation': 'the labels are depths, not classes',
     'LoadProposals': 'the proposals belong to another network',
     'LoadTextAnnotations': _TEXT,
     'LoadTrackAnnotations': _VIDEO,
+    'MultiView': _PRETRAINING,
+    'NumpyToPIL': _PIL,
+    'PILToNumpy': _PIL,
     'PackReIDInputs': _VIDEO,
     'PackTrackInputs': _VIDEO,
+    'RandomResizedCropAndInterpolationWithTwoPic': _PRETRAINING,
     'RandomSamplingNegPos': _TEXT,
+    'SimMIMMaskGenerator': _PRETRAINING,
     'UniformRefFrameSample': _VIDEO,
 }
 # Arguments that hold transforms, in lists of lists.
@@ -92,6 +101,12 @@ def multimodal_transforms(transforms: Sequence[dict],
     - Packing keeps ``absent_modalities`` if a modality is optional, and for
       a detector ``instances``, from which ``CocoMetric`` takes the boxes
       where it has no ``ann_file``.
+    - Interpolation that overshoots at edges (bicubic, Lanczos) becomes
+      bilinear: in depth it would invent surfaces, and float images are not
+      clipped to the values of an image.
+    - The operations of MMPretrain's ``AutoAugment`` and ``RandAugment`` are
+      treated one by one: colours change in ``rgb`` only, turning and shearing
+      is of the whole stack.
     - The others stay. Containers (``TestTimeAug``, ``RandomChoice``,
       ``AutoAugment``, ``MultiBranch``, ...) are looked into.
 
@@ -116,9 +131,12 @@ def multimodal_transforms(transforms: Sequence[dict],
             return [convert(c) for c in cfg]
         cfg = dict(cfg)
         name = type_name(cfg)
-        if name in _REFUSED:
+        reason = _PIL if '/' in name else _REFUSED.get(name)
+        if reason is not None:
             raise ValueError(f'{name} cannot be carried over to modalities '
-                             f'{list(layout)}: {_REFUSED[name]}')
+                             f'{list(layout)}: {reason}')
+        if cfg.get('interpolation') in ('bicubic', 'lanczos'):
+            cfg['interpolation'] = 'bilinear'
         if name in PHOTOMETRIC:
             if 'rgb' not in layout:
                 raise ValueError(
@@ -145,7 +163,8 @@ def multimodal_transforms(transforms: Sequence[dict],
             for key in ('poly2mask', 'reduce_zero_label'):
                 cfg.pop(key, None)
             return cfg
-        if name in FILLING:
+        if name in FILLING and (name != 'RandomCrop' or cfg.get('padding')
+                                or cfg.get('pad_if_needed')):
             return dict(
                 type='mwam_mm.FillWithMean',
                 modalities=modalities,
@@ -160,6 +179,9 @@ def multimodal_transforms(transforms: Sequence[dict],
                 cfg['meta_keys'] = tuple(dict.fromkeys([*meta_keys, *kept]))
         if cfg.get('backend') == 'pillow':
             cfg.pop('backend')  # Pillow resizes uint8 images only
+        if 'hparams' in cfg or 'num_policies' in cfg or isinstance(
+                cfg.get('policies'), str):
+            cfg['policies'] = _policies(cfg)
         for key in _NESTED:
             if key in cfg or _default(cfg, key):
                 cfg[key] = convert(cfg.get(key) or _default(cfg, key))
@@ -174,13 +196,40 @@ def multimodal_transforms(transforms: Sequence[dict],
     return convert(transforms)
 
 
+def _policies(cfg: Mapping) -> List[Any]:
+    """The operations of MMPretrain's AutoAugment and RandAugment in full.
+
+    Both would complete them by arguments that a wrapped operation does not
+    take.
+    """
+    from mmpretrain.datasets.transforms import auto_augment
+    policies = cfg['policies']
+    draws = type_name(cfg) == 'RandAugment'
+    if isinstance(policies, str):
+        known = (
+            auto_augment.RANDAUG_POLICIES
+            if draws else auto_augment.AUTOAUG_POLICIES)
+        policies = known[policies]
+    if not draws:  # which does not pass on `hparams`
+        return policies
+    hparams = cfg.get('hparams', _default(cfg, 'hparams'))
+    level = dict(
+        magnitude_level=cfg['magnitude_level'],
+        total_level=cfg.get('total_level', _default(cfg, 'total_level')),
+        magnitude_std=cfg.get('magnitude_std', _default(cfg, 'magnitude_std')))
+    complete = []
+    for policy in policies:
+        policy = auto_augment.merge_hparams(dict(policy), hparams)
+        policy.pop('magnitude_key', None)
+        if 'magnitude_range' in policy:
+            policy.update(level)
+        complete.append(policy)
+    return complete
+
+
 def _default(cfg: Mapping, key: str) -> Any:
     """Default of a transform's argument, None where it takes no such."""
-    type_ = cfg['type']
-    if isinstance(type_, str):
-        with TRANSFORMS.switch_scope_and_registry(
-                cfg.get('_scope_')) as registry:
-            type_ = registry.get(type_)
+    type_ = class_of(cfg, TRANSFORMS)
     if type_ is None:  # building the transform will say so
         return None
     parameter = inspect.signature(type_).parameters.get(key)

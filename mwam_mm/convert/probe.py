@@ -33,7 +33,10 @@ def probe_levels(
     """
     where = f'backbone {type_name(cfg)}'
     size = cfg.get('img_size')
-    sizes = [size] if size else list(_SIZES)
+    sizes = list(_SIZES)
+    if size:  # which windows of attention may be larger than
+        least = size if isinstance(size, int) else min(size)
+        sizes = [size, *(s for s in _SIZES if s > least)]
     modes = [(m, m.training) for m in backbone.modules()]
     backbone.eval()
     channels = {}

@@ -132,6 +132,8 @@ def try_model(model: nn.Module, cfg: Config, size: int,
     samples = None
     if scope_of(cfg) == 'mmdet':
         samples = [_det_sample(size) for _ in images]
+    elif scope_of(cfg) == 'mmpretrain':
+        samples = [_cls_sample() for _ in images]
     try:
         if evaluate:
             with torch.no_grad():
@@ -150,11 +152,18 @@ def try_model(model: nn.Module, cfg: Config, size: int,
 
 def _is_scenes(dataset: dict) -> bool:
     """Whether it is the embedded scene set."""
-    return type_name(dataset) in ('SceneDataset', 'SceneDetDataset')
+    return type_name(dataset) in ('SceneDataset', 'SceneDetDataset',
+                                  'SceneClsDataset')
 
 
 def _scenes_root(size: int) -> str:
     return f'data/scenes_{size}'
+
+
+def _cls_sample() -> Any:
+    """A sample for a classifier."""
+    from mmpretrain.structures import DataSample
+    return DataSample().set_gt_label(0)
 
 
 def _det_sample(size: int) -> Any:

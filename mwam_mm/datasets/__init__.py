@@ -1,13 +1,22 @@
 """Datasets and their transforms.
 
 Those for segmentation are there only where mmseg is installed, those for
-detection only where mmdet can be imported.
+detection only where mmdet can be imported. Those for classification need
+neither, nor mmpretrain.
 """
 from mwam_mm.stack import has_detection, has_segmentation
 
+from .casia_surf import CASIASURFDataset
+from .clips import ClipDataset
+from .multi_modal_cls import MultiModalClsDataset
+from .scene_clip_dataset import SceneClipDataset
+from .scene_cls_dataset import SceneClsDataset
 from .transforms import *  # noqa: F401,F403
 
-__all__ = []
+__all__ = [
+    'CASIASURFDataset', 'ClipDataset', 'MultiModalClsDataset',
+    'SceneClipDataset', 'SceneClsDataset'
+]
 
 if has_segmentation():
     from .benchmark import BenchmarkSegDataset
@@ -17,6 +26,7 @@ if has_segmentation():
     from .multi_modal_seg import MultiModalSegDataset
     from .nyu_depth_v2 import NYUDepthV2Dataset
     from .ombria import OmbriaDataset
+    from .ombria_cls import OmbriaClsDataset
     from .potholes import PotholeDataset
     from .pst900 import PST900Dataset
     from .scene_dataset import SceneDataset
@@ -24,7 +34,8 @@ if has_segmentation():
 
     __all__ += [
         'BenchmarkSegDataset', 'FMBDataset', 'MFNetDataset', 'MSRSDataset',
-        'MultiModalSegDataset', 'NYUDepthV2Dataset', 'OmbriaDataset',
+        'MultiModalSegDataset', 'NYUDepthV2Dataset', 'OmbriaClsDataset',
+        'OmbriaDataset',
         'PST900Dataset', 'PotholeDataset', 'SUNRGBDDataset', 'SceneDataset'
     ]
 

@@ -12,7 +12,7 @@ from mwam_mm.registry import DATASETS, TRANSFORMS
 from mwam_mm.tolerance import is_far
 
 from .label_maps import load_label_map
-from .transforms import LoadModalities
+from .transforms import LoadClip, LoadModalities
 
 __all__ = ['DatasetInspection', 'ModalityStatistics', 'inspect_dataset']
 
@@ -256,7 +256,8 @@ def inspect_dataset(cfg: Mapping) -> Iterator[DatasetInspection]:
         ``seg_map_path``; boxes are checked by the dataset.
 
     Raises:
-        ValueError: If the pipeline has no :class:`LoadModalities`.
+        ValueError: If the pipeline has no :class:`LoadModalities`, or loads
+            clips.
     """
     result = None
     for leaf in leaf_datasets(cfg):
@@ -266,6 +267,11 @@ def inspect_dataset(cfg: Mapping) -> Iterator[DatasetInspection]:
             raise ValueError(
                 f'the pipeline of {leaf["type"]} has no '
                 'mwam_mm.LoadModalities: there are no modalities to check')
+        if _find(pipeline, LoadClip):
+            raise ValueError(
+                f'the pipeline of {leaf["type"]} loads clips, and only images '
+                'are checked here. The dataset itself looks for the folders '
+                'of every clip')
         loader = _RecordingLoader(
             **{k: v
                for k, v in loaders[0].items() if k != 'type'})

@@ -1,5 +1,6 @@
 """Optimizer rules written for a backbone, applied to every branch."""
 import re
+from functools import partial
 from typing import Dict, List, Mapping, Optional
 
 from mmengine.optim import OptimWrapper
@@ -172,6 +173,9 @@ class MultiModalOptimWrapperConstructor:
         for i, branch in enumerate(branches.values()):
             view = nn.Module()
             view.add_module('backbone', branch)
+            if hasattr(branch, 'get_layer_depth'):  # MMPretrain asks the model
+                view.get_layer_depth = partial(
+                    branch.get_layer_depth, prefix='backbone.')
             if i == 0:  # the rest of the model, once
                 for name, child in model.named_children():
                     if name != 'backbone':

@@ -1,4 +1,5 @@
 """Evaluation with missing modalities and faults: scores and reports."""
+from .anti_spoofing import attack_error_rates, tpr_at_fpr
 from .comparison import (
     build_comparison,
     comparison_csv,
@@ -25,10 +26,10 @@ from .report import (
 from .stock_metrics import keep_everything, values_per_class
 
 __all__ = [
-    'Fault', 'average_pcr', 'build_comparison', 'build_faults',
-    'build_report', 'combination_average', 'comparison_csv',
+    'Fault', 'attack_error_rates', 'average_pcr', 'build_comparison',
+    'build_faults', 'build_report', 'combination_average', 'comparison_csv',
     'comparison_tables', 'expectation', 'flatten_report', 'format_comparison',
     'format_report', 'is_higher_better', 'keep_everything', 'newest_report',
-    'paired_difference', 'pcr', 'save_report', 't_interval',
+    'paired_difference', 'pcr', 'save_report', 't_interval', 'tpr_at_fpr',
     'values_per_class'
 ]

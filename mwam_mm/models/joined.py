@@ -18,10 +18,11 @@ from .subsets import Host, restrict, take_rows
 __all__ = ['Group', 'JoinedForward', 'normalises', 'splittable_heads']
 
 # Whose `loss` runs the heads once, on all samples, and hands what they give
-# to `loss_by_feat`, sample by sample.
-_MODELS = ('EncoderDecoder.loss', 'SingleStageDetector.loss')
+# to `loss_by_feat`, in MMPretrain `_get_loss`, sample by sample.
+_MODELS = ('EncoderDecoder.loss', 'SingleStageDetector.loss',
+           'ImageClassifier.loss')
 _HEADS = ('BaseDecodeHead.loss', 'BaseCascadeDecodeHead.loss',
-          'BaseDenseHead.loss')
+          'BaseDenseHead.loss', 'ClsHead.loss')
 _NOT_HEADS = ('data_preprocessor', 'backbone', 'neck', 'modality_heads')
 
 
@@ -48,8 +49,8 @@ def splittable_heads(model: nn.Module) -> List[nn.Module]:
 
     Returns:
         list[nn.Module]: All its heads, if each gives losses that can be split
-        by sample: segmentors and one-stage detectors with the stock ``loss``.
-        Otherwise none.
+        by sample: segmentors, one-stage detectors and classifiers with the
+        stock ``loss``. Otherwise none.
     """
     heads = _heads(model)
     if _name_of_loss(model) not in _MODELS or any(
@@ -216,12 +217,17 @@ class JoinedForward:
         losses of some of its rows."""
         with ExitStack() as stack:
             for head in self.heads:
-                for name, function in dict(
-                        forward=_remembered(head.forward, self._calls[head]),
-                        loss_by_feat=partial(self._loss_by_feat,
-                                             head.loss_by_feat,
-                                             places)).items():
-                    stack.enter_context(_replaced(head, name, function))
+                stack.enter_context(
+                    _replaced(
+                        head, 'forward',
+                        _remembered(head.forward, self._calls[head])))
+                name = 'loss_by_feat' if hasattr(
+                    head, 'loss_by_feat') else '_get_loss'
+                stack.enter_context(
+                    _replaced(
+                        head, name,
+                        partial(self._loss_by_feat, getattr(head, name),
+                                places)))
             yield
 
     def _loss_by_feat(self, function: Callable, places: List[int], *args,

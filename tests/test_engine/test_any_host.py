@@ -121,6 +121,31 @@ class Slices(nn.Module):
         return self.body(images[:, self.channels])
 
 
+class Clips(Host):
+    """Streams of clips, of shape (B, C, T, H, W)."""
+
+    def __init__(self):
+        super().__init__()
+        self.rgb, self.depth = (
+            nn.Conv3d(c, 4, 3, padding=1) for c in (3, 1))
+
+    def encode(self, rgb, depth):
+        rgb, depth = clips(rgb, depth)
+        return (self.rgb(rgb) + self.depth(depth)).mean(2)
+
+
+def clips(rgb, depth):
+    return tuple(torch.stack([x, x.flip(3) / 2], 2) for x in (rgb, depth))
+
+
+def frames(rgb, depth):
+    """Each frame is measured, and one sample stays one."""
+    return [
+        torch.cat([clip[:, c] for c in range(clip.size(1))], 1)
+        for clip in clips(rgb, depth)
+    ]
+
+
 class Stacked(Host):
     """Branches that are given everything and take their channels."""
 
@@ -195,6 +220,7 @@ HOSTS = {
         inputs=dict(rgb='rgb_image', depth='depth_image')), None),
     Frozen: (dict(branches=dict(rgb='rgb', depth='depth')), None),
     Twice: (dict(branches=dict(rgb='rgb', depth='depth')), views),
+    Clips: (dict(branches=dict(rgb='rgb', depth='depth')), frames),
     Stacked: (dict(
         branches=dict(rgb='rgb', depth='depth'),
         inputs=dict(rgb='rgb.body', depth='depth.body')), None),

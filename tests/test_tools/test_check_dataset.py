@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from tests.benchmarks import REPO, write_fmb
+from tests.stacks import needs_classification
+from tests.tiny_cls import write_casia_surf
 
 CONFIG = str(REPO / 'configs/fmb/two-stream-r50_md_fmb.py')
 
@@ -127,3 +129,16 @@ def test_the_statistics_fit_into_a_file_that_inherits(check, options,
     child.write_text(f'_base_ = {CONFIG!r}\n{text}\n')
     out = check(str(child), *options[1:])
     assert '127.5 / 127.5' not in out and 'No problem found' in out
+
+
+@needs_classification
+def test_classification(check, tmp_path):
+    root = write_casia_surf(tmp_path / 'data')
+    next(root.rglob('train/2/*/ir/31.jpg')).write_bytes(b'no image')
+    config = REPO / 'configs/casia_surf/three-stream-r18_md_casia-surf.py'
+    options = [f'{split}_dataloader.dataset.data_root={root}'
+               for split in ('train', 'val', 'test')]
+    out = check(str(config), '--split', 'val', '--cfg-options', *options)
+    assert 'val: 4 samples, 0 of them bad' in out
+    with pytest.raises(SystemExit):
+        check(str(config), '--split', 'train', '--cfg-options', *options)

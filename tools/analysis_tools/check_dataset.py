@@ -23,6 +23,7 @@ from mwam_mm.consistency import check_classes, check_layouts
 from mwam_mm.datasets.inspection import DatasetInspection, inspect_dataset
 from mwam_mm.inheritance import follow_modalities
 from mwam_mm.registry import MODELS
+from mwam_mm.stack import check_scope
 from mwam_mm.tolerance import MAX_MEAN, STD_RANGE
 
 SPLITS = ('train', 'val', 'test')
@@ -221,6 +222,7 @@ def main() -> None:
     if args.cfg_options is not None:
         cfg.merge_from_dict(args.cfg_options)
     follow_modalities(cfg)
+    check_scope(cfg.get('default_scope'))
     init_default_scope(cfg.get('default_scope', 'mmengine'))
     # Wide enough for a report that is read later.
     console = Console(width=None if sys.stdout.isatty() else 120)

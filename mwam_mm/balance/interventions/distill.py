@@ -32,12 +32,13 @@ class Distill(Intervention):
         w T^2 \mathrm{KL}(\sigma(z_o / T) \| \sigma(z_s / T)),
 
     with the logits :math:`z_o` of the complete input detached. In
-    segmentation it is the mean over the pixels that are not ignored; in
-    one-stage detection it is of the class scores of the same locations, each
-    location weighted by its highest score. There ``box_weight`` adds the boxes
-    of these locations, with 1 - GIoU of the two as the distance, weighted
-    alike. ``on='features'`` adds the mean squared difference of what the neck
-    hands to the heads, as the mean over levels, for any model.
+    segmentation it is the mean over the pixels that are not ignored, in
+    classification over the images; in one-stage detection it is of the class
+    scores of the same locations, each location weighted by its highest score.
+    There ``box_weight`` adds the boxes of these locations, with 1 - GIoU of
+    the two as the distance, weighted alike. ``on='features'`` adds the mean
+    squared difference of what the neck hands to the heads, as the mean over
+    levels, for any model.
 
     With ``'combination'`` the subsets are those that it trains, and no pass
     is added. Without, they are those of ``subsets``. The losses appear in the
@@ -127,7 +128,8 @@ class Distill(Intervention):
         if signal.joined is None:
             return losses  # not called for losses
         distance = self._of_features if self.on == 'features' else \
-            self._of_maps if _is_dense(self._head) else self._of_pixels
+            self._of_maps if _is_dense(self._head) else \
+            self._of_images if _is_classifier(self._head) else self._of_pixels
         terms = dict(loss_distill=(self.weight, distance))
         if self.box_weight:
             terms['loss_distill_box'] = self.box_weight, self._of_boxes
@@ -169,6 +171,11 @@ class Distill(Intervention):
             means.append((kl * valid).sum() / valid.sum().clamp(min=1))
         return torch.stack(means).mean()
 
+    def _of_images(self, joined: JoinedForward, group: Group) -> Tensor:
+        binary = getattr(self._head.loss_module, 'use_sigmoid', False)
+        (subset, complete), = self._pairs(joined, group)
+        return self._divergence(subset, complete, 1, binary).mean()
+
     def _of_maps(self, joined: JoinedForward, group: Group) -> Tensor:
         binary = self._head.use_sigmoid_cls
         pairs = list(self._pairs(joined, group))
@@ -209,7 +216,7 @@ class Distill(Intervention):
         if _is_dense(self._head):
             logits = logits[0]  # as all dense heads return: scores first
         for x in flatten_levels(logits):
-            if _is_dense(self._head) or (
+            if _is_dense(self._head) or _is_classifier(self._head) or (
                     x.ndim == 4 and x.size(1) == self._head.out_channels):
                 yield (joined.take(x, group.places).float(),
                        joined.take(x, group.rows).detach().float())
@@ -238,7 +245,7 @@ def _predicting_head(model: nn.Module) -> Optional[nn.Module]:
     """The head that gives a model's prediction, if its logits belong to the
     same places whatever the features are."""
     heads = splittable_heads(model)
-    for name in ('decode_head', 'bbox_head'):
+    for name in ('decode_head', 'bbox_head', 'head'):
         head = getattr(model, name, None)
         if isinstance(head, nn.ModuleList):  # a cascade
             head = head[-1]
@@ -246,6 +253,10 @@ def _predicting_head(model: nn.Module) -> Optional[nn.Module]:
                               or hasattr(head, 'use_sigmoid_cls')):
             return head
     return None
+
+
+def _is_classifier(head: nn.Module) -> bool:
+    return hasattr(head, 'pre_logits')  # as MMPretrain's heads
 
 
 def _is_dense(head: nn.Module) -> bool:

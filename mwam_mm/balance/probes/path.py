@@ -29,7 +29,8 @@ class PathProbe(Probe):
             modules whose parameters are its branch.
         inputs (Mapping[str, str]): Modality to the path of the module that
             its image of shape (B, C, H, W) enters as the only argument of
-            that shape. Without an entry it is the branch's first path.
+            that shape, or its clip of shape (B, C, T, H, W), whose frames
+            count as channels. Without an entry it is the branch's first path.
         where (str): What named the paths, for the error messages.
 
     Raises:
@@ -111,28 +112,36 @@ class PathProbe(Probe):
 
     def _find_image(self, name: str, args: tuple, kwargs: dict) -> Tensor:
         arguments = [*args, *kwargs.values()]
-        images = [x for x in arguments if _is_image(x)]
-        if not images:  # or the only one within dicts and lists
-            apply_to(arguments, _is_image, images.append)
+        images: List[Tensor] = []
+        for is_one in (_is_image, _is_clip):
+            images = images or [x for x in arguments if is_one(x)]
+            if not images:  # or the only one within dicts and lists
+                apply_to(arguments, is_one, images.append)
         if len(images) != 1:
             raise ValueError(
                 f'modality "{name}": {self._paths[name]} is called with '
                 f'{len(images)} tensors of shape (B, C, H, W) where the image '
                 'of the modality should be found: name the module that it '
                 f'enters in {self._where}.inputs[{name!r}]')
+        found = images[0]
         for other, image, _ in self._signal.entered:
-            if image is images[0] and other != name:
+            if other != name and (image is found or (
+                    _is_clip(found) and image.data_ptr() == found.data_ptr())):
                 raise ValueError(
                     f'modalities "{other}" and "{name}" enter with the same '
                     'tensor, so their images cannot be told apart: name '
                     'modules that only the one image enters in '
                     f'{self._where}.inputs. In a model without such modules, '
                     'pass each image through an nn.Identity() of its own')
-        return images[0]
+        return found.flatten(1, 2) if _is_clip(found) else found
 
 
 def _is_image(x: Any) -> bool:
     return isinstance(x, Tensor) and x.ndim == 4
+
+
+def _is_clip(x: Any) -> bool:
+    return isinstance(x, Tensor) and x.ndim == 5
 
 
 def branch_paths(

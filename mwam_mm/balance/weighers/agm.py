@@ -12,8 +12,8 @@ from mwam_mm.models.subsets import take_rows
 from mwam_mm.registry import WEIGHERS
 
 from ..predictions import (
+    gives_logits_of_labels,
     has_labels,
-    is_segmentor,
     labelled,
     logits_of,
     loss_of,
@@ -160,7 +160,8 @@ class AGM(Weigher):
             self._numbers = torch.zeros_like(self.scores)
             return
         if self.kind == 'auto':
-            self.kind = 'probability' if is_segmentor(signal) else 'loss'
+            self.kind = 'probability' if gives_logits_of_labels(
+                signal) else 'loss'
         pairs = self._shapley(signal) if self.kind == 'probability' else [
             self._alone(signal, name) for name in self.modalities
         ]

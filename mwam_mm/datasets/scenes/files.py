@@ -16,7 +16,7 @@ from mmengine.utils import track_iter_progress
 from .render import render_scene
 from .room import CLASSES
 
-__all__ = ['SPLITS', 'ensure_scenes', 'write_scenes']
+__all__ = ['SPLITS', 'ensure_scenes', 'provide_scenes', 'write_scenes']
 
 SPLITS = dict(train=320, val=80)
 
@@ -183,6 +183,24 @@ def _found(data_root: str, wanted: dict) -> bool:
     return True
 
 
+def provide_scenes(data_root: str,
+                   splits: Mapping[str, int] = SPLITS,
+                   seed: int = 0,
+                   height: int = 120,
+                   width: int = 160) -> None:
+    """Write the scene set unless it is there, for one process alone.
+
+    Args:
+        data_root (str): Folder of the scene set.
+        splits (Mapping[str, int]): See :func:`write_scenes`.
+        seed (int): Likewise.
+        height (int): Likewise.
+        width (int): Likewise.
+    """
+    if not _found(data_root, _settings(splits, seed, height, width)):
+        write_scenes(data_root, splits, seed, height, width)
+
+
 def ensure_scenes(data_root: str,
                   splits: Mapping[str, int] = SPLITS,
                   seed: int = 0,
@@ -209,8 +227,7 @@ def ensure_scenes(data_root: str,
     error: Optional[Exception] = None
     if is_main_process():
         try:
-            if not _found(data_root, wanted):
-                write_scenes(data_root, splits, seed, height, width)
+            provide_scenes(data_root, splits, seed, height, width)
         except Exception as e:
             error = e
     # The broadcast of the outcome is also the barrier, so that no rank waits

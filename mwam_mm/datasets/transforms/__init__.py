@@ -1,6 +1,7 @@
 """Pipeline transforms for stacked multimodal images."""
 from mwam_mm.stack import has_segmentation
 
+from .clip import FlipClip, LoadClip
 from .geometric import FillWithMean
 from .loading import LoadModalities
 from .modality_drop import DropModality, RandomDropModality
@@ -8,8 +9,9 @@ from .photometric import PhotometricTransforms
 from .pipeline import check_pipeline, keep_absent, pack_paths
 
 __all__ = [
-    'DropModality', 'FillWithMean', 'LoadModalities', 'PhotometricTransforms',
-    'RandomDropModality', 'check_pipeline', 'keep_absent', 'pack_paths'
+    'DropModality', 'FillWithMean', 'FlipClip', 'LoadClip', 'LoadModalities',
+    'PhotometricTransforms', 'RandomDropModality', 'check_pipeline',
+    'keep_absent', 'pack_paths'
 ]
 
 if has_segmentation():

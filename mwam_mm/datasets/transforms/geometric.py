@@ -6,7 +6,7 @@ from typing import Any, Dict, List, Mapping, Optional
 import numpy as np
 from mmcv.transforms import BaseTransform
 
-from mwam_mm.config import type_name
+from mwam_mm.config import class_of, parameter_of, type_name
 from mwam_mm.layout import ModalityLayout
 from mwam_mm.registry import TRANSFORMS
 
@@ -26,7 +26,8 @@ class _KeepType(np.ndarray):
         return super().astype(dtype, *args, **kwargs)
 
 
-# The fill values of stock transforms, by the name of the argument.
+# The fill values of stock transforms, by the name of the argument. Of those
+# whose names MMDetection and MMPretrain share, each takes its own arguments.
 _ZEROS = (0., 0., 0.)
 FILLING: Dict[str, Dict[str, Any]] = {
     # mmcv and mmseg
@@ -45,13 +46,18 @@ FILLING: Dict[str, Dict[str, Any]] = {
     'Mosaic': dict(pad_val=0),
     'RandomAffine': dict(border_val=_ZEROS),
     'RandomCenterCropPad': dict(mean=_ZEROS, std=(1., 1., 1.), to_rgb=True),
-    'RandomErasing': dict(img_border_value=0),
+    'RandomErasing': dict(img_border_value=0, mode='const', fill_color=_ZEROS),
     'RandomShift': dict(),
-    'Rotate': dict(img_border_value=0),
+    'Rotate': dict(img_border_value=0, pad_val=0),
     'ShearX': dict(img_border_value=0),
     'ShearY': dict(img_border_value=0),
     'TranslateX': dict(img_border_value=0),
     'TranslateY': dict(img_border_value=0),
+    # mmpretrain
+    'Cutout': dict(pad_val=0),
+    'RandomCrop': dict(pad_val=0),
+    'Shear': dict(pad_val=0),
+    'Translate': dict(pad_val=0),
 }
 
 
@@ -108,7 +114,11 @@ class FillWithMean(BaseTransform):
         if name not in FILLING:
             raise ValueError(f'FillWithMean is for {sorted(FILLING)}, but got '
                              f'{name}: use it without FillWithMean')
+        cls = class_of(transform, TRANSFORMS)
         for key, value in FILLING[name].items():
+            # One that is not known is reported where it is built.
+            if cls is None or parameter_of(cls, key) is None:
+                continue
             if isinstance(transform.get(key), Mapping):  # img, seg, masks
                 value = dict(transform[key], img=value)
             elif name in ('FixShapeResize', 'Pad'):
@@ -159,9 +169,9 @@ class FillWithMean(BaseTransform):
         if dtype == np.uint8:
             image = np.clip(np.rint(image), 0, 255)
         results['img'] = image.astype(dtype)
-        if len(results.get('pad_shape', ())) == 3:
-            results['pad_shape'] = (*results['pad_shape'][:2],
-                                    image.shape[2])
+        for key in ('img_shape', 'pad_shape'):
+            if len(results.get(key, ())) == 3:
+                results[key] = (*results[key][:2], image.shape[2])
         return results
 
     def _view(self, results: dict, channels: List[int]) -> dict:

@@ -39,6 +39,8 @@ class LoadModalities(BaseTransform):
     - ``path_key`` of each modality, e.g. img_path and depth_path
     - height (int, optional) and width (int, optional): Size of the image
       according to its annotations
+    - crop_box (tuple[int], optional): x, y, width and height in pixels of the
+      part of the image that is the sample; only that is loaded
 
     Added Keys:
 
@@ -193,6 +195,8 @@ class LoadModalities(BaseTransform):
         self._check_sizes(images, results)
 
         image = self._stack(images, results)
+        if 'crop_box' in results:
+            image = self._crop(image, results)
         results['img'] = image
         results['img_shape'] = image.shape[:2]
         results['ori_shape'] = image.shape[:2]
@@ -321,6 +325,18 @@ class LoadModalities(BaseTransform):
                 f'{where} has (height, width) {size} with '
                 f'border={self.border}, but its annotations say {annotated}: '
                 'their boxes are of another image. Correct one of the three')
+
+    @staticmethod
+    def _crop(image: np.ndarray, results: dict) -> np.ndarray:
+        """The part of an image that is the sample."""
+        x, y, width, height = results['crop_box']
+        if (min(x, y) < 0 or min(width, height) < 1
+                or y + height > image.shape[0] or x + width > image.shape[1]):
+            raise ValueError(
+                f'crop_box={results["crop_box"]} (x, y, width, height) is not '
+                f'within the image of (height, width) {image.shape[:2]} at '
+                f'{results.get("img_path")!r}')
+        return np.ascontiguousarray(image[y:y + height, x:x + width])
 
     def _stack(self, images: Dict[str, np.ndarray],
                results: dict) -> np.ndarray:

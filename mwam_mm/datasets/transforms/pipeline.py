@@ -18,11 +18,13 @@ PHOTOMETRIC = frozenset([
     # mmdet
     'AutoContrast', 'Brightness', 'Color', 'ColorTransform', 'Contrast',
     'Corrupt', 'Equalize', 'Invert', 'Posterize', 'Sharpness', 'Solarize',
-    'SolarizeAdd', 'YOLOXHSVRandomAug'
+    'SolarizeAdd', 'YOLOXHSVRandomAug',
+    # mmpretrain, which has some of mmdet's names too
+    'Albumentations', 'ColorJitter', 'GaussianBlur', 'Lighting'
 ])  # yapf: disable
 # Those of FILLING that take any number of channels, and up to four.
 _ANY = frozenset([
-    'CopyPaste', 'RandomAffine', 'RandomErasing', 'RandomRotate',
+    'CopyPaste', 'RandomAffine', 'RandomCrop', 'RandomErasing', 'RandomRotate',
     'RandomShift', 'Rotate', 'ShearX', 'ShearY', 'TranslateX', 'TranslateY'
 ])
 _FOUR = frozenset(['FixShapeResize', 'Pad'])
@@ -113,8 +115,9 @@ def check_pipeline(transforms: Iterable[Callable]) -> None:
             raise ValueError(
                 f"{name} has backend='pillow', which resizes RGB images of "
                 "data type uint8 only: leave out the backend")
-        if name in FILLING and name not in _ANY and not (
-                name in _FOUR and num_channels <= 4):
+        if name in FILLING and (_fills_with_grey(transform) or (
+                name not in _ANY and
+                not (name in _FOUR and num_channels <= 4))):
             raise ValueError(
                 f'{name} works on up to {4 if name in _FOUR else 3} channels, '
                 f'but the pipeline stacks {num_channels}. Wrap it as dict('
@@ -141,3 +144,11 @@ def pack_paths(transforms: Iterable[Callable]) -> None:
         if hasattr(transform, 'meta_keys'):
             transform.meta_keys = tuple(
                 dict.fromkeys([*transform.meta_keys, *keys]))
+
+
+def _fills_with_grey(transform: Callable) -> bool:
+    """Whether a transform of MMPretrain fills, which is with three values."""
+    if not type(transform).__module__.startswith('mmpretrain.'):
+        return False
+    return type(transform).__name__ != 'RandomCrop' or bool(
+        transform.padding is not None or transform.pad_if_needed)

@@ -1,6 +1,5 @@
 """What the backbones with one branch per modality share."""
 import copy
-import inspect
 from contextlib import ExitStack, contextmanager
 from typing import Any, Iterable, Iterator, List, Mapping, Optional, Tuple
 
@@ -11,6 +10,7 @@ from mmengine.model import BaseModule, ModuleDict
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from mwam_mm.config import parameter_of
 from mwam_mm.layout import ModalityLayout, Presence, to_device
 from mwam_mm.registry import MODELS
 from mwam_mm.sharding import count_sharded_units
@@ -312,22 +312,10 @@ def _set_in_channels(cfg: dict, channels: int, registry) -> bool:
 
 def _accepts(cls: type, name: str) -> bool:
     """Whether a class takes an argument, itself or by passing it on."""
-    return _parameter(cls, name) is not None
+    return parameter_of(cls, name) is not None
 
 
 def default_of(cls: type, name: str) -> Any:
     """Default of a class's argument, None where it takes no such."""
-    parameter = _parameter(cls, name)
+    parameter = parameter_of(cls, name)
     return None if parameter is None else parameter.default
-
-
-def _parameter(cls: type, name: str) -> Optional[inspect.Parameter]:
-    for base in cls.__mro__:
-        if '__init__' not in vars(base):
-            continue
-        parameters = inspect.signature(base.__init__).parameters
-        if name in parameters:
-            return parameters[name]
-        if all(p.kind != p.VAR_KEYWORD for p in parameters.values()):
-            return None
-    return None

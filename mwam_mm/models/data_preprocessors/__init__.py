@@ -1,7 +1,18 @@
 """Data preprocessors for stacked images."""
-from mwam_mm.stack import has_detection, has_segmentation
+from mwam_mm.registry import MODELS
+from mwam_mm.stack import check_stack, has_detection, has_segmentation
 
 __all__ = []
+
+
+@MODELS.register_module(name='MultiModalClsDataPreprocessor')
+def _build_cls_data_preprocessor(**kwargs):
+    """Build it; the import of mmpretrain, which takes seconds, waits so far.
+    """
+    check_stack('mmpretrain')
+    from .cls_data_preprocessor import MultiModalClsDataPreprocessor
+    return MultiModalClsDataPreprocessor(**kwargs)
+
 
 if has_segmentation():
     from .seg_data_preprocessor import MultiModalSegDataPreprocessor

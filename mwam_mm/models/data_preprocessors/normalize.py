@@ -1,4 +1,4 @@
-"""Normalisation of stacked images, shared by segmentation and detection."""
+"""Normalisation of stacked images, shared by all tasks."""
 from typing import Mapping, Sequence, Tuple
 
 import torch
@@ -104,8 +104,8 @@ class StackNormalizer(nn.Module):
                 raise ValueError(
                     f'{where}: the modalities {optional} are optional, but '
                     'the sample does not say which are absent. Add '
-                    '"absent_modalities" to the meta_keys of PackSegInputs '
-                    'or PackDetInputs')
+                    '"absent_modalities" to the meta_keys of PackSegInputs, '
+                    'PackDetInputs or PackInputs')
             return ()
         absent = self.layout.check_names(
             metainfo['absent_modalities'], f'{where}: absent_modalities')
@@ -116,7 +116,7 @@ class StackNormalizer(nn.Module):
 
 def _with_absent(sample: BaseDataElement,
                  absent: Sequence[str]) -> BaseDataElement:
-    """Let a sample no longer name modalities absent that were taken back."""
+    """Let a sample no longer name modalities absent that it has after all."""
     named = sample.metainfo.get('absent_modalities', ())
     if set(named) <= set(absent):
         return sample
@@ -126,12 +126,12 @@ def _with_absent(sample: BaseDataElement,
             sample.metainfo,
             absent_modalities=tuple(absent),
             dropped_modalities=tuple(
-                name for name in sample.metainfo['dropped_modalities']
+                name for name in sample.metainfo.get('dropped_modalities', ())
                 if name in absent)))
 
 
 class StackPreprocessor:
-    """What the data preprocessors of both kinds share.
+    """What the data preprocessors of all kinds share.
 
     Mixed in before the stock class, which pads and stacks.
     """
@@ -145,6 +145,10 @@ class StackPreprocessor:
     def layout(self) -> ModalityLayout:
         """ModalityLayout: The layout of the stacked images."""
         return self.normalize.layout
+
+    def mixes(self, training: bool) -> bool:
+        """Whether the samples of a batch are mixed with each other."""
+        return False
 
     def forward(self, data: dict, training: bool = False) -> dict:
         """Preprocess a batch.
@@ -185,13 +189,18 @@ class StackPreprocessor:
         if training:
             self._first_batches.look(data['inputs'])
         data = super().forward(data, training)
-        if samples:
+        if samples and not self.mixes(training):
             presence = {
                 name: [name not in names for names in absent]
                 for name in self.layout
             }
         else:
             presence = self.layout.presence(data['inputs'])
+        if samples and self.mixes(training):
+            lacking = [[n for n, f in presence.items() if not f[i]]
+                       for i in range(len(samples))]
+            data['data_samples'] = list(
+                map(_with_absent, data['data_samples'], lacking))
         if not training:
             # The backbone may get parts of them, which may well be blank.
             for metainfo, *flags in zip(metainfos, *presence.values()):

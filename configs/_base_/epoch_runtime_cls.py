@@ -1,0 +1,3 @@
+# For schedules that count epochs.
+_base_ = './default_runtime_cls.py'
+log_processor = dict(by_epoch=True)

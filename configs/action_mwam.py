@@ -1,0 +1,3 @@
+_base_ = './action.py'
+model = dict(neck=dict(mwam=dict()))
+custom_hooks = [dict(type='mwam_mm.MWAMHook')]

@@ -1,0 +1,17 @@
+# Which object of the embedded scene set is it? Three streams with modality
+# dropout: the twin of rgbdt_cls_mwam.py.
+_base_ = [
+    './_base_/models/multi_stream_resnet18_cls.py',
+    './_base_/datasets/scenes_rgbdt_cls.py',
+    './_base_/schedules/sgd_poly_cls.py',
+    './_base_/default_runtime_cls.py',
+]
+modalities = _base_.modalities
+channels = 128
+model = dict(
+    data_preprocessor=dict(modalities=modalities),
+    backbone=dict(
+        modalities=modalities,
+        branch=dict(base_channels=16, stem_channels=16)),
+    neck=dict(modalities=modalities, in_channels=[channels]),
+    head=dict(in_channels=channels, num_classes=7))
