@@ -1,7 +1,7 @@
 """Stock metrics that lose neither digits nor classes nor files."""
 import os.path as osp
-from typing import Any, Dict, List, Optional, Sequence, Tuple
-from unittest import mock
+from contextlib import contextmanager
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
 from mmengine.evaluator import BaseMetric, Evaluator
@@ -79,6 +79,17 @@ def _by_class(classes: Sequence[str],
     }
 
 
+@contextmanager
+def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
+    """Give an attribute another value within the context."""
+    before = getattr(owner, name)
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        setattr(owner, name, before)
+
+
 class _KeepsFolders(BaseMetric):
     """Mixed into metrics that write a file for each image."""
 
@@ -134,7 +145,7 @@ class _ExactCoco(BaseMetric):
             return metrics
         # A detection that overlaps nothing leaves every metric what it is
         # without any detection, and is not written to the file.
-        with mock.patch.object(self, 'outfile_prefix', None):
+        with _replaced(self, 'outfile_prefix', None):
             return self._compute_exactly(
                 [self._with_detection(*results[0]), *results[1:]])
 
@@ -148,7 +159,7 @@ class _ExactCoco(BaseMetric):
                 evaluations.append(self)
                 return super().summarize(*args, **kwargs)
 
-        with mock.patch.object(coco_metric, 'COCOeval', Recorded):
+        with _replaced(coco_metric, 'COCOeval', Recorded):
             metrics = super().compute_metrics(results)
         for evaluation in evaluations:
             kind = evaluation.params.iouType
