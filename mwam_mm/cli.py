@@ -179,6 +179,7 @@ def build_runner(cfg: Config) -> Runner:
         runner = RUNNERS.build(cfg)
     else:
         runner = Runner.from_cfg(cfg)
-    draw_what_is_loaded(runner)
-    give_portable_names(runner.visualizer)
+    if isinstance(runner, Runner):
+        draw_what_is_loaded(runner)
+        give_portable_names(runner.visualizer)
     return runner

@@ -367,7 +367,9 @@ def test_it_trains_as_it_stands(tmp_path):
     assert cfg.train_dataloader.dataset.pipeline[-1] == DROPOUT
     table = out[out.index('Evaluation with missing modalities'):]
     for row in ('rgb+depth', 'rgb', 'depth', 'avg'):
-        assert re.search(rf'\| {re.escape(row)} +\| +\d', table)
+        # One iteration may leave a model that predicts one class.
+        assert re.search(
+            rf'\| {re.escape(row)}(?: \(constant\))? +\| +\d', table)
     assert 'rgb/mIoU: ' in out.splitlines()[-1]
     assert not list(tmp_path.glob('work_dirs/**/*.pth'))
 
