@@ -36,7 +36,14 @@ from mwam_mm.layout import ModalityLayout, combination_name
 from mwam_mm.visualization import draw_columns
 from mwam_mm.visualization.modality_pictures import ModalityPictures
 
-from .inputs import Sample, check_sample, is_folders, list_folders, out_names
+from .inputs import (
+    Sample,
+    check_sample,
+    is_folders,
+    list_folders,
+    names_of_files,
+    out_names,
+)
 from .model import init_model
 
 __all__ = ['MultiModalInferencer']
@@ -125,7 +132,8 @@ class MultiModalInferencer:
         Args:
             inputs (dict | Sequence[dict]): Modality to its file or array, for
                 one sample or each of several; or modality to its folder,
-                whose files are matched by their path without suffix. An array
+                whose files are matched by their path without suffix, or by
+                ``file_names`` of the config's test dataset. An array
                 of shape (H, W) or (H, W, C) holds what the file would,
                 colours as B, G, R.
             batch_size (int): Largest number of samples at a time. Only
@@ -225,7 +233,9 @@ class MultiModalInferencer:
             sample = check_sample(inputs, self.layout, 'the input')
             if not is_folders(sample):
                 return [sample], None, True
-            listed = list_folders(sample, self.layout)
+            listed = list_folders(
+                sample, self.layout,
+                names_of_files(self.model.cfg, self.layout))
             return list(listed.values()), list(listed), False
         if not isinstance(inputs, (list, tuple)) or not inputs:
             raise TypeError('inputs must be a dict from modality to file, '
