@@ -33,6 +33,7 @@ from mwam_mm.convert.prediction import prediction_transforms
 from mwam_mm.engine.combination_predictor import CombinationPredictor
 from mwam_mm.engine.combinations import Combination, parse_combinations
 from mwam_mm.layout import ModalityLayout, combination_name
+from mwam_mm.models.data_preprocessors.first_batches import FirstBatches
 from mwam_mm.visualization import draw_columns
 from mwam_mm.visualization.modality_pictures import ModalityPictures
 
@@ -60,6 +61,9 @@ class MultiModalInferencer:
 
     A modality that is left out is absent, as in the rows of a missing-modality
     test: its branch does not run.
+
+    A warning says so if the first sample is in another unit than the config's
+    ``mean`` and ``std``, such as metres where files hold millimetres.
 
     Args:
         config (str | Path | Config | nn.Module): The config or its file, such
@@ -106,6 +110,7 @@ class MultiModalInferencer:
             raise ValueError('the test pipeline has TestTimeAug, but one '
                              'prediction is made for each sample')
         self.pipeline = Compose(steps)
+        self._first_image = FirstBatches(self.layout, batches=1)
         self._pictures = ModalityPictures(self.pipeline)
         if str(self._pictures.layout) != str(self.layout):
             raise ValueError(
@@ -278,11 +283,14 @@ class MultiModalInferencer:
             packed = self.pipeline(results)
         data_sample = packed['data_samples']
         absent = data_sample.metainfo.get('absent_modalities', ())
-        data_sample.set_metainfo(
-            dict(
-                absent_modalities=tuple(
-                    name for name in self.layout
-                    if name in absent or name not in sample)))
+        absent = tuple(name for name in self.layout
+                       if name in absent or name not in sample)
+        data_sample.set_metainfo(dict(absent_modalities=absent))
+        if index == 0:
+            normalize = self.model.data_preprocessor.normalize
+            self._first_image.look(
+                [normalize(packed['inputs'].to(normalize.mean.device),
+                           absent)])
         return packed
 
     @torch.no_grad()

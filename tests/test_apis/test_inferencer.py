@@ -176,6 +176,21 @@ class TestErrors:
             MultiModalInferencer(*write_job(tmp_path, cfg))
 
 
+@pytest.mark.parametrize('factor, warned', [(1, 0), (0.001, 1)])
+def test_an_array_in_another_unit(seg_job, pair, monkeypatch, factor, warned):
+    said = []
+    monkeypatch.setattr(
+        'mwam_mm.models.data_preprocessors.first_batches.print_log',
+        lambda message, *args: said.append(message))
+    # no holes, which resizing would mix with the measurements
+    depth = np.random.default_rng(0).uniform(1000, 6000, (40, 56)) * factor
+    inferencer = MultiModalInferencer(*seg_job)
+    for _ in range(2):
+        inferencer(dict(rgb=pair['rgb'], depth=depth))
+    assert len(said) == warned
+    assert all(message.startswith("modality 'depth'") for message in said)
+
+
 class TestFolders:
 
     def test_twenty_pairs_equal_the_test_loop(self, tmp_path, seg_job):
