@@ -73,6 +73,11 @@ def main() -> None:
     if one and any(map(osp.isdir, sample.values())):
         parser.error(f'the inputs are folders, but --out {out} is a picture: '
                      'name a folder')
+    for path in sample.values():
+        if one and osp.exists(out) and osp.exists(path) and osp.samefile(
+                out, path):
+            parser.error(f'--out {out} would overwrite this input: name '
+                         'another file')
     try:
         result = inferencer(
             sample,

@@ -33,10 +33,18 @@ from mwam_mm.convert.prediction import prediction_transforms
 from mwam_mm.engine.combination_predictor import CombinationPredictor
 from mwam_mm.engine.combinations import Combination, parse_combinations
 from mwam_mm.layout import ModalityLayout, combination_name
+from mwam_mm.models.data_preprocessors.first_batches import FirstBatches
 from mwam_mm.visualization import draw_columns
 from mwam_mm.visualization.modality_pictures import ModalityPictures
 
-from .inputs import Sample, check_sample, is_folders, list_folders, out_names
+from .inputs import (
+    Sample,
+    check_sample,
+    is_folders,
+    list_folders,
+    names_of_files,
+    out_names,
+)
 from .model import init_model
 
 __all__ = ['MultiModalInferencer']
@@ -53,6 +61,9 @@ class MultiModalInferencer:
 
     A modality that is left out is absent, as in the rows of a missing-modality
     test: its branch does not run.
+
+    A warning says so if the first sample is in another unit than the config's
+    ``mean`` and ``std``, such as metres where files hold millimetres.
 
     Args:
         config (str | Path | Config | nn.Module): The config or its file, such
@@ -99,6 +110,7 @@ class MultiModalInferencer:
             raise ValueError('the test pipeline has TestTimeAug, but one '
                              'prediction is made for each sample')
         self.pipeline = Compose(steps)
+        self._first_image = FirstBatches(self.layout, batches=1)
         self._pictures = ModalityPictures(self.pipeline)
         if str(self._pictures.layout) != str(self.layout):
             raise ValueError(
@@ -125,7 +137,8 @@ class MultiModalInferencer:
         Args:
             inputs (dict | Sequence[dict]): Modality to its file or array, for
                 one sample or each of several; or modality to its folder,
-                whose files are matched by their path without suffix. An array
+                whose files are matched by their path without suffix, or by
+                ``file_names`` of the config's test dataset. An array
                 of shape (H, W) or (H, W, C) holds what the file would,
                 colours as B, G, R.
             batch_size (int): Largest number of samples at a time. Only
@@ -225,7 +238,9 @@ class MultiModalInferencer:
             sample = check_sample(inputs, self.layout, 'the input')
             if not is_folders(sample):
                 return [sample], None, True
-            listed = list_folders(sample, self.layout)
+            listed = list_folders(
+                sample, self.layout,
+                names_of_files(self.model.cfg, self.layout))
             return list(listed.values()), list(listed), False
         if not isinstance(inputs, (list, tuple)) or not inputs:
             raise TypeError('inputs must be a dict from modality to file, '
@@ -268,11 +283,14 @@ class MultiModalInferencer:
             packed = self.pipeline(results)
         data_sample = packed['data_samples']
         absent = data_sample.metainfo.get('absent_modalities', ())
-        data_sample.set_metainfo(
-            dict(
-                absent_modalities=tuple(
-                    name for name in self.layout
-                    if name in absent or name not in sample)))
+        absent = tuple(name for name in self.layout
+                       if name in absent or name not in sample)
+        data_sample.set_metainfo(dict(absent_modalities=absent))
+        if index == 0:
+            normalize = self.model.data_preprocessor.normalize
+            self._first_image.look(
+                [normalize(packed['inputs'].to(normalize.mean.device),
+                           absent)])
         return packed
 
     @torch.no_grad()

@@ -6,10 +6,16 @@ from typing import Dict, List, Mapping, Sequence, Union
 
 import mmengine.fileio as fileio
 import numpy as np
+from mmengine.config import Config
 
+from mwam_mm.config import leaf_datasets
+from mwam_mm.datasets.file_names import FileNames
 from mwam_mm.layout import ModalityLayout
 
-__all__ = ['Sample', 'check_sample', 'is_folders', 'list_folders', 'out_names']
+__all__ = [
+    'Sample', 'check_sample', 'is_folders', 'list_folders', 'names_of_files',
+    'out_names'
+]
 
 # Modality to its file or array; a modality that is absent is left out.
 Sample = Dict[str, Union[str, np.ndarray]]
@@ -90,26 +96,74 @@ def is_folders(sample: Sample) -> bool:
     return bool(folders)
 
 
+def names_of_files(cfg: Config, layout: ModalityLayout) -> FileNames:
+    """How the files of the config's test dataset are called.
+
+    Args:
+        cfg (Config): The config. Its first dataset for tests counts, else
+            that for validation.
+        layout (ModalityLayout): The modalities.
+
+    Returns:
+        FileNames: By path key, from the dataset's ``file_names``, or
+        ``modality_suffix`` and ``img_suffix``. Empty if it has none of them.
+    """
+    for split in ('test_dataloader', 'val_dataloader'):
+        for dataset in leaf_datasets((cfg.get(split) or {}).get('dataset')
+                                     or {}):
+            patterns = dataset.get('file_names') or {}
+            suffixes = dataset.get('modality_suffix') or {}
+            stock = dataset.get('img_suffix')
+            if patterns:
+                # A key without a pattern has the image's.
+                found = {
+                    m.path_key: patterns.get(m.path_key,
+                                             patterns.get('img_path'))
+                    for m in layout.values()
+                }
+            else:
+                found = {
+                    m.path_key: suffixes.get(m.path_key, stock)
+                    for m in layout.values()
+                }
+                found = {k: v and '{}' + v for k, v in found.items()}
+            return FileNames({k: v for k, v in found.items() if v})
+    return FileNames({})
+
+
 def list_folders(folders: Sample,
-                 layout: ModalityLayout) -> Dict[str, Sample]:
-    """Match the files of folders by their path without the suffix.
+                 layout: ModalityLayout,
+                 file_names: FileNames = FileNames({})) -> Dict[str, Sample]:
+    """Match the files of folders.
+
+    Files belong together if they have the same path without the suffix. Of
+    a file that is called as those of the config's dataset, what its name has
+    in common with the others counts: ``rgb_0001.jpg`` and
+    ``depth_0001.png`` match by ``rgb_{}.jpg`` and ``depth_{}.png``.
 
     Args:
         folders (dict[str, str]): Modality to its folder, which may have
             subfolders.
         layout (ModalityLayout): The modalities. Only the file of an
             ``optional`` one may be missing.
+        file_names (FileNames): The patterns by path key, see
+            :func:`names_of_files`. Defaults to none.
 
     Returns:
-        dict[str, dict[str, str]]: Path without suffix, relative to the
-        folders, to the sample, sorted.
+        dict[str, dict[str, str]]: Path without suffix of the first file,
+        relative to its folder, to the sample, in the order of what the names
+        have in common.
 
     Raises:
         FileNotFoundError: If a folder has no image, or a file that its
             modality must have is missing.
-        ValueError: If two files of a folder differ in the suffix only.
+        ValueError: If two files of a folder belong to one sample, or two
+            samples would have the same name.
     """
-    found = {name: _images(folder) for name, folder in folders.items()}
+    found = {
+        name: _images(folder, file_names, layout[name].path_key)
+        for name, folder in folders.items()
+    }
     stems = sorted(set().union(*found.values()))
     common = set.intersection(*map(set, found.values()))
     for name, files in found.items():
@@ -119,25 +173,37 @@ def list_folders(folders: Sample,
                 f'modality {name!r}: {folders[name]!r} has no file for '
                 f'{len(missing)} of {len(stems)} samples, such as '
                 f'{missing[0]!r}. Files are matched by their path without '
-                'suffix: rename them, give a list of dicts of files, or set '
-                f'modalities[{name!r}].optional=True in the config if '
+                'suffix, or by file_names of the config\'s test dataset: '
+                'rename them, set file_names, give a list of dicts of files, '
+                f'or set modalities[{name!r}].optional=True in the config if '
                 'samples may lack it')
-    return {
-        stem: {n: files[stem]
-               for n, files in found.items() if stem in files}
-        for stem in stems
-    }
+    samples: Dict[str, Sample] = {}
+    for stem in stems:
+        sample = {n: files[stem] for n, files in found.items()
+                  if stem in files}
+        first, path = next(iter(sample.items()))
+        name = osp.splitext(osp.relpath(path, folders[first]))[0]
+        if name in samples:
+            raise ValueError(
+                f'the outputs of {samples[name]} and {sample} would both be '
+                f'called {name!r}: predict them in two calls')
+        samples[name] = sample
+    return samples
 
 
-def _images(folder: str) -> Dict[str, str]:
-    """Path without suffix, relative to a folder, to path of its images."""
+def _images(folder: str, file_names: FileNames, key: str) -> Dict[str, str]:
+    """What the names of a sample have in common to path of its image."""
     files: Dict[str, str] = {}
     for root, _, names in os.walk(folder, followlinks=True):
         for name in names:
             path = osp.join(root, name)
-            stem, suffix = osp.splitext(osp.relpath(path, folder))
+            relative = osp.relpath(path, folder)
+            stem, suffix = osp.splitext(relative)
             if suffix.lower() not in _SUFFIXES:
                 continue
+            if key in file_names:
+                shared = file_names.common(key, relative)
+                stem = stem if shared is None else shared
             if stem in files:
                 raise ValueError(
                     f'{files[stem]!r} and {path!r} differ in the suffix '

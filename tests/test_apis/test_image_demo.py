@@ -134,3 +134,11 @@ class TestReadme:
         assert len(scope['results']) == 3
         for kind in ('pred', 'vis'):
             read(f'predictions/{kind}/000002.png')
+
+
+def test_an_input_is_not_overwritten(seg_job, pair, demo, capsys):
+    before = read(pair['rgb'])
+    with pytest.raises(SystemExit):
+        demo(*seg_job, '--rgb', pair['rgb'], '--out', pair['rgb'])
+    assert 'would overwrite' in capsys.readouterr().err
+    np.testing.assert_array_equal(read(pair['rgb']), before)

@@ -176,6 +176,21 @@ class TestErrors:
             MultiModalInferencer(*write_job(tmp_path, cfg))
 
 
+@pytest.mark.parametrize('factor, warned', [(1, 0), (0.001, 1)])
+def test_an_array_in_another_unit(seg_job, pair, monkeypatch, factor, warned):
+    said = []
+    monkeypatch.setattr(
+        'mwam_mm.models.data_preprocessors.first_batches.print_log',
+        lambda message, *args: said.append(message))
+    # no holes, which resizing would mix with the measurements
+    depth = np.random.default_rng(0).uniform(1000, 6000, (40, 56)) * factor
+    inferencer = MultiModalInferencer(*seg_job)
+    for _ in range(2):
+        inferencer(dict(rgb=pair['rgb'], depth=depth))
+    assert len(said) == warned
+    assert all(message.startswith("modality 'depth'") for message in said)
+
+
 class TestFolders:
 
     def test_twenty_pairs_equal_the_test_loop(self, tmp_path, seg_job):
@@ -228,6 +243,36 @@ class TestFolders:
             np.testing.assert_array_equal(image, expected)
         assert len(list((tmp_path / 'out/vis').rglob('*.png'))) == 20
         assert (tmp_path / 'out/vis/b/07.png').is_file()
+
+    @pytest.mark.parametrize('options', [
+        dict(file_names=dict(
+            img_path='rgb_{}.png', depth_path='depth_{}.png')),
+        dict(img_suffix='_c.png', modality_suffix=dict(depth_path='_d.png')),
+    ])
+    def test_names_of_the_dataset(self, tmp_path, options):
+        names = ('rgb_{}', 'depth_{}') if 'file_names' in options else (
+            '{}_c', '{}_d')
+        pairs = []
+        for i, stem in enumerate(('1', '2', 'sub/1')):
+            pairs.append({})
+            for modality, name in zip(('rgb', 'depth'), names):
+                folder, base = (tmp_path / modality / stem).parent, stem[-1]
+                pairs[i][modality] = folder / f'{name.format(base)}.png'
+            write_pair(*pairs[i].values(), seed=i)
+        cfg = seg_config()
+        cfg['test_dataloader']['dataset'].update(options)
+        inferencer = MultiModalInferencer(*write_job(tmp_path / 'job', cfg))
+        results = inferencer(
+            rgb=str(tmp_path / 'rgb'), depth=str(tmp_path / 'depth'),
+            out_dir=str(tmp_path / 'out'), show_progress=False, draw=False)
+        assert len(results) == 3
+        for pair, result in zip(pairs, results):
+            np.testing.assert_array_equal(
+                labels(result), labels(inferencer(pair)))
+            out = tmp_path / 'out/pred' / pair['rgb'].relative_to(
+                tmp_path / 'rgb')
+            np.testing.assert_array_equal(
+                cv2.imread(str(out), -1), labels(result))
 
     def test_missing_file_and_optional_modality(self, tmp_path):
         for i in range(3):

@@ -11,7 +11,9 @@ from mmengine.structures import InstanceData, PixelData
 from mmseg.structures import SegDataSample
 
 from mwam_mm.datasets.transforms import DropModality, RandomDropModality
+from mwam_mm.layout import ModalityLayout
 from mwam_mm.models import MultiModalSegDataPreprocessor
+from mwam_mm.models.data_preprocessors.first_batches import FirstBatches
 
 MODALITIES = dict(
     rgb=dict(
@@ -319,3 +321,15 @@ class TestFirstBatches:
         self.train(modalities, batches=4)
         self.train(modalities, training=False)
         assert not warnings
+
+    @pytest.mark.parametrize('seed', range(3))
+    def test_values_that_differ_little(self, warnings, seed):
+        """As metres are that take a further scale of 0.001."""
+        generator = torch.Generator().manual_seed(seed)
+        image = -1.5 + 1e-4 * torch.rand(1, 48, 64, generator=generator)
+        first = FirstBatches(ModalityLayout(dict(depth=dict(channels=1))))
+        for _ in range(5):
+            first.look([image])
+        message, = warnings
+        expected = f'{image.mean():.3g} and {image.double().std():.3g}'
+        assert f'had mean and std {expected}' in message
