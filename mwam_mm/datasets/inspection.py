@@ -29,6 +29,7 @@ class ModalityStatistics:
     Attributes:
         modality (Modality): The modality.
         dtypes (Counter): Data type of the file to number of files.
+        first_of_type (dict[str, str]): Data type to the first file of it.
         pixels (int): Values seen, valid or not.
         invalid (int): Those that mean "no measurement".
     """
@@ -36,6 +37,7 @@ class ModalityStatistics:
     def __init__(self, modality: Modality) -> None:
         self.modality = modality
         self.dtypes: Counter = Counter()
+        self.first_of_type: Dict[str, str] = {}
         self.pixels = 0
         self.invalid = 0
         self._count = np.zeros(modality.channels)
@@ -45,15 +47,18 @@ class ModalityStatistics:
         self._max = np.full(modality.channels, -np.inf)
         self._repeated: Counter = Counter()
 
-    def update(self, planes: List[np.ndarray]) -> None:
+    def update(self, planes: List[np.ndarray], path: str = '') -> None:
         """Take in one file.
 
         Args:
             planes (list[np.ndarray]): The modality's channels as they are in
                 the file, each of shape (H, W).
+            path (str): Path of the file. Defaults to ''.
         """
         modality = self.modality
-        self.dtypes[str(planes[0].dtype)] += 1
+        dtype = str(planes[0].dtype)
+        self.dtypes[dtype] += 1
+        self.first_of_type.setdefault(dtype, path)
         self._count_repeated(planes)
         if modality.bgr_to_rgb:
             planes = planes[::-1]
@@ -162,11 +167,13 @@ class _RecordingLoader(LoadModalities):
 
     def transform(self, results: dict) -> dict:
         self.planes: Dict[str, List[np.ndarray]] = {}
+        self.paths: Dict[str, str] = {}
         return super().transform(results)
 
     def _select(self, image, path, modality):
         selected = super()._select(image, path, modality)
         self.planes[modality.name] = list(np.moveaxis(selected, -1, 0))
+        self.paths[modality.name] = str(path)
         return selected
 
 
@@ -301,7 +308,7 @@ def inspect_dataset(cfg: Mapping) -> Iterator[DatasetInspection]:
                 continue
             result.sizes[image['img_shape']] += 1
             for name, planes in loader.planes.items():
-                result.modalities[name].update(planes)
+                result.modalities[name].update(planes, loader.paths[name])
                 key = loader.layout[name].path_key
                 result.files.setdefault(key, set()).add(info[key])
             if 'instances' in info:

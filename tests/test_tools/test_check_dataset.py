@@ -108,6 +108,16 @@ def test_statistics_of_other_data(exit_of_tool, options):
     assert "modalities['rgb']" not in said and 'bad samples' not in said
 
 
+def test_files_of_two_types(exit_of_tool, options, root):
+    path = root / 'train/Infrared/00003.png'
+    image = cv2.imread(str(path), -1)
+    cv2.imwrite(str(path), image.astype(np.uint16) * 257)
+    code, said = exit_of_tool('analysis_tools/check_dataset', *options)
+    assert code == 1
+    assert "1 of uint16: the same number means different things in them. " \
+        f"The first of uint16 is '{path}'" in ' '.join(said.split())
+
+
 def test_a_model_that_does_not_fit(exit_of_tool, options):
     code, said = exit_of_tool(
         'analysis_tools/check_dataset', *options,

@@ -157,6 +157,23 @@ def repeated_values(inspection: DatasetInspection) -> List[str]:
     return notes
 
 
+def mixed_types(inspection: DatasetInspection) -> List[str]:
+    """Modalities whose files differ in their units, by all appearances."""
+    mixed = []
+    for name, found in inspection.modalities.items():
+        if len(found.dtypes) > 1:
+            rare = min(found.dtypes, key=found.dtypes.get)
+            counts = ', '.join(
+                f'{count} of {dtype}'
+                for dtype, count in found.dtypes.most_common())
+            mixed.append(
+                f'the files of {name} are {counts}: the same number means '
+                f'different things in them. The first of {rare} is '
+                f'{found.first_of_type[rare]!r}. Convert the files to one '
+                'type')
+    return mixed
+
+
 def wrong_statistics(inspection: DatasetInspection) -> List[str]:
     """Modalities whose mean and std in the config are not of these data."""
     return [
@@ -248,6 +265,7 @@ def main() -> None:
         if split == 'train' and inspection.sizes:
             print_modalities(console, inspection)
         misfits += misfits_of(split, inspection, model, cfg)
+        misfits += [f'{split}: {m}' for m in mixed_types(inspection)]
         problems += [f'{split}: {p}' for p in inspection.problems]
         wrong += [f'{split}: {w}' for w in wrong_statistics(inspection)]
         notes += [f'{split}: {n}' for n in repeated_values(inspection)]
