@@ -12,7 +12,7 @@ from typing import (
 )
 
 from mmengine.model import is_model_wrapper
-from mmengine.runner import Runner
+from mmengine.runner import EpochBasedTrainLoop, Runner
 from mmengine.runner.base_loop import BaseLoop
 from torch import nn
 
@@ -41,7 +41,7 @@ def check_runner(runner: Runner,
             None, those that the runner has built.
 
     Raises:
-        ValueError: As :func:`check_data`.
+        ValueError: As :func:`check_data`, and if the training has no batch.
     """
     model = runner.model
     if is_model_wrapper(model):
@@ -51,6 +51,15 @@ def check_runner(runner: Runner,
             train=runner._train_loop,
             val=runner._val_loop,
             test=runner._test_loop)
+    train = loops.get('train')
+    # Epochs without a batch would end as if the model had been trained. A
+    # training of iterations begins its dataloader again.
+    if isinstance(train, EpochBasedTrainLoop) and not len(train.dataloader):
+        raise ValueError(
+            'train_dataloader has no batch: its dataset has '
+            f'{len(train.dataloader.dataset)} samples, batch_size is '
+            f'{train.dataloader.batch_size}, and drop_last leaves out a '
+            'smaller batch: reduce the batch size')
     check_data(
         model, runner.cfg, {
             f'{stage}_dataloader.dataset': loop.dataloader.dataset
@@ -70,7 +79,8 @@ def check_data(model: nn.Module, cfg: Mapping,
             ``'train_dataloader.dataset'``, to the dataset.
 
     Raises:
-        ValueError: As :func:`check_layouts` and :func:`check_classes`.
+        ValueError: As :func:`check_layouts` and :func:`check_classes`, and
+            if two datasets have other classes or another order of them.
     """
     parts = []
     for key, dataset in datasets.items():
@@ -80,9 +90,20 @@ def check_data(model: nn.Module, cfg: Mapping,
     layouts = [(key, type(part).__name__, getattr(part, 'layout', None))
                for key, part in parts]
     check_layouts(model, cfg, layouts)
+    first: Optional[Tuple[str, list]] = None
     for key, dataset in datasets.items():
         metainfo = getattr(dataset, 'metainfo', None) or {}
-        check_classes(model, cfg, metainfo.get('classes'), key)
+        classes = metainfo.get('classes')
+        check_classes(model, cfg, classes, key)
+        if not classes:
+            continue
+        first = first or (key, list(classes))
+        if list(classes) != first[1]:
+            raise ValueError(
+                f'different classes: {first[0]} has ({_listed(first[1])}), '
+                f'but {key} has ({_listed(classes)}). A label would mean '
+                'another class: give both the same, in one order, by '
+                'metainfo=dict(classes=(...))')
 
 
 def check_layouts(model: nn.Module,

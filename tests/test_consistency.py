@@ -1,11 +1,13 @@
 """Data and model that do not fit each other are errors."""
+import types
+
 import pytest
 import torch
 from mmengine.dataset import Compose
 from mmengine.runner import Runner
 
 from mwam_mm.cli import build_runner
-from mwam_mm.consistency import check_classes, check_layouts
+from mwam_mm.consistency import check_classes, check_data, check_layouts
 from mwam_mm.layout import ModalityLayout
 from mwam_mm.registry import DATASETS
 
@@ -132,6 +134,39 @@ def test_any_runner_with_ours_in_it_checks(tmp_path, plain_dumps):
     cfg.test_cfg = dict(type='mwam_mm.MissingModalityTestLoop')
     with pytest.raises(ValueError, match='test_dataloader.dataset.pipeline'):
         Runner.from_cfg(cfg).test()
+
+
+def test_datasets_with_other_classes():
+    datasets = {
+        name: types.SimpleNamespace(metainfo=dict(classes=classes))
+        for name, classes in (('train', ('a', 'b')), ('val', ['a', 'b']),
+                              ('test', ('b', 'a')))
+    }
+    with pytest.raises(ValueError) as error:
+        check_data(torch.nn.Identity(), {}, datasets)
+    assert 'train has (a, b), but test has (b, a)' in str(error.value)
+    del datasets['test']
+    check_data(torch.nn.Identity(), {}, datasets)
+
+
+@pytest.mark.parametrize('by_epoch', [True, False])
+def test_a_training_without_a_batch(tmp_path, plain_dumps, by_epoch):
+    cfg = config(tmp_path, 'train')
+    cfg.train_dataloader.update(
+        batch_size=1000,
+        drop_last=True,
+        sampler=dict(type='DefaultSampler', shuffle=False))
+    if by_epoch:
+        cfg.train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=1)
+        with pytest.raises(ValueError, match='train_dataloader has no batch'):
+            build_runner(cfg).train()
+    else:
+        # A sampler without end gives batches, also larger than the dataset.
+        cfg.train_dataloader.update(
+            batch_size=5, sampler=dict(type='InfiniteSampler'))
+        runner = build_runner(cfg)
+        runner.train()
+        assert runner.iter > 0
 
 
 def test_the_order_of_the_mapping_does_not_matter(tmp_path, plain_dumps):

@@ -1,4 +1,4 @@
-"""Test a checkpoint, of segmentation or detection.
+"""Test a checkpoint.
 
 ``--missing`` and ``--combinations`` are shorthands for the test-time config:
 a fixed set of absent modalities, or a table over sets of present ones.
@@ -209,6 +209,13 @@ def draw_predictions(cfg: Config, args: argparse.Namespace) -> None:
         raise ValueError('--show and --show-dir need a visualizer and '
                          'default_hooks.visualization (SegVisualizationHook '
                          'or DetVisualizationHook) in the config')
+    if type_name(hook) == 'VisualizationHook':
+        # It draws an image of three channels, and nothing unless enabled.
+        raise ValueError('--show and --show-dir draw label maps and boxes, '
+                         'but the VisualizationHook of classification does '
+                         'not know several modalities: '
+                         'mwam_mm.apis.MultiModalInferencer draws them with '
+                         'their labels, and --out FILE.pkl saves the scores')
     hook['draw'] = True
     if args.show:
         hook['show'] = True

@@ -149,8 +149,9 @@ class MultiModalInferencer:
                 of them whose modalities a sample has. Defaults to None, what
                 the sample has.
             out_dir (str, optional): Folder that gets ``pred``, label maps of
-                class indices as PNG or boxes as JSON, with a folder for
-                each of several combinations, and ``vis``, the pictures of
+                class indices as PNG, boxes or the label of a whole image
+                and the scores of all classes as JSON, with a folder for each
+                of several combinations, and ``vis``, the pictures of
                 :meth:`draw`. Paths within folders are kept. Defaults to None,
                 nothing is written.
             draw (bool): Whether to write the pictures. Defaults to True.
@@ -358,7 +359,13 @@ def _slim(prediction: BaseDataElement) -> BaseDataElement:
 
 def _as_json(prediction: BaseDataElement,
              classes: Optional[Sequence[str]]) -> Dict[str, list]:
-    """Boxes, and masks where there are, as JSON can hold them."""
+    """A label, or boxes and perhaps masks, as JSON can hold them."""
+    if 'pred_label' in prediction:
+        labels = prediction.pred_label.tolist()
+        result = dict(labels=labels, scores=prediction.pred_score.tolist())
+        if classes is not None:
+            result['names'] = [classes[label] for label in labels]
+        return result
     instances = prediction.pred_instances
     labels = instances.labels.tolist()
     result = dict(

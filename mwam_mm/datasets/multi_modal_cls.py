@@ -151,7 +151,9 @@ class MultiModalClsDataset(BaseDataset):
         if not fileio.exists(self.ann_file):
             raise FileNotFoundError(f'ann_file {self.ann_file!r} does not '
                                     'exist')
-        for number, line in enumerate(fileio.list_from_file(self.ann_file), 1):
+        # Some editors begin a file by a byte order mark.
+        lines = fileio.list_from_file(self.ann_file, encoding='utf-8-sig')
+        for number, line in enumerate(lines, 1):
             if not line.strip():
                 continue
             where = f'{self.ann_file}, line {number}'

@@ -175,6 +175,8 @@ def draw_sample(picture: np.ndarray,
                 score_thr: float = 0.3) -> np.ndarray:
     """Draw what a data sample holds, a label map or boxes, on a picture.
 
+    A label of the whole image leaves the picture as it is.
+
     Args:
         picture (np.ndarray): RGB picture of shape (H, W, 3), uint8.
         sample (SegDataSample | DetDataSample): The sample.
@@ -189,15 +191,18 @@ def draw_sample(picture: np.ndarray,
         np.ndarray: RGB picture of the same shape.
 
     Raises:
-        ValueError: If the sample holds neither.
+        ValueError: If the sample holds none of them.
     """
     kind = 'gt' if truth else 'pred'
     if f'{kind}_sem_seg' in sample:
         labels = sample.get(f'{kind}_sem_seg').data[0].cpu().numpy()
         return draw_labels(picture, labels, palette)
     if f'{kind}_instances' not in sample:
+        if f'{kind}_label' in sample:
+            return picture
         raise ValueError(f'the sample has neither {kind}_sem_seg nor '
-                         f'{kind}_instances, only {sample.keys()}')
+                         f'{kind}_instances nor {kind}_label, only '
+                         f'{sample.keys()}')
     boxes = sample.get(f'{kind}_instances')
     labels = boxes.labels.cpu().numpy()
     names = [str(classes[label]) for label in labels]
@@ -225,6 +230,8 @@ def draw_columns(pictures: Mapping[str, Optional[np.ndarray]],
                  score_thr: float = 0.3) -> np.ndarray:
     """Draw every modality of a sample beside its truth and predictions.
 
+    The titles name the labels of whole images.
+
     Args:
         pictures (Mapping[str, np.ndarray | None]): Modality to its RGB
             picture of shape (H, W, 3), uint8, or None if it is absent. Truth
@@ -247,8 +254,8 @@ def draw_columns(pictures: Mapping[str, Optional[np.ndarray]],
     Raises:
         ValueError: If all modalities are absent.
     """
+    samples = [*predictions.values(), *([] if truth is None else [truth])]
     if not classes:
-        samples = [*predictions.values(), *([] if truth is None else [truth])]
         classes = range(1 + max(map(_highest_label, samples), default=0))
     classes = list(map(str, classes))
     if not isinstance(palette, (list, tuple)) or len(palette) < len(classes):
@@ -258,12 +265,28 @@ def draw_columns(pictures: Mapping[str, Optional[np.ndarray]],
         raise ValueError(f'all modalities are absent: {list(pictures)}')
     columns: List[Tuple[str, Optional[np.ndarray]]] = list(pictures.items())
     if truth is not None:
-        columns.append(('truth', draw_sample(
+        columns.append((_title('truth', truth, classes, 'gt'), draw_sample(
             ground, truth, classes, palette, truth=True)))
     for name, prediction in predictions.items():
-        columns.append((f'from {name}' if name else 'prediction', draw_sample(
+        title = f'from {name}' if name else 'prediction'
+        columns.append((_title(title, prediction, classes), draw_sample(
             ground, prediction, classes, palette, score_thr=score_thr)))
+    if any('pred_label' in one or 'gt_label' in one for one in samples):
+        return panel(columns)  # the titles name the classes
     return panel(columns, dict(zip(classes, palette)))
+
+
+def _title(name: str,
+           sample: Any,
+           classes: Sequence[str],
+           kind: str = 'pred') -> str:
+    """The title of a column, with the label that a whole image has."""
+    if f'{kind}_label' not in sample:
+        return name
+    words = [classes[int(i)] for i in sample.get(f'{kind}_label')]
+    if kind == 'pred' and 'pred_score' in sample:
+        words.append(f'{float(sample.pred_score.max()):.2f}')
+    return f'{name}: {" ".join(words)}'
 
 
 def _highest_label(sample: Any) -> int:
@@ -274,7 +297,7 @@ def _highest_label(sample: Any) -> int:
             labels = labels.data[labels.data != 255]
         elif name.endswith('_instances'):
             labels = labels.labels
-        else:
+        elif not name.endswith('_label'):
             continue
         if labels.numel():
             highest = max(highest, int(labels.max()))

@@ -556,3 +556,11 @@ class TestDetection:
         assert written['names'] == ['b', 'a']
         np.testing.assert_array_equal(
             [mask.decode(rle) for rle in written['masks']], masks)
+
+
+def test_json_of_the_label_of_a_whole_image():
+    label = BaseDataElement(
+        pred_label=torch.tensor([1]), pred_score=torch.tensor([0.25, 0.75]))
+    assert _as_json(label, ('fake', 'real')) == dict(
+        labels=[1], scores=[0.25, 0.75], names=['real'])
+    assert 'names' not in _as_json(label, None)

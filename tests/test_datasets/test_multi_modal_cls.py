@@ -65,6 +65,12 @@ def test_a_bad_line_names_line_and_list(casia, line, error, message):
     assert str(info.value).startswith(f'{path}, line 4')
 
 
+def test_a_list_may_begin_with_a_byte_order_mark(casia):
+    file = casia / 'train_list.txt'
+    file.write_text(file.read_text(), encoding='utf-8-sig')
+    assert len(CASIASURFDataset(str(casia), pipeline=[LOAD])) == 2
+
+
 def test_a_missing_file_of_an_optional_modality_is_no_error(casia):
     path = casia / 'train_list.txt'
     path.write_text(path.read_text().replace('/ir/', '/gone/'))

@@ -5,8 +5,12 @@ import cv2
 import numpy as np
 import pytest
 
+from mwam_mm import stack
 from mwam_mm.datasets import SceneDataset
 from mwam_mm.visualization.panels import ABSENT, INVALID
+
+from .. import tiny_cls
+from ..stacks import needs_classification
 
 CONFIG = '''
 modalities = dict(
@@ -24,6 +28,17 @@ train_dataloader = dict(dataset=dict(
             dict(type='RandomCrop', crop_size=(40, 80)),
             dict(type='PackSegInputs'),
             dict(type='mwam_mm.DropModality', modalities=['rgb'])])))
+'''
+FACES = '''
+modalities = dict(
+    rgb=dict(channels=3, bgr_to_rgb=True),
+    depth=dict(channels=1, file_channels=[0]),
+    ir=dict(channels=1, file_channels=[0]))
+default_scope = 'mmpretrain'
+train_dataloader = dict(dataset=dict(
+    type='mwam_mm.CASIASURFDataset', data_root={root!r}, pipeline=[
+        dict(type='mwam_mm.LoadModalities', modalities=modalities),
+        dict(type='PackInputs')]))
 '''
 
 
@@ -81,3 +96,27 @@ def test_errors(exit_of_tool, write_config, root):
     code, said = exit_of_tool('analysis_tools/browse_dataset', path,
                               '--split', 'val')
     assert code == 2 and 'has no val_dataloader' in said
+
+
+@needs_classification
+def test_a_classification_set(load_tool, monkeypatch, write_config, tmp_path):
+    tool = load_tool('analysis_tools/browse_dataset')
+    scopes = []
+
+    def check_scope(scope):
+        """It also imports MMPretrain where torchvision is missing."""
+        scopes.append(scope)
+        stack.check_scope(scope)
+
+    monkeypatch.setattr(tool, 'check_scope', check_scope)
+    root = str(tiny_cls.write_casia_surf(tmp_path / 'faces'))
+    monkeypatch.setattr(sys, 'argv', [
+        'browse.py', write_config(FACES.format(root=root)), '--not-show',
+        '--number', '1', '--out', str(tmp_path / 'out')
+    ])
+    tool.main()
+    assert scopes == ['mmpretrain']
+    picture = cv2.imread(str(tmp_path / 'out/000000_31.png'))
+    # Three modalities, and the face under a title that names its label.
+    assert picture.shape[1] == 4 * (7 * 36 + 4)
+    assert (picture[:22, -256:] < 128).any()

@@ -254,6 +254,13 @@ def test_show_of_a_detector(test):
     assert 'save_dir' not in cfg.visualizer
 
 
+def test_show_of_a_classifier_is_refused(test):
+    cfg = config(
+        default_hooks=dict(visualization=dict(type='VisualizationHook')))
+    with pytest.raises(ValueError, match='MultiModalInferencer'):
+        test.apply_args(cfg, parse(test, '--show-dir', 's'))
+
+
 def test_show_needs_the_hook(test):
     with pytest.raises(ValueError, match='default_hooks.visualization'):
         test.apply_args(config(default_hooks=dict()), parse(test, '--show'))

@@ -201,3 +201,20 @@ class TestPanel:
         with pytest.raises(ValueError, match='one shape'):
             panel([('a', np.zeros((4, 4, 3), np.uint8)),
                    ('b', np.zeros((5, 4, 3), np.uint8))])
+
+
+def test_titles_name_the_labels_of_whole_images():
+    sample = BaseDataElement(
+        pred_label=torch.tensor([1]),
+        pred_score=torch.tensor([0.25, 0.75]),
+        gt_label=torch.tensor([0]))
+    ground = np.full((30, 40, 3), 9, np.uint8)
+    drawn = draw_columns({'rgb': ground}, {'': sample}, ('fake', 'real'),
+                         truth=sample)
+    titled = panel([('rgb', ground), ('truth: fake', ground),
+                    ('prediction: real 0.75', ground)])
+    np.testing.assert_array_equal(drawn, titled)
+    # Without a name, the number of the class.
+    np.testing.assert_array_equal(
+        draw_columns({'rgb': ground}, {'': sample}),
+        panel([('rgb', ground), ('prediction: 1 0.75', ground)]))

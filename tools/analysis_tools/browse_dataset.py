@@ -21,6 +21,7 @@ from mwam_mm.config import leaf_datasets, walk_pipelines, walk_transforms
 from mwam_mm.inheritance import follow_modalities
 from mwam_mm.layout import ModalityLayout
 from mwam_mm.registry import DATASETS
+from mwam_mm.stack import check_scope
 from mwam_mm.visualization import draw_columns
 from mwam_mm.visualization.modality_pictures import (
     find_loading,
@@ -125,8 +126,8 @@ class Browser:
 
 
 def _has_truth(sample: Any) -> bool:
-    return 'gt_sem_seg' in sample or 'labels' in sample.get(
-        'gt_instances', ())
+    return 'gt_sem_seg' in sample or 'gt_label' in sample or (
+        'labels' in sample.get('gt_instances', ()))
 
 
 def _below(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -147,6 +148,7 @@ def main() -> None:
     if args.cfg_options is not None:
         cfg.merge_from_dict(args.cfg_options)
     follow_modalities(cfg)
+    check_scope(cfg.get('default_scope'))
     init_default_scope(cfg.get('default_scope', 'mmengine'))
     set_random_seed(args.seed)
     loader = cfg.get(f'{args.split}_dataloader')

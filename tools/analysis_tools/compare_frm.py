@@ -33,6 +33,7 @@ from mwam_mm.mwam import MWAM, allocate
 from mwam_mm.mwam.dct import num_bands, spectrum
 from mwam_mm.mwam.frm import frm_map, frm_parts
 from mwam_mm.registry import DATASETS, TRANSFORMS
+from mwam_mm.stack import check_scope
 from mwam_mm.visualization import plot_spectra
 
 METRICS = ('ratio', 'robust')
@@ -142,6 +143,7 @@ def load_samples(cfg: Config, split: str, limit: int,
         ValueError: If the config has no such split or loads no modalities, or
             there is nothing to distort.
     """
+    check_scope(cfg.get('default_scope'))
     init_default_scope(cfg.get('default_scope', 'mmengine'))
     dataset = (cfg.get(f'{split}_dataloader') or {}).get('dataset')
     if dataset is None:

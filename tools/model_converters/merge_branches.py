@@ -16,7 +16,7 @@ from mwam_mm.cli import load_safely
 from mwam_mm.convert.branches import merge_branches, save_merged
 from mwam_mm.inheritance import follow_modalities
 from mwam_mm.registry import MODELS
-from mwam_mm.stack import check_stack
+from mwam_mm.stack import check_scope
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -71,8 +71,7 @@ def main() -> None:
         files = parse_files(args.files)
         cfg = Config.fromfile(args.config)
         cfg.merge_from_dict(args.cfg_options or {})
-        if cfg.get('default_scope') == 'mmdet':
-            check_stack('mmdet')
+        check_scope(cfg.get('default_scope'))
         follow_modalities(cfg)
         init_default_scope(cfg.get('default_scope', 'mmengine'))
         model = MODELS.build(cfg.model)
