@@ -1,5 +1,6 @@
-# Rows of the studies that start from the plain model of the study's config:
-# no dropout in the pipeline, no heads of their own.
+# Rows that the studies of any task share. They start from the study's config,
+# which is the plain model: no dropout in the pipeline, no heads of their own.
+# Those called md_* need the study to name their own config.
 
 
 def mwam(*interventions, **arguments):
@@ -31,6 +32,21 @@ def other(weigher, *interventions):
 by_k = dict(type='combination', weights='k')
 paired = dict(type='combination', subsets='paired')
 variants = {
+    'plain': dict(),
+    'md': dict(),
+    'md_gradient': dict(),
+    # A loss for each modality, by heads of its own. K = 1 and K reversed are
+    # the controls.
+    'md_loss': dict(options={'custom_hooks.0.intervention': 'loss'}),
+    'md_loss-k1': dict(
+        options=dict(custom_hooks=[
+            dict(
+                type='mwam_mm.BalanceHook',
+                weigher=dict(type='mwam_mm.Constant'),
+                intervention='loss')
+        ])),
+    'md_hybrid': dict(),
+    'md_hybrid-reversed': dict(options={'model.neck.mwam.lam': -6.0}),
     # The model's own losses of each modality alone, without dropout: with
     # K = 1, K and K reversed. With alpha = 1.5 and beta = 1, a negative lambda
     # turns K into 2 - K.

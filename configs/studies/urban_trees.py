@@ -4,31 +4,19 @@ metric = 'coco/bbox_mAP_50'
 config = '../urban_trees/two-stream-fcos-r18_urban-trees.py'
 ceilings = 'plain'
 variants = {
-    'plain': dict(),
     'md': dict(config='../urban_trees/two-stream-fcos-r18_md_urban-trees.py'),
     'md_gradient': dict(
         config='../urban_trees/two-stream-fcos-r18_md_mwam_urban-trees.py'),
-    # A loss for each modality, by heads of its own. K = 1 and K reversed are
-    # the controls.
     'md_loss': dict(
-        config='../urban_trees/two-stream-fcos-r18_md_mwam-hybrid_urban-trees.py',
-        options={'custom_hooks.0.intervention': 'loss'}),
+        config='../urban_trees/two-stream-fcos-r18_md_mwam-hybrid_urban-trees.py'),
     'md_loss-k1': dict(
-        config='../urban_trees/two-stream-fcos-r18_md_mwam-hybrid_urban-trees.py',
-        options=dict(custom_hooks=[
-            dict(
-                type='mwam_mm.BalanceHook',
-                weigher=dict(type='mwam_mm.Constant'),
-                intervention='loss')
-        ])),
+        config='../urban_trees/two-stream-fcos-r18_md_mwam-hybrid_urban-trees.py'),
     'md_hybrid': dict(
         config='../urban_trees/two-stream-fcos-r18_md_mwam-hybrid_urban-trees.py'),
     'md_hybrid-reversed': dict(
-        config='../urban_trees/two-stream-fcos-r18_md_mwam-hybrid_urban-trees.py',
-        options={'model.neck.mwam.lam': -6.0}),
-    # Learning rates of the branches: by hand, higher for the one that is worse
-    # alone, or by validations. These, and those of MSES, are of the test split
-    # here, which is in their favour.
+        config='../urban_trees/two-stream-fcos-r18_md_mwam-hybrid_urban-trees.py'),
+    # Learning rates of the branches by hand, higher for the one that is worse
+    # alone.
     'mslr-fixed': dict(
         options=dict(custom_hooks=[
             dict(
@@ -37,6 +25,8 @@ variants = {
                     type='mwam_mm.Constant', k=dict(rgb=0.9, nir=1.1)),
                 intervention='update')
         ])),
+    # By validations. These, and those of MSES, are of the test split here,
+    # which is in their favour.
     'mslr': dict(
         options={
             'train_cfg.val_interval':
