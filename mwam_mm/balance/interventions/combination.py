@@ -1,18 +1,16 @@
 """The model's own losses of the complete input and of subsets."""
-from typing import Any, Dict
+from typing import Any
 
-from mwam_mm.models.backbones import BranchOutputs
 from mwam_mm.registry import INTERVENTIONS
 
 from ..signal import Signal
-from .base import Context, Intervention
-from .subsets import SubsetChoice, times
+from .subsets import OnSubsets, SubsetChoice, times
 
 __all__ = ['Combination']
 
 
 @INTERVENTIONS.register_module(name='combination')
-class Combination(Intervention):
+class Combination(OnSubsets):
     r"""Train the model's own neck and heads on subsets of the modalities.
 
     .. math::
@@ -56,23 +54,11 @@ class Combination(Intervention):
                  subsets: str = 'singles',
                  weights: str = 'even',
                  reduction: str = 'sum') -> None:
-        self.choice = SubsetChoice(subsets, weights, 'combination')
+        super().__init__(SubsetChoice(subsets, weights, 'combination'))
         if reduction not in ('sum', 'mean'):
             raise ValueError(f'"combination": reduction={reduction!r}, but '
                              "known are ['sum', 'mean']")
         self.reduction = reduction
-
-    def check(self, context: Context) -> None:
-        self.choice.check(context)
-
-    def attach(self, context: Context) -> None:
-        super().attach(context)
-        self.choice.attach(context)
-
-    def at_features(self, signal: Signal,
-                    outputs: BranchOutputs) -> BranchOutputs:
-        self.choice.ask(signal, outputs.present)
-        return outputs
 
     def at_losses(self, signal: Signal, losses: Any) -> Any:
         if signal.joined is None:
@@ -89,9 +75,3 @@ class Combination(Intervention):
                 only_losses=signal.joined.groups[name].idle)
             losses.update({f'{name}.{key}': v for key, v in own.items()})
         return losses
-
-    def state_dict(self) -> Dict[str, Any]:
-        return self.choice.state_dict()
-
-    def load_state_dict(self, state_dict: Dict[str, Any]) -> None:
-        self.choice.load_state_dict(state_dict)

@@ -1,5 +1,5 @@
 """The prediction from a subset is pulled to that from the complete input."""
-from typing import Any, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Iterator, List, Optional, Tuple
 
 import torch
 from torch import Tensor, nn
@@ -15,15 +15,15 @@ from mwam_mm.models.joined import Group, JoinedForward, splittable_heads
 from mwam_mm.registry import INTERVENTIONS
 
 from ..signal import Signal
-from .base import Context, Intervention
+from .base import Context
 from .boxes import boxes_of, giou, gives_boxes
-from .subsets import SubsetChoice
+from .subsets import OnSubsets, SubsetChoice
 
 __all__ = ['Distill']
 
 
 @INTERVENTIONS.register_module(name='distill')
-class Distill(Intervention):
+class Distill(OnSubsets):
     r"""Pull what the model makes of a subset to what it makes of all.
 
     With ``on='logits'`` it adds, for each subset s,
@@ -92,10 +92,11 @@ class Distill(Intervention):
                              "on='logits', not with on='features'")
         self.on, self.weight, self.temperature = on, weight, temperature
         self.box_weight, self._subsets = box_weight, subsets
-        self.choice = SubsetChoice(subsets or 'singles', weights, 'distill')
+        super().__init__(
+            SubsetChoice(subsets or 'singles', weights, 'distill'))
 
     def check(self, context: Context) -> None:
-        self.choice.check(context)
+        super().check(context)
         if self._subsets and 'combination' in context.interventions:
             raise ValueError(
                 f'{context.where} "distill" takes the subsets of '
@@ -115,14 +116,13 @@ class Distill(Intervention):
 
     def attach(self, context: Context) -> None:
         super().attach(context)
-        self.choice.attach(context)
         self._head = _predicting_head(context.model)
 
     def at_features(self, signal: Signal,
                     outputs: BranchOutputs) -> BranchOutputs:
-        if 'combination' not in self.context.interventions:
-            self.choice.ask(signal, outputs.present)
-        return outputs
+        if 'combination' in self.context.interventions:
+            return outputs
+        return super().at_features(signal, outputs)
 
     def at_losses(self, signal: Signal, losses: Any) -> Any:
         if signal.joined is None:
@@ -142,12 +142,6 @@ class Distill(Intervention):
                 for key, (factor, distance) in terms.items()
             }
         }
-
-    def state_dict(self) -> Dict[str, Any]:
-        return self.choice.state_dict()
-
-    def load_state_dict(self, state_dict: Dict[str, Any]) -> None:
-        self.choice.load_state_dict(state_dict)
 
     def _of_features(self, joined: JoinedForward, group: Group) -> Tensor:
         pairs = zip(

@@ -6,13 +6,11 @@ import torch
 from torch import Tensor
 
 from mwam_mm.layout import to_device
-from mwam_mm.models.backbones import BranchOutputs
 from mwam_mm.registry import INTERVENTIONS
 
 from ..predictions import log_probabilities
 from ..signal import Signal
-from .base import Context, Intervention
-from .subsets import SubsetChoice, times
+from .subsets import OnSubsets, SubsetChoice, times
 
 __all__ = ['LFM', 'jensen_shannon', 'lfm_weights']
 
@@ -96,7 +94,7 @@ def jensen_shannon(log_p: Sequence[Tensor], rows: Sequence[List[int]],
 
 
 @INTERVENTIONS.register_module(name='lfm')
-class LFM(Intervention):
+class LFM(OnSubsets):
     r"""Losses of each modality alone, and agreement between them.
 
     .. math::
@@ -158,20 +156,7 @@ class LFM(Intervention):
             raise ValueError('lfm.weights are that of classification and that '
                              f'of alignment, not negative, but got {weights}')
         self.schedule, self.epochs, self.weights = schedule, epochs, weights
-
-        self.choice = SubsetChoice('singles', 'even', 'lfm')
-
-    def check(self, context: Context) -> None:
-        self.choice.check(context)
-
-    def attach(self, context: Context) -> None:
-        super().attach(context)
-        self.choice.attach(context)
-
-    def at_features(self, signal: Signal,
-                    outputs: BranchOutputs) -> BranchOutputs:
-        self.choice.ask(signal, outputs.present)
-        return outputs
+        super().__init__(SubsetChoice('singles', 'even', 'lfm'))
 
     def at_losses(self, signal: Signal, losses: Any) -> Any:
         if signal.joined is None:

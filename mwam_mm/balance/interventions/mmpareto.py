@@ -12,8 +12,8 @@ from mwam_mm.models.backbones.multi_modal_backbone import (
 from mwam_mm.registry import INTERVENTIONS
 
 from ..signal import Signal
-from .base import Context, Intervention
-from .subsets import SubsetChoice, times
+from .base import Context
+from .subsets import OnSubsets, SubsetChoice, times
 
 __all__ = ['MMPareto', 'combine_gradients']
 
@@ -84,7 +84,7 @@ class _TwoViews(torch.autograd.Function):
 
 
 @INTERVENTIONS.register_module(name='mmpareto')
-class MMPareto(Intervention):
+class MMPareto(OnSubsets):
     r"""Add the loss of each modality alone, without conflict in its branch.
 
     .. math::
@@ -126,24 +126,15 @@ class MMPareto(Intervention):
             raise ValueError(
                 f'mmpareto.gamma must be positive, but got {gamma}')
         self.gamma = gamma
-        self.choice = SubsetChoice('singles', 'even', 'mmpareto')
+        super().__init__(SubsetChoice('singles', 'even', 'mmpareto'))
 
     def check(self, context: Context) -> None:
-        self.choice.check(context)
+        super().check(context)
         names = list(context.interventions)
         if 'detach' in names[:names.index('mmpareto')]:
             raise ValueError(
                 f'{context.where}: name "detach" after "mmpareto", which '
                 'compares the gradients of what is detached')
-
-    def attach(self, context: Context) -> None:
-        super().attach(context)
-        self.choice.attach(context)
-
-    def at_features(self, signal: Signal,
-                    outputs: BranchOutputs) -> BranchOutputs:
-        self.choice.ask(signal, outputs.present)
-        return outputs
 
     def at_fusion(self, signal: Signal,
                   outputs: BranchOutputs) -> BranchOutputs:

@@ -6,14 +6,14 @@ from mmengine.dist import get_rank
 from torch import Tensor
 
 from mwam_mm.layout import Presence
-from mwam_mm.models.backbones import map_levels
+from mwam_mm.models.backbones import BranchOutputs, map_levels
 from mwam_mm.models.joined import normalises, splittable_heads
 
 from ..signal import Signal
-from .base import Context
+from .base import Context, Intervention
 from .host_weights import HostWeights
 
-__all__ = ['SubsetChoice', 'times']
+__all__ = ['OnSubsets', 'SubsetChoice', 'times']
 
 _KINDS = ('singles', 'paired')
 _WEIGHTS = ('even', 'k')
@@ -155,6 +155,35 @@ class SubsetChoice:
             p = p / p.sum() if p.sum() > 0 else None
             drawn.append(names[rng.choice(len(names), p=p)])
         return drawn
+
+
+class OnSubsets(Intervention):
+    """An intervention that runs neck and heads on subsets as well.
+
+    Args:
+        choice (SubsetChoice): Which subsets.
+    """
+
+    def __init__(self, choice: SubsetChoice) -> None:
+        self.choice = choice
+
+    def check(self, context: Context) -> None:
+        self.choice.check(context)
+
+    def attach(self, context: Context) -> None:
+        super().attach(context)
+        self.choice.attach(context)
+
+    def at_features(self, signal: Signal,
+                    outputs: BranchOutputs) -> BranchOutputs:
+        self.choice.ask(signal, outputs.present)
+        return outputs
+
+    def state_dict(self) -> Dict[str, Any]:
+        return self.choice.state_dict()
+
+    def load_state_dict(self, state_dict: Dict[str, Any]) -> None:
+        self.choice.load_state_dict(state_dict)
 
 
 def times(weight: Any, losses: Dict[str, Any],
