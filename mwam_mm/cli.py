@@ -2,6 +2,7 @@
 import os
 import os.path as osp
 from argparse import ArgumentParser, Namespace
+from typing import Optional
 
 from mwam_mm.stack import check_scope, check_stack
 
@@ -22,7 +23,8 @@ from mwam_mm.inheritance import follow_modalities
 from mwam_mm.visualization import give_portable_names
 
 __all__ = [
-    'add_common_arguments', 'build_runner', 'load_config', 'load_safely'
+    'add_common_arguments', 'build_runner', 'load_config', 'load_safely',
+    'read_config'
 ]
 
 
@@ -50,6 +52,29 @@ def add_common_arguments(parser: ArgumentParser) -> None:
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
 
 
+def read_config(path: str, cfg_options: Optional[dict] = None) -> Config:
+    """Read a config file.
+
+    Args:
+        path (str): The file.
+        cfg_options (dict, optional): Settings that override its own. Defaults
+            to None.
+
+    Returns:
+        Config: The config. All of its parts have its ``modalities``.
+
+    Raises:
+        ImportError: If it is for detection or classification, which is not
+            fully installed.
+    """
+    cfg = Config.fromfile(path)
+    check_scope(cfg.get('default_scope'))
+    if cfg_options is not None:
+        cfg.merge_from_dict(cfg_options)
+    follow_modalities(cfg)
+    return cfg
+
+
 def load_config(args: Namespace) -> Config:
     """Load the config that the common flags describe.
 
@@ -66,12 +91,11 @@ def load_config(args: Namespace) -> Config:
             fully installed.
     """
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    cfg = Config.fromfile(args.config)
-    cfg.launcher = args.launcher
-    check_scope(cfg.get('default_scope'))
-    if args.cfg_options is not None:
-        cfg.merge_from_dict(args.cfg_options)
-    follow_modalities(cfg)
+    cfg = read_config(
+        args.config, {
+            'launcher': args.launcher,
+            **(args.cfg_options or {})
+        })
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir
     elif cfg.get('work_dir') is None:

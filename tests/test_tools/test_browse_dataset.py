@@ -108,7 +108,7 @@ def test_a_classification_set(load_tool, monkeypatch, write_config, tmp_path):
         scopes.append(scope)
         stack.check_scope(scope)
 
-    monkeypatch.setattr(tool, 'check_scope', check_scope)
+    monkeypatch.setattr('mwam_mm.cli.check_scope', check_scope)
     root = str(tiny_cls.write_casia_surf(tmp_path / 'faces'))
     monkeypatch.setattr(sys, 'argv', [
         'browse.py', write_config(FACES.format(root=root)), '--not-show',

@@ -10,18 +10,17 @@ from typing import Any, Optional, Tuple
 
 import mmcv
 import numpy as np
-from mmengine.config import Config, DictAction
+from mmengine.config import DictAction
 from mmengine.dataset import Compose
 from mmengine.registry import init_default_scope
 from mmengine.runner import set_random_seed
 from mmengine.utils import ProgressBar
 from mmengine.visualization import Visualizer
 
+from mwam_mm.cli import read_config
 from mwam_mm.config import leaf_datasets, walk_pipelines, walk_transforms
-from mwam_mm.inheritance import follow_modalities
 from mwam_mm.layout import ModalityLayout
 from mwam_mm.registry import DATASETS
-from mwam_mm.stack import check_scope
 from mwam_mm.visualization import draw_columns
 from mwam_mm.visualization.modality_pictures import (
     find_loading,
@@ -144,11 +143,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.not_show and args.out is None:
         parser.error('--not-show without --out DIR leaves nothing to do')
-    cfg = Config.fromfile(args.config)
-    if args.cfg_options is not None:
-        cfg.merge_from_dict(args.cfg_options)
-    follow_modalities(cfg)
-    check_scope(cfg.get('default_scope'))
+    cfg = read_config(args.config, args.cfg_options)
     init_default_scope(cfg.get('default_scope', 'mmengine'))
     set_random_seed(args.seed)
     loader = cfg.get(f'{args.split}_dataloader')

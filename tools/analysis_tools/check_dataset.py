@@ -19,11 +19,10 @@ from rich.progress import Progress
 from rich.table import Table
 from torch import nn
 
+from mwam_mm.cli import read_config
 from mwam_mm.consistency import check_classes, check_layouts
 from mwam_mm.datasets.inspection import DatasetInspection, inspect_dataset
-from mwam_mm.inheritance import follow_modalities
 from mwam_mm.registry import MODELS
-from mwam_mm.stack import check_scope
 from mwam_mm.tolerance import MAX_MEAN, STD_RANGE
 
 SPLITS = ('train', 'val', 'test')
@@ -235,11 +234,7 @@ def unused_files(used: Dict[str, Set[str]]) -> Dict[str, List[str]]:
 def main() -> None:
     parser = build_parser()
     args = parser.parse_args()
-    cfg = Config.fromfile(args.config)
-    if args.cfg_options is not None:
-        cfg.merge_from_dict(args.cfg_options)
-    follow_modalities(cfg)
-    check_scope(cfg.get('default_scope'))
+    cfg = read_config(args.config, args.cfg_options)
     init_default_scope(cfg.get('default_scope', 'mmengine'))
     # Wide enough for a report that is read later.
     console = Console(width=None if sys.stdout.isatty() else 120)

@@ -24,16 +24,15 @@ from rich.table import Table
 from torch import Tensor
 from torch.nn.functional import max_pool2d
 
+from mwam_mm.cli import read_config
 from mwam_mm.config import leaf_datasets, type_name
 from mwam_mm.convert import multimodal_transforms
 from mwam_mm.datasets.transforms import LoadModalities
-from mwam_mm.inheritance import follow_modalities
 from mwam_mm.layout import ModalityLayout
 from mwam_mm.mwam import MWAM, allocate
 from mwam_mm.mwam.dct import num_bands, spectrum
 from mwam_mm.mwam.frm import frm_map, frm_parts
 from mwam_mm.registry import DATASETS, TRANSFORMS
-from mwam_mm.stack import check_scope
 from mwam_mm.visualization import plot_spectra
 
 METRICS = ('ratio', 'robust')
@@ -143,7 +142,6 @@ def load_samples(cfg: Config, split: str, limit: int,
         ValueError: If the config has no such split or loads no modalities, or
             there is nothing to distort.
     """
-    check_scope(cfg.get('default_scope'))
     init_default_scope(cfg.get('default_scope', 'mmengine'))
     dataset = (cfg.get(f'{split}_dataloader') or {}).get('dataset')
     if dataset is None:
@@ -323,8 +321,7 @@ def load_undistorted_and_distorted(
             distort: load(args.data_root, name, distort)
             for distort in (False, True)
         }
-    cfg = Config.fromfile(name)
-    follow_modalities(cfg)
+    cfg = read_config(name)
     data = {False: load_samples(cfg, args.split, args.samples, False)}
     try:
         data[True] = load_samples(cfg, args.split, args.samples, True)

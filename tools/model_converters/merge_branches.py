@@ -9,14 +9,12 @@ the model of CONFIG, and the result is for `load_from`. For example:
 """
 import argparse
 
-from mmengine.config import Config, DictAction
+from mmengine.config import DictAction
 from mmengine.registry import init_default_scope
 
-from mwam_mm.cli import load_safely
+from mwam_mm.cli import load_safely, read_config
 from mwam_mm.convert.branches import merge_branches, save_merged
-from mwam_mm.inheritance import follow_modalities
 from mwam_mm.registry import MODELS
-from mwam_mm.stack import check_scope
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -69,10 +67,7 @@ def main() -> None:
     load_safely()
     try:
         files = parse_files(args.files)
-        cfg = Config.fromfile(args.config)
-        cfg.merge_from_dict(args.cfg_options or {})
-        check_scope(cfg.get('default_scope'))
-        follow_modalities(cfg)
+        cfg = read_config(args.config, args.cfg_options)
         init_default_scope(cfg.get('default_scope', 'mmengine'))
         model = MODELS.build(cfg.model)
         weights = merge_branches(model, files, args.heads)
