@@ -45,6 +45,29 @@ def compare(tmp_path):
     return run
 
 
+@pytest.fixture
+def tool(load_tool, monkeypatch):
+    """The tool, imported; what it replaces is put back."""
+    monkeypatch.setattr(mmcv, 'imfrombytes', mmcv.imfrombytes)
+    monkeypatch.setattr(mmengine.fileio, 'get', mmengine.fileio.get)
+    return load_tool('analysis_tools/compare_seeds')
+
+
+@pytest.fixture
+def tabulate(tool, tmp_path, monkeypatch, capsys):
+    """Runs the tool in an empty folder, in this process, which saves the
+    imports where no training is to start."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tool, 'train_all', None)
+
+    def run(*args):
+        monkeypatch.setattr(sys, 'argv', ['compare_seeds.py', *args])
+        tool.main()
+        return capsys.readouterr().out
+
+    return run
+
+
 def write(folder, config, seed, scores, metrics):
     """The report of a finished run, whose PCR is a tenth of the score."""
     path = folder / f'work_dirs/compare_seeds/{config}/seed{seed}'
@@ -65,28 +88,26 @@ def cells(output, config):
     return [cell.strip() for cell in line.replace('┃', '│').split('│')[1:-1]]
 
 
-def test_mean_and_deviation_of_finished_runs(compare, tmp_path):
+def test_mean_and_deviation_of_finished_runs(tabulate, tmp_path):
     for seed, (both, rgb) in enumerate([(80., 60.), (82., 70.)]):
         write(tmp_path, 'a', seed, {'rgb+depth': both, 'rgb': rgb}, ['mIoU'])
-    result = compare('configs/a.py', '--seeds', '0', '1')
-    assert result.returncode == 0, result.stdout
-    assert 'mIoU' in result.stdout
+    said = tabulate('configs/a.py', '--seeds', '0', '1')
+    assert 'mIoU' in said
     # Deviations of two values are their difference over sqrt(2).
-    assert cells(result.stdout, 'a ') == [
+    assert cells(said, 'a ') == [
         'a', '81.0 ± 1.4', '65.0 ± 7.1', '73.0 ± 4.2', '6.5 ± 0.7']
 
 
-def test_metric_in_shares_of_one(compare, tmp_path):
+def test_metric_in_shares_of_one(tabulate, tmp_path):
     metrics = ['coco/bbox_mAP', 'coco/bbox_mAP_50']
     write(tmp_path, 'a', 0, {'rgb+depth': 0.5218, 'rgb': 0.25}, metrics)
     command = ['a.py', '--seeds', '0', '--metric']
-    result = compare(*command, 'coco/bbox_mAP_50')
-    assert 'coco/bbox_mAP_50' in result.stdout
-    assert cells(result.stdout, 'a ') == ['a', '0.522', '0.250', '0.386',
-                                          '0.0']
-    result = compare(*command, 'mIoU')
-    assert result.returncode
-    assert '--metric mIoU: the runs have the PCR of' in result.stdout
+    said = tabulate(*command, 'coco/bbox_mAP_50')
+    assert 'coco/bbox_mAP_50' in said
+    assert cells(said, 'a ') == ['a', '0.522', '0.250', '0.386', '0.0']
+    with pytest.raises(
+            ValueError, match='--metric mIoU: the runs have the PCR of'):
+        tabulate(*command, 'mIoU')
 
 
 def test_a_run_that_fails_names_its_log(compare, tmp_path):
@@ -112,23 +133,22 @@ def test_a_run_that_was_cut_off_is_repeated(compare, tmp_path):
     assert not (folder / 'finished').exists()
 
 
-def test_a_test_in_the_same_folder_does_not_matter(compare, tmp_path):
+def test_a_test_in_the_same_folder_does_not_matter(tabulate, tmp_path):
     write(tmp_path, 'a', 0, {'rgb+depth': 80., 'rgb': 60.}, ['mIoU'])
     folder = tmp_path / 'work_dirs/compare_seeds/a/seed0'
     (folder / '20270101_000000').mkdir()
     (folder / '20270101_000000/missing_modality_test.json').write_text('{}')
-    result = compare('a.py', '--seeds', '0')
-    assert result.returncode == 0, result.stdout
-    assert cells(result.stdout, 'a ') == ['a', '80.0', '60.0', '70.0', '6.0']
+    said = tabulate('a.py', '--seeds', '0')
+    assert cells(said, 'a ') == ['a', '80.0', '60.0', '70.0', '6.0']
 
 
-def test_a_finished_run_without_its_report(compare, tmp_path):
+def test_a_finished_run_without_its_report(tabulate, tmp_path):
     write(tmp_path, 'a', 0, {'rgb+depth': 80., 'rgb': 60.}, ['mIoU'])
     folder = tmp_path / 'work_dirs/compare_seeds/a/seed0'
     (folder / '20260101_000000/missing_modality_val.json').unlink()
-    result = compare('a.py', '--seeds', '0')
-    assert result.returncode
-    assert 'seed0/finished says that this run is done' in result.stdout
+    with pytest.raises(
+            RuntimeError, match='seed0/finished says that this run is done'):
+        tabulate('a.py', '--seeds', '0')
 
 
 @HOOKS.register_module()
@@ -181,25 +201,21 @@ def assert_same_run(one, other):
     assert a['combinations'] == b['combinations']
 
 
-def test_a_run_that_ends_well_is_not_repeated(compare, tmp_path):
-    write_tiny(tmp_path / 'tiny.py')
-    first = compare('tiny.py', '--seeds', '0')
-    assert first.returncode == 0, first.stdout
-    assert 'training' in first.stdout
-    second = compare('tiny.py', '--seeds', '0')
-    assert 'training' not in second.stdout
-    assert cells(first.stdout, 'tiny ') == cells(second.stdout, 'tiny ')
-
-
-def test_a_run_of_other_settings_is_refused(compare, tmp_path):
+def test_a_run_that_is_done(compare, tabulate, tmp_path):
+    """It is not repeated, nor taken for one of other settings."""
     write_tiny(tmp_path / 'tiny.py')
     command = 'tiny.py', '--seeds', '0', '--cfg-options'
     lr = 'optim_wrapper.optimizer.lr='
-    assert compare(*command, lr + '0.2').returncode == 0
-    result = compare(*command, lr + '0.3')
-    assert result.returncode
-    assert 'seed0/finished is of a run with other settings' in result.stdout
-    assert compare(*command, lr + '0.2').returncode == 0
+    first = compare(*command, lr + '0.2')
+    assert first.returncode == 0, first.stdout
+    assert 'training' in first.stdout
+    with pytest.raises(
+            RuntimeError,
+            match='seed0/finished is of a run with other settings'):
+        tabulate(*command, lr + '0.3')
+    said = tabulate(*command, lr + '0.2')
+    assert 'training' not in said
+    assert cells(first.stdout, 'tiny ') == cells(said, 'tiny ')
 
 
 def test_a_killed_run_is_repeated_alone(compare, tmp_path):
@@ -319,14 +335,6 @@ def test_study_with_ceilings(compare, study, tmp_path):
             PYTHONPATH=os.pathsep.join(
                 [str(REPO), os.environ.get('PYTHONPATH', '')])))
     assert_same_run(tmp_path / 'alone', work / 'md/seed1')
-
-
-@pytest.fixture
-def tool(load_tool, monkeypatch):
-    """The tool, imported; what it replaces is put back."""
-    monkeypatch.setattr(mmcv, 'imfrombytes', mmcv.imfrombytes)
-    monkeypatch.setattr(mmengine.fileio, 'get', mmengine.fileio.get)
-    return load_tool('analysis_tools/compare_seeds')
 
 
 def test_images_stay_in_memory(tool, study, tmp_path):
