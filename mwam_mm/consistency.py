@@ -1,4 +1,5 @@
 """Whether the data of a run and its model fit each other."""
+import logging
 import re
 from dataclasses import fields
 from typing import (
@@ -11,6 +12,7 @@ from typing import (
     Tuple,
 )
 
+from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from mmengine.runner.base_loop import BaseLoop
@@ -19,7 +21,10 @@ from torch import nn
 from .config import walk_datasets, walk_pipelines
 from .layout import Modality, ModalityLayout
 
-__all__ = ['check_classes', 'check_data', 'check_layouts', 'check_runner']
+__all__ = [
+    'check_classes', 'check_data', 'check_layouts', 'check_order_of_classes',
+    'check_runner'
+]
 
 # Where the same modalities lie in the files, and whether all samples have
 # them, may differ between datasets.
@@ -175,6 +180,44 @@ def check_classes(model: nn.Module, cfg: Mapping,
             raise ValueError(
                 f'{key}={count}, but {where} has {len(classes)} classes '
                 f'({_listed(classes)}): correct the one or the other')
+
+
+def check_order_of_classes(runner: Runner, checkpoint: Mapping) -> None:
+    """Check that an evaluation has the classes that a checkpoint learned.
+
+    A warning says if they have other names, as those of another dataset may.
+    A training is free to go on from other classes.
+
+    Args:
+        runner (Runner): The runner.
+        checkpoint (Mapping): The checkpoint, whose ``meta`` names the classes
+            if MMEngine saved it.
+
+    Raises:
+        ValueError: If a dataset has the same classes in another order.
+    """
+    meta = (checkpoint.get('meta') or {}).get('dataset_meta') or {}
+    learned = list(meta.get('classes') or ())
+    if not learned or isinstance(runner._train_loop, BaseLoop):
+        return
+    for stage in ('val', 'test'):
+        loop = getattr(runner, f'_{stage}_loop')
+        if not isinstance(loop, BaseLoop):
+            continue
+        metainfo = getattr(loop.dataloader.dataset, 'metainfo', None) or {}
+        classes = list(metainfo.get('classes') or learned)
+        if classes == learned:
+            continue
+        said = (f'{stage}_dataloader.dataset has the classes '
+                f'({_listed(classes)}), but the checkpoint '
+                f'{runner._load_from} was trained on ({_listed(learned)})')
+        if sorted(classes) == sorted(learned):
+            raise ValueError(
+                f'{said}. Each class would be taken for another: give the '
+                'dataset the order of the checkpoint, by '
+                'metainfo=dict(classes=(...))')
+        print_log(f'{said}: taken for the same, by their order',
+                  'current', logging.WARNING)
 
 
 def _listed(names: Sequence[str], limit: int = 10) -> str:

@@ -149,6 +149,44 @@ def test_datasets_with_other_classes():
     check_data(torch.nn.Identity(), {}, datasets)
 
 
+@pytest.mark.parametrize('stage', ['val', 'test'])
+def test_classes_of_the_checkpoint(tmp_path, plain_dumps, stage, capsys):
+    build_runner(config(tmp_path / 'learn', None)).train()
+    checkpoint = str(tmp_path / 'learn/iter_1.pth')
+
+    def evaluate(classes):
+        cfg = config(tmp_path / 'use', stage, classes=classes)
+        other, = {'val', 'test'} - {stage}
+        for key in ('dataloader', 'cfg', 'evaluator'):
+            cfg[f'{other}_{key}'] = None
+        cfg.load_from = checkpoint
+        run(build_runner(cfg), stage)
+
+    with pytest.raises(ValueError) as error:
+        evaluate(('b', 'a'))
+    assert (f'{stage}_dataloader.dataset has the classes (b, a), but the '
+            f'checkpoint {checkpoint} was trained on (a, b)') in str(
+                error.value)
+    capsys.readouterr()
+    evaluate(('a', 'b'))
+    said = capsys.readouterr()
+    assert 'trained on' not in said.out + said.err
+    evaluate(('a', 'c'))
+    said = capsys.readouterr()
+    assert 'trained on (a, b): taken for the same' in said.out + said.err
+
+
+def test_a_training_may_go_on_from_other_classes(tmp_path, plain_dumps):
+    build_runner(config(tmp_path / 'learn', None)).train()
+    cfg = config(tmp_path / 'go_on', None)
+    for stage in ('train', 'val', 'test'):
+        cfg[f'{stage}_dataloader'].dataset.classes = ('b', 'a')
+    cfg.load_from = str(tmp_path / 'learn/iter_1.pth')
+    runner = build_runner(cfg)
+    runner.train()
+    assert runner.iter == 1
+
+
 @pytest.mark.parametrize('by_epoch', [True, False])
 def test_a_training_without_a_batch(tmp_path, plain_dumps, by_epoch):
     cfg = config(tmp_path, 'train')

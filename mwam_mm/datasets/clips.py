@@ -7,6 +7,7 @@ import mmengine.fileio as fileio
 from mwam_mm.config import type_name
 from mwam_mm.registry import DATASETS
 
+from .file_names import read_lines
 from .multi_modal_cls import MultiModalClsDataset
 from .transforms import LoadClip
 from .transforms.pipeline import flatten_pipeline
@@ -101,7 +102,7 @@ class ClipDataset(MultiModalClsDataset):
         if not fileio.exists(self.ann_file):
             raise FileNotFoundError(f'ann_file {self.ann_file!r} does not '
                                     'exist')
-        for number, line in enumerate(fileio.list_from_file(self.ann_file), 1):
+        for number, line in enumerate(read_lines(self.ann_file), 1):
             if not line.strip():
                 continue
             where = f'{self.ann_file}, line {number}'
@@ -132,8 +133,7 @@ class ClipDataset(MultiModalClsDataset):
             raise FileNotFoundError(f'class_file {self.class_file!r} does not '
                                     'exist')
         names: List[str] = []
-        for number, line in enumerate(
-                fileio.list_from_file(self.class_file), 1):
+        for number, line in enumerate(read_lines(self.class_file), 1):
             if not line.strip():
                 continue
             cells = line.split()

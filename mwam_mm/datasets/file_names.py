@@ -4,7 +4,7 @@ from typing import Dict, List, Mapping, Optional, Sequence
 
 import mmengine
 
-__all__ = ['FileNames', 'read_columns']
+__all__ = ['FileNames', 'read_columns', 'read_lines']
 
 
 class FileNames:
@@ -80,6 +80,28 @@ class FileNames:
         return osp.join(folder, first + (middle + last[0] if last else ''))
 
 
+def read_lines(path: str,
+               backend_args: Optional[dict] = None) -> List[str]:
+    """Read the lines of a list.
+
+    Args:
+        path (str): Text file in UTF-8, with a byte order mark or without.
+        backend_args (dict, optional): Arguments of MMEngine's file backend.
+            Defaults to None.
+
+    Returns:
+        list[str]: The lines.
+
+    Raises:
+        ValueError: If the file is in another encoding.
+    """
+    try:
+        return mmengine.list_from_file(
+            path, encoding='utf-8-sig', backend_args=backend_args)
+    except UnicodeDecodeError as error:
+        raise ValueError(f'{path!r} is no text in UTF-8: {error}') from error
+
+
 def read_columns(path: str, keys: Sequence[str],
                  folders: Mapping[str, str]) -> List[Dict[str, str]]:
     """Read a list of the files of each sample.
@@ -96,10 +118,11 @@ def read_columns(path: str, keys: Sequence[str],
         list[dict[str, str]]: Path key to path, in the order of the lines.
 
     Raises:
-        ValueError: If a line has another number of columns.
+        ValueError: If a line has another number of columns, or as
+            :func:`read_lines`.
     """
     samples = []
-    for number, line in enumerate(mmengine.list_from_file(path), 1):
+    for number, line in enumerate(read_lines(path), 1):
         if not line.strip():
             continue
         separator = next((s for s in ',\t' if s in line), None)

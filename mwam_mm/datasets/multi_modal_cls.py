@@ -7,6 +7,7 @@ from mmengine.dataset import BaseDataset
 
 from mwam_mm.registry import DATASETS
 
+from .file_names import read_lines
 from .transforms import LoadModalities, check_pipeline
 from .transforms.pipeline import flatten_pipeline
 
@@ -151,9 +152,7 @@ class MultiModalClsDataset(BaseDataset):
         if not fileio.exists(self.ann_file):
             raise FileNotFoundError(f'ann_file {self.ann_file!r} does not '
                                     'exist')
-        # Some editors begin a file by a byte order mark.
-        lines = fileio.list_from_file(self.ann_file, encoding='utf-8-sig')
-        for number, line in enumerate(lines, 1):
+        for number, line in enumerate(read_lines(self.ann_file), 1):
             if not line.strip():
                 continue
             where = f'{self.ann_file}, line {number}'

@@ -2,13 +2,12 @@
 import os.path as osp
 from typing import List, Mapping, Sequence
 
-import mmengine
 import mmengine.fileio as fileio
 from mmseg.datasets import BaseSegDataset
 
 from mwam_mm.registry import DATASETS
 
-from .file_names import FileNames, read_columns
+from .file_names import FileNames, read_columns, read_lines
 from .label_maps import check_label_maps
 from .transforms import check_pipeline, keep_absent, pack_paths
 
@@ -210,8 +209,8 @@ class MultiModalSegDataset(BaseSegDataset):
         img_dir = folders['img_path']
         if self.ann_file:
             found = [
-                line.strip() for line in mmengine.list_from_file(
-                    self.ann_file, backend_args=self.backend_args)
+                line.strip()
+                for line in read_lines(self.ann_file, self.backend_args)
                 if line.strip()
             ]
         else:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from mmengine.registry import init_default_scope
 
-from mwam_mm.datasets.file_names import FileNames, read_columns
+from mwam_mm.datasets.file_names import FileNames, read_columns, read_lines
 from mwam_mm.registry import DATASETS
 from tests.benchmarks import write
 
@@ -47,6 +47,16 @@ def test_columns(tmp_path, line):
     path.write_text(f'{line}\na/2.png\n')
     with pytest.raises(ValueError, match=r'list.txt.*line 2 has 1 column'):
         read_columns(str(path), keys, folders)
+
+
+def test_lines_of_any_editor(tmp_path):
+    path = tmp_path / 'list.txt'
+    for encoding in ('utf-8', 'utf-8-sig'):
+        path.write_text('größe/1\n2\n', encoding=encoding)
+        assert read_lines(str(path)) == ['größe/1', '2']
+    path.write_text('größe/1\n', encoding='latin-1')
+    with pytest.raises(ValueError, match='list.txt.* is no text in UTF-8'):
+        read_lines(str(path))
 
 
 MODALITIES = dict(

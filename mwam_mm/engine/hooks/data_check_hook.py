@@ -1,8 +1,10 @@
 """A check of data against the model when a run starts."""
+from typing import Dict
+
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from mwam_mm.consistency import check_runner
+from mwam_mm.consistency import check_order_of_classes, check_runner
 from mwam_mm.registry import HOOKS
 
 
@@ -14,6 +16,8 @@ class DataCheckHook(Hook):
     have the same modalities with the same channels, mean, std, scale and
     values that mean "no measurement", and the heads of the model must have
     the classes of the data. A training checks what it validates on, too.
+    Validation and test compare the classes with those that the checkpoint
+    names; other names than its own are a warning, another order is an error.
 
     The tools of this package add the hook to every run, and
     :class:`BalanceHook` and the missing-modality loops check what they run.
@@ -37,3 +41,12 @@ class DataCheckHook(Hook):
             runner (Runner): The runner.
         """
         check_runner(runner)
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: Dict) -> None:
+        """Compare the classes with those of a checkpoint.
+
+        Args:
+            runner (Runner): The runner.
+            checkpoint (dict): What was loaded.
+        """
+        check_order_of_classes(runner, checkpoint)
