@@ -7,10 +7,9 @@ import argparse
 import os.path as osp
 
 import mmcv
-from mmengine.config import DictAction
 
 from mwam_mm.apis import MultiModalInferencer
-from mwam_mm.cli import load_safely
+from mwam_mm.cli import add_cfg_options, load_safely
 
 _PICTURES = ('.png', '.jpg', '.jpeg')
 
@@ -36,12 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument('--batch-size', type=int, default=1)
     parser.add_argument(
         '--device', help='cpu or cuda; by default the GPU if there is one')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='settings that override those of the config')
+    add_cfg_options(parser)
     return parser
 
 

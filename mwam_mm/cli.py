@@ -23,17 +23,17 @@ from mwam_mm.inheritance import follow_modalities
 from mwam_mm.visualization import give_portable_names
 
 __all__ = [
-    'add_common_arguments', 'build_runner', 'load_config', 'load_safely',
-    'read_config'
+    'add_cfg_options', 'add_common_arguments', 'build_runner', 'load_config',
+    'load_safely', 'read_config'
 ]
 
 
-def add_common_arguments(parser: ArgumentParser) -> None:
-    """Add the flags that training and testing have in common."""
-    parser.add_argument(
-        '--work-dir',
-        help='directory for logs, checkpoints and results; by default the '
-        "config's work_dir, else ./work_dirs/<config name>")
+def add_cfg_options(parser: ArgumentParser) -> None:
+    """Add ``--cfg-options``, for :func:`read_config`.
+
+    Args:
+        parser (ArgumentParser): Parser of a tool.
+    """
     parser.add_argument(
         '--cfg-options',
         nargs='+',
@@ -42,6 +42,15 @@ def add_common_arguments(parser: ArgumentParser) -> None:
         help='settings that override those of the config, e.g. '
         'train_cfg.max_epochs=10 or model.neck.in_channels="[64,128]" '
         '(quoted, without white space)')
+
+
+def add_common_arguments(parser: ArgumentParser) -> None:
+    """Add the flags that training and testing have in common."""
+    parser.add_argument(
+        '--work-dir',
+        help='directory for logs, checkpoints and results; by default the '
+        "config's work_dir, else ./work_dirs/<config name>")
+    add_cfg_options(parser)
     parser.add_argument(
         '--launcher',
         choices=['none', 'pytorch', 'slurm', 'mpi'],

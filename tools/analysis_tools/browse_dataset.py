@@ -10,14 +10,13 @@ from typing import Any, Optional, Tuple
 
 import mmcv
 import numpy as np
-from mmengine.config import DictAction
 from mmengine.dataset import Compose
 from mmengine.registry import init_default_scope
 from mmengine.runner import set_random_seed
 from mmengine.utils import ProgressBar
 from mmengine.visualization import Visualizer
 
-from mwam_mm.cli import read_config
+from mwam_mm.cli import add_cfg_options, read_config
 from mwam_mm.config import leaf_datasets, walk_pipelines, walk_transforms
 from mwam_mm.layout import ModalityLayout
 from mwam_mm.registry import DATASETS
@@ -54,12 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
         help='how many samples to draw, the first ones; by default all')
     parser.add_argument(
         '--seed', type=int, default=0, help='seed of the augmentation')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='settings that override those of the config')
+    add_cfg_options(parser)
     return parser
 
 

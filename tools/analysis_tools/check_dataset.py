@@ -12,14 +12,14 @@ import sys
 from typing import Dict, List, Sequence, Set, Tuple
 
 import mmengine.fileio as fileio
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 from torch import nn
 
-from mwam_mm.cli import read_config
+from mwam_mm.cli import add_cfg_options, read_config
 from mwam_mm.consistency import check_classes, check_layouts
 from mwam_mm.datasets.inspection import DatasetInspection, inspect_dataset
 from mwam_mm.registry import MODELS
@@ -37,12 +37,7 @@ def build_parser() -> argparse.ArgumentParser:
         choices=SPLITS,
         default=SPLITS,
         help='whose datasets to check; by default all that the config has')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='settings that override those of the config')
+    add_cfg_options(parser)
     return parser
 
 

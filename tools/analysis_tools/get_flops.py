@@ -7,7 +7,6 @@ import argparse
 from typing import Dict, List, NamedTuple, Tuple
 
 from mmengine.analysis import FlopAnalyzer, parameter_count
-from mmengine.config import DictAction
 from mmengine.model import BaseModel
 from rich import box
 from rich.console import Console
@@ -15,6 +14,7 @@ from rich.table import Table
 from torch import nn
 
 from mwam_mm.apis import SingleCombination, init_model
+from mwam_mm.cli import add_cfg_options
 from mwam_mm.layout import combination_name
 from mwam_mm.models.backbones.multi_branch import MultiBranch
 
@@ -43,12 +43,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar=('HEIGHT', 'WIDTH'),
         help='size of the image as the network gets it, in pixels (default: '
         '512 512)')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='settings that override those of the config')
+    add_cfg_options(parser)
     return parser
 
 

@@ -9,15 +9,13 @@ and compared with PyTorch.
 import argparse
 import os
 
-from mmengine.config import DictAction
-
 from mwam_mm.apis import (
     SingleCombination,
     export_model,
     init_model,
     onnx_difference,
 )
-from mwam_mm.cli import load_safely
+from mwam_mm.cli import add_cfg_options, load_safely
 from mwam_mm.layout import combination_name
 
 # Largest difference to PyTorch that is due to the order of summation.
@@ -46,12 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
         required=True,
         metavar=('HEIGHT', 'WIDTH'),
         help='size of the image as the network gets it, in pixels')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='settings that override those of the config')
+    add_cfg_options(parser)
     return parser
 
 

@@ -9,10 +9,9 @@ the model of CONFIG, and the result is for `load_from`. For example:
 """
 import argparse
 
-from mmengine.config import DictAction
 from mmengine.registry import init_default_scope
 
-from mwam_mm.cli import load_safely, read_config
+from mwam_mm.cli import add_cfg_options, load_safely, read_config
 from mwam_mm.convert.branches import merge_branches, save_merged
 from mwam_mm.registry import MODELS
 
@@ -32,12 +31,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar='MODALITY',
         help='whose file also gives the neck and the heads (default: they '
         'start from scratch)')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='settings that override those of the config')
+    add_cfg_options(parser)
     parser.add_argument(
         '-o', '--out', required=True, help='path of the checkpoint to write')
     return parser
