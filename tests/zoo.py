@@ -53,7 +53,7 @@ def train_with_mwam(package, name, folder, size, override):
         name,
         base,
         load_dataset(None, base), ['rgb:3', 'depth:1'],
-        dropout=False,
+        recipe='gradient',
         smoke_size=size)
     config = folder / f'{family}.py'
     config.write_text(text)

@@ -12,7 +12,7 @@ from .bases import base_of, find_base, load_config, scope_of
 from .code import format_settings
 from .datasets import choose_modalities, load_dataset
 from .model import check_base
-from .settings import JobSettings
+from .settings import RECIPES, JobSettings
 from .smoke import SIZES, SMOKE_SETTINGS, CannotRun, ImageTooSmall, try_model
 
 __all__ = ['compose', 'write_job']
@@ -22,7 +22,7 @@ def write_job(base: str,
               modalities: Sequence[str],
               out: str,
               dataset: Optional[str] = None,
-              dropout: bool = True,
+              recipe: str = RECIPES[0],
               combinations: bool = True,
               smoke: bool = False) -> None:
     """Write a multimodal config with MWAM that inherits from a stock one.
@@ -39,8 +39,11 @@ def write_job(base: str,
         out (str): Path of the file.
         dataset (str, optional): Config file of a multimodal dataset. Defaults
             to None, the embedded scene set.
-        dropout (bool): Whether training samples keep a random subset of
-            their modalities. Defaults to True.
+        recipe (str): What missing sensors are trained by. ``'combination'``:
+            the model's own losses of each modality alone, weighted by K.
+            ``'dropout'``: training samples keep a random subset of their
+            modalities, and K acts on the branches' gradients, or updates.
+            ``'gradient'``: the latter alone. Defaults to ``'combination'``.
         combinations (bool): Whether validation and test evaluate every
             combination of modalities, and the checkpoint of the best average
             is kept. Defaults to True.
@@ -68,7 +71,7 @@ def write_job(base: str,
                 stock,
                 data,
                 modalities,
-                dropout=dropout,
+                recipe=recipe,
                 combinations=combinations,
                 smoke_size=size,
                 evaluate=evaluate)
@@ -90,7 +93,7 @@ def compose(base_name: str,
             base: Config,
             dataset: Config,
             specs: Sequence[str],
-            dropout: bool = True,
+            recipe: str = RECIPES[0],
             combinations: bool = True,
             smoke_size: Optional[int] = None,
             evaluate: bool = True) -> str:
@@ -101,7 +104,7 @@ def compose(base_name: str,
         base (Config): The stock config.
         dataset (Config): Config of the dataset.
         specs (Sequence[str]): The modalities, as NAME:CHANNELS.
-        dropout (bool): See :func:`write_job`.
+        recipe (str): See :func:`write_job`.
         combinations (bool): See :func:`write_job`.
         smoke_size (int, optional): Pixels of the images of a smoke test.
             Defaults to None, a real job.
@@ -120,20 +123,21 @@ def compose(base_name: str,
         if not base.get(key):
             raise ValueError(f'it has no `{key}`: name the config of a whole '
                              'job, which could be trained')
+    if recipe not in RECIPES:
+        raise ValueError(f'recipe={recipe!r}, but known are {list(RECIPES)}')
     check_base(base.model)
     init_default_scope(scope_of(base))
     job = JobSettings(base, dataset, choose_modalities(specs, dataset),
                       smoke_size)
-    # One modality cannot be left out.
-    several = len(job.modalities) > 1
-    dropout, combinations = dropout and several, combinations and several
+    if len(job.modalities) == 1:  # it cannot be left out
+        recipe, combinations = 'gradient', False
 
     settings = dict(
         _base_=base_name,
         modalities=job.modalities,
         model=job.model(),
-        custom_hooks=job.hooks(dropout),
-        train_dataloader=job.loader('train_dataloader', dropout))
+        custom_hooks=job.hooks(recipe),
+        train_dataloader=job.loader('train_dataloader', recipe == 'dropout'))
     if evaluate:
         settings.update(job.evaluation(combinations))
     else:

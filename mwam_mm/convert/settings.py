@@ -22,7 +22,10 @@ from .pipeline import multimodal_pipeline, multimodal_transforms
 from .sizes import fit_sizes, map_size, size_factor
 from .smoke import shrink, shrink_dataset, shrink_evaluator, without_amp
 
-__all__ = ['JobSettings']
+__all__ = ['RECIPES', 'JobSettings']
+
+# What a job trains missing sensors by; the first is recommended.
+RECIPES = ('combination', 'dropout', 'gradient')
 
 _DROPOUT = dict(
     type='mwam_mm.RandomDropModality', modalities=Code('modalities'))
@@ -95,8 +98,9 @@ class JobSettings:
             override['data_preprocessor.size_divisor'] = 32
         return override
 
-    def hooks(self, dropout: bool) -> List[dict]:
+    def hooks(self, recipe: str) -> List[dict]:
         """The base's hooks, and the one that weights the modalities."""
+        dropout = recipe == 'dropout'
         hooks = self.base.to_dict().get('custom_hooks') or []
         for hook in hooks:
             if 'switch_pipeline' in hook:
@@ -104,7 +108,10 @@ class JobSettings:
                 hook['switch_pipeline'] = self._pipeline(
                     Pipeline(transforms, reference(self.base, transforms)),
                     dropout)
-        weighting = dict(type='mwam_mm.MWAMHook')
+        weighting: Dict[str, Any] = dict(type='mwam_mm.MWAMHook')
+        if recipe == 'combination':
+            weighting['intervention'] = dict(type='combination', weights='k')
+            return [*hooks, weighting]
         optimizer = self.base.optim_wrapper.to_dict().get('optimizer')
         if optimizer and is_adaptive(
                 OPTIMIZERS.build(

@@ -42,6 +42,9 @@ DROPOUT = dict(
             bgr_to_rgb=True),
         depth=dict(
             channels=1, mean=3.78, std=1.23, scale=0.001, invalid_value=0)))
+COMBINATION = dict(
+    type='mwam_mm.MWAMHook',
+    intervention=dict(type='combination', weights='k'))
 LOOPS = [
     dict(type='mwam_mm.MissingModalityValLoop'),
     dict(type='mwam_mm.MissingModalityTestLoop')
@@ -64,7 +67,7 @@ def write_with_defaults(tool, tmp_path):
         base = load_config(find_base(name))
         text = job.compose(
             base_of(name, args.out), base, load_dataset(args.dataset, base),
-            args.modalities, args.dropout, args.combinations,
+            args.modalities, args.recipe, args.combinations,
             64 if args.smoke else None)
         out.write_text(text)
         return text, without_scopes(Config.fromfile(out))
@@ -122,14 +125,33 @@ def test_base_modalities_dataset(compose):
     assert model.neck.mwam is not None
 
 
-@pytest.mark.parametrize('flags', [(), PLAIN[:1], PLAIN[1:], PLAIN])
-def test_missing_modalities(write_with_defaults, flags):
-    """Each flag takes out what it names, and nothing else."""
+@pytest.mark.parametrize('flags, hook, dropped', [
+    ((), COMBINATION, []),
+    (('--recipe', 'combination'), COMBINATION, []),
+    (('--recipe', 'dropout'), dict(type='mwam_mm.MWAMHook'), [DROPOUT]),
+    (('--recipe', 'gradient'), dict(type='mwam_mm.MWAMHook'), []),
+    (('--no-dropout', ), dict(type='mwam_mm.MWAMHook'), []),
+])
+def test_recipes(write_with_defaults, flags, hook, dropped):
+    _, cfg = write_with_defaults(FCN, *flags)
+    assert cfg.custom_hooks == [hook]
+    step, *dropout = cfg.train_dataloader.dataset.pipeline
+    assert step.transforms == Config.fromfile(find_base(FCN)).train_pipeline
+    assert dropout == dropped
+    assert [cfg.val_cfg, cfg.test_cfg] == LOOPS
+
+
+def test_no_such_recipe(tmp_path):
+    with pytest.raises(ValueError, match=r"recipe='drop'.*'combination'"):
+        job.write_job(FCN, ['rgb:3', 'depth:1'], str(tmp_path / 'job.py'),
+                      recipe='drop')
+    assert not os.listdir(tmp_path)
+
+
+@pytest.mark.parametrize('flags', [(), ('--no-combinations', )])
+def test_evaluation_of_combinations(write_with_defaults, flags):
     _, cfg = write_with_defaults(FCN, *flags)
     stock = Config.fromfile(find_base(FCN))
-    step, *dropout = cfg.train_dataloader.dataset.pipeline
-    assert step.transforms == stock.train_pipeline
-    assert dropout == ([] if '--no-dropout' in flags else [DROPOUT])
     assert len(cfg.val_dataloader.dataset.pipeline) == 1
     assert len(cfg.test_dataloader.dataset.pipeline) == 1
     if '--no-combinations' in flags:
@@ -148,6 +170,7 @@ def test_missing_modalities(write_with_defaults, flags):
 def test_one_modality_is_never_missing(write_with_defaults):
     _, cfg = write_with_defaults(FCN, modalities=('rgb:3', ))
     assert len(cfg.train_dataloader.dataset.pipeline) == 1
+    assert cfg.custom_hooks == [dict(type='mwam_mm.MWAMHook')]
     assert cfg.val_cfg.type == 'ValLoop'
 
 
@@ -191,7 +214,7 @@ val_evaluator = dict(_delete_=True, type='MyMetric')
 def test_intervention_suits_the_optimizer(write_with_defaults, base, optimizer,
                                           expected):
     """A factor of the gradients would hardly act on the steps of AdamW."""
-    _, cfg = write_with_defaults(base)
+    _, cfg = write_with_defaults(base, '--recipe', 'dropout')
     assert cfg.optim_wrapper.optimizer.type == optimizer
     assert cfg.custom_hooks[-1] == dict(type='mwam_mm.MWAMHook', **expected)
 
@@ -362,9 +385,8 @@ def test_it_trains_as_it_stands(tmp_path):
     out = run(REPO / 'tools/train.py', 'configs/mine.py')
     assert 'Iter(train) [1/1]' in out and 'mwam/K_depth' in out
     assert 'mIoU' in out.splitlines()[-1]
-    # It drops modalities in training and ends with the table.
-    cfg = Config.fromfile(tmp_path / 'configs/mine.py')
-    assert cfg.train_dataloader.dataset.pipeline[-1] == DROPOUT
+    # It trains each modality alone, and ends with the table.
+    assert 'rgb.decode.loss_ce' in out and 'depth.decode.loss_ce' in out
     table = out[out.index('Evaluation with missing modalities'):]
     for row in ('rgb+depth', 'rgb', 'depth', 'avg'):
         # One iteration may leave a model that predicts one class.
@@ -474,18 +496,19 @@ def test_images_are_mixed_as_in_the_base(mmdet, compose):
 
 
 def test_missing_modalities_of_detectors(mmdet, write_with_defaults):
-    _, cfg = write_with_defaults(RETINA)
+    recipe = '--recipe', 'dropout'
+    _, cfg = write_with_defaults(RETINA, *recipe)
     assert cfg.train_dataloader.dataset.pipeline[1:] == [DROPOUT]
     assert [cfg.val_cfg, cfg.test_cfg] == LOOPS
     assert cfg.default_hooks.checkpoint.save_best == 'avg/coco/bbox_mAP'
     # Where images are mixed, the outer pipeline packs the samples.
-    _, cfg = write_with_defaults(YOLOX)
+    _, cfg = write_with_defaults(YOLOX, *recipe)
     mix = cfg.train_dataloader.dataset
     stock = Config.fromfile(find_base(YOLOX))
     assert mix.pipeline == [*stock.train_pipeline, DROPOUT]
     assert len(mix.dataset.pipeline) == 1
     # The pipeline of the last epochs drops modalities as well.
-    _, cfg = write_with_defaults(RTMDET)
+    _, cfg = write_with_defaults(RTMDET, *recipe)
     switch, = (h for h in cfg.custom_hooks if h.type == 'PipelineSwitchHook')
     assert switch.switch_pipeline[1:] == [DROPOUT]
     assert cfg.custom_hooks[-1].intervention == 'update'

@@ -10,6 +10,7 @@ the sizes of the pipeline are made smaller to fit.
 import argparse
 
 from mwam_mm.convert.job import write_job
+from mwam_mm.convert.settings import RECIPES
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -28,11 +29,19 @@ def build_parser() -> argparse.ArgumentParser:
         help='config file of a multimodal dataset: modalities, dataloaders '
         'and evaluators (default: the embedded scene set)')
     parser.add_argument(
+        '--recipe',
+        choices=RECIPES,
+        default=RECIPES[0],
+        help='what missing sensors are trained by: combination (default), '
+        "the model's own losses of each modality alone, weighted by K; "
+        "dropout, a random subset of each sample's modalities, with K on the "
+        'gradients; gradient, K on the gradients only. docs/which.md compares')
+    parser.add_argument(
         '--no-dropout',
-        dest='dropout',
-        action='store_false',
-        help='train on all modalities of every sample instead of a random '
-        'subset of them')
+        dest='recipe',
+        action='store_const',
+        const='gradient',
+        help='the same as --recipe gradient')
     parser.add_argument(
         '--no-combinations',
         dest='combinations',
