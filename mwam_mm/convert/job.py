@@ -17,6 +17,8 @@ from .smoke import SIZES, SMOKE_SETTINGS, CannotRun, ImageTooSmall, try_model
 
 __all__ = ['compose', 'write_job']
 
+_MARK = ' and MWAM'  # ends the first line of what is written
+
 
 def write_job(base: str,
               modalities: Sequence[str],
@@ -53,13 +55,15 @@ def write_job(base: str,
     Raises:
         ImportError: If the base is for detection or classification, which
             is not fully installed.
-        OSError: If a file cannot be read or written.
+        OSError: If a file cannot be read or written, or ``out`` is a file
+            that this function did not write.
         ValueError: If something cannot be carried over.
 
     Examples:
         >>> write_job('mmseg::fcn/fcn_r18-d8_4xb2-80k_cityscapes-769x769.py',
         ...           ['rgb:3', 'depth:1'], 'my_job.py')  # doctest: +SKIP
     """
+    _check_replaced(out)
     stock = load_config(find_base(base))
     detects = scope_of(stock) == 'mmdet'
     check_scope(scope_of(stock))
@@ -157,7 +161,22 @@ def compose(base_name: str,
         settings.update(SMOKE_SETTINGS)
     name = osp.splitext(osp.basename(base_name))[0]
     return format_settings(
-        settings, f'{name} with {" + ".join(job.modalities)} and MWAM')
+        settings, f'{name} with {" + ".join(job.modalities)}{_MARK}')
+
+
+def _check_replaced(path: str) -> None:
+    """Check that a file, if there is one, is of :func:`write_job`.
+
+    Raises:
+        FileExistsError: If it is not.
+    """
+    if osp.exists(path):
+        with open(path, encoding='utf-8') as f:
+            first = f.readline()
+        if not (first.startswith('#') and first.rstrip('.\n').endswith(_MARK)):
+            raise FileExistsError(
+                f'{path} exists and was not written by this command: delete '
+                'it, or name another file')
 
 
 def _write(text: str, path: str, smoke_size: Optional[int],

@@ -148,6 +148,24 @@ def test_no_such_recipe(tmp_path):
     assert not os.listdir(tmp_path)
 
 
+def test_only_a_file_of_its_own_is_replaced(tmp_path, exit_of_tool,
+                                            load_tool, monkeypatch):
+    out = tmp_path / 'job.py'
+    out.write_text('# my job, by hand\n')
+    command = FCN, '--modalities', 'rgb:3', 'depth:1', '-o', str(out)
+    code, said = exit_of_tool(TOOL, *command)
+    assert code == 2 and 'was not written by this command' in said
+    assert out.read_text() == '# my job, by hand\n'
+    out.unlink()
+    texts = []
+    for recipe in ('gradient', 'combination'):
+        monkeypatch.setattr(
+            sys, 'argv', ['to_multimodal', *command, '--recipe', recipe])
+        load_tool(TOOL).main()
+        texts.append(out.read_text())
+    assert texts[0] != texts[1]
+
+
 @pytest.mark.parametrize('flags', [(), ('--no-combinations', )])
 def test_evaluation_of_combinations(write_with_defaults, flags):
     _, cfg = write_with_defaults(FCN, *flags)
