@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from mwam_mm.layout import Presence
 
 from .backbones import BranchOutputs, map_levels
-from .subsets import Host, restrict, take_rows
+from .subsets import Host, own_labels, restrict, take_rows
 
 __all__ = ['Group', 'JoinedForward', 'normalises', 'splittable_heads']
 
@@ -107,7 +107,7 @@ class JoinedForward:
                  inputs: Tensor, data_samples: Sequence[Any]) -> None:
         self.host = host
         self.heads = splittable_heads(host.model)
-        self.inputs, self.data_samples = inputs, data_samples
+        self.inputs, self.data_samples = inputs, own_labels(data_samples)
         size = len(data_samples)
         self._complete = list(range(size))
         #: dict[str, Group]: Name to subset. One that no sample has is left

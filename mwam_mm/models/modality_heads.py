@@ -11,7 +11,7 @@ from mwam_mm.registry import MODELS
 
 from .backbones import BranchOutputs, Features, map_levels
 from .necks import MWAMNeck
-from .subsets import take_rows
+from .subsets import own_labels, take_rows
 
 __all__ = ['ModalityHeads', 'with_modality_heads']
 
@@ -174,7 +174,7 @@ class ModalityHeads(nn.ModuleDict):
                 map_levels(lambda x: take_rows(x, rows), features[name]))
             for key, value in alone.loss(
                     take_rows(inputs, rows),
-                    [data_samples[i] for i in rows]).items():
+                    own_labels([data_samples[i] for i in rows])).items():
                 if 'loss' in key:  # as MMEngine decides what is one
                     losses[f'{name}.{key}'] = map_levels(
                         lambda x: weight * x, value)

@@ -6,11 +6,13 @@ or logits of the selection, as if the other modalities had been absent.
 Training (losses of combinations, scores of modalities) and evaluation
 (:meth:`MultiModalBackbone.encode_once`) both stand on this.
 """
+import copy
 from contextlib import contextmanager
 from typing import Any, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 import torch
 from mmengine.model import BaseModel
+from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.dropout import _DropoutNd
@@ -21,8 +23,8 @@ from .backbones import BranchOutputs, MultiModalBackbone, map_levels
 from .necks import MWAMNeck
 
 __all__ = [
-    'Host', 'Selection', 'find_host', 'join', 'restrict', 'select',
-    'take_rows'
+    'Host', 'Selection', 'find_host', 'join', 'own_labels', 'restrict',
+    'select', 'take_rows'
 ]
 
 
@@ -148,6 +150,34 @@ def _mask(x: Tensor, kept: Any) -> Tensor:
     return torch.where(kept, x, x.new_zeros(()))
 
 
+def own_labels(data_samples: Sequence[Any]) -> List[Any]:
+    """Copies of data samples that share all values.
+
+    A head may replace the labels of a sample by what it makes of them, as
+    RTMDet's does with masks. Then only the copy has changed, and the sample
+    serves for other losses.
+
+    Args:
+        data_samples (Sequence): The samples. What is none of MMEngine's is
+            handed on as it is.
+
+    Returns:
+        list: One copy for each.
+    """
+
+    def copied(x: Any) -> Any:
+        if not isinstance(x, BaseDataElement):
+            return x
+        own = copy.copy(x)
+        for key, value in vars(x).items():
+            # Nested elements, and the names of the fields.
+            vars(own)[key] = set(value) if isinstance(value, set) else copied(
+                value)
+        return own
+
+    return [copied(sample) for sample in data_samples]
+
+
 class Host:
     """A model whose neck and heads run on features that are there already.
 
@@ -210,6 +240,8 @@ class Host:
     def forward(self, **arguments) -> Any:
         """The model's forward, of which nobody is told."""
         self.running = True
+        if arguments.get('data_samples') is not None:
+            arguments['data_samples'] = own_labels(arguments['data_samples'])
         try:
             # The method of the class: hooks on the model are for the forward
             # that this one is part of, and a compiled forward would be

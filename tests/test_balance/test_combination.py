@@ -71,6 +71,39 @@ MODELS = dict(
     plain=tiny.model, auxiliary=with_auxiliary, cascade=cascade)
 
 
+@HEADS.register_module()
+class TakesLabels(FCNHead):
+    """Takes the labels out of the samples, as RTMDet's head for masks turns
+    them into something else."""
+
+    def loss_by_feat(self, seg_logits, batch_data_samples):
+        losses = super().loss_by_feat(seg_logits, batch_data_samples)
+        for sample in batch_data_samples:
+            del sample.gt_sem_seg
+        return losses
+
+
+@pytest.mark.parametrize('intervention', ['combination', 'loss'])
+def test_a_head_that_changes_the_labels(tmp_path, intervention):
+    """Subsets and heads of each modality get them as they were."""
+    states = []
+    for name in ('FCNHead', 'TakesLabels'):
+        kind = 'mmseg.FCNHead' if name == 'FCNHead' else f'mwam_mm.{name}'
+        model = dict(tiny.model(), decode_head=head(type=kind))
+        if intervention == 'loss':
+            model.update(
+                type='mwam_mm.with_modality_heads',
+                host='mmseg.EncoderDecoder')
+        keeper, runner = kept(
+            job(tmp_path / name, model=model), intervention)
+        assert {'rgb.decode.loss_ce', 'depth.decode.loss_ce'} <= set(
+            keeper.losses)
+        states.append(runner.model.state_dict())
+    assert states[0].keys() == states[1].keys()
+    for key, value in states[0].items():
+        assert torch.equal(value, states[1][key]), key
+
+
 @pytest.mark.parametrize('name', MODELS)
 @pytest.mark.parametrize('weights, expected', [('even', EVEN), ('k', K)])
 def test_one_step_of_singles(tmp_path, name, weights, expected):

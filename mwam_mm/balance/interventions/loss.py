@@ -1,7 +1,9 @@
 """K on a loss of each modality alone (Eq. 7)."""
 from typing import Any, Dict
 
+from mwam_mm.models.backbones import BranchOutputs
 from mwam_mm.models.modality_heads import ModalityHeads
+from mwam_mm.models.subsets import own_labels
 from mwam_mm.registry import INTERVENTIONS
 
 from ..signal import Signal
@@ -48,13 +50,19 @@ class Loss(Intervention):
         self._heads.start_from(context.model)
         self._heads.in_training = True
 
+    def at_features(self, signal: Signal,
+                    outputs: BranchOutputs) -> BranchOutputs:
+        # As they are before the model's own heads.
+        self._samples = own_labels(signal.arguments.get('data_samples') or [])
+        return outputs
+
     def at_losses(self, signal: Signal, losses: Any) -> Any:
         if not isinstance(losses, dict) or signal.outputs is None:
             return losses  # not called for losses
         weights = dict(zip(signal.modalities, signal.weights))
         return {**losses, **self._heads.losses(
             self.context.model, signal.outputs, weights,
-            signal.arguments['inputs'], signal.arguments['data_samples'])}
+            signal.arguments['inputs'], self._samples)}
 
     def detach(self) -> None:
         super().detach()
