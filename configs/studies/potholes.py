@@ -4,6 +4,14 @@ config = '../potholes/two-stream-r18_potholes.py'
 ceilings = 'plain'
 variants = {
     'md': dict(config='../potholes/two-stream-r18_md_potholes.py'),
+    # As much computing on a CPU as combination-k.
+    'md-1000-iterations': dict(
+        config='../potholes/two-stream-r18_md_potholes.py',
+        options={
+            'train_cfg.max_iters': 1000,
+            'train_cfg.val_interval': 1000,
+            'param_scheduler.1.end': 1000,
+        }),
     'md_gradient': dict(
         config='../potholes/two-stream-r18_md_mwam_potholes.py'),
     'md_loss': dict(
