@@ -1,9 +1,12 @@
 """Links of README.md and docs/, and the pages of the site."""
+import json
 import re
 from pathlib import Path
 
 import pytest
 import yaml
+
+from mwam_mm.evaluation import format_comparison
 
 REPO = Path(__file__).resolve().parents[1]
 PAGES = [REPO / 'README.md', *sorted((REPO / 'docs').rglob('*.md')),
@@ -66,6 +69,15 @@ def test_sections_of_the_readme_are_on_one_page():
     expected = {re.sub(r'[^\w\- ]', '', s.lower()).replace(' ', '-')
                 for s in sections} | {''}
     assert sorted(found) == sorted(expected)
+
+
+@pytest.mark.parametrize(
+    'path', sorted((REPO / 'docs/results').glob('*.json')),
+    ids=lambda path: path.stem)
+def test_tables_of_studies(path):
+    """The page has them as compare_seeds.py wrote them."""
+    tables = format_comparison(json.loads(path.read_text()))
+    assert tables in (REPO / 'docs/results.md').read_text()
 
 
 class TestModelIndex:

@@ -10,6 +10,19 @@ variants = {
             'train_dataloader.dataset.pipeline.4.weights': {'rgb+depth': 1}
         }),
     'md': dict(config='../rgbd_seg.py'),
+    'combination-k': dict(
+        config='../rgbd_seg.py',
+        options={
+            'train_dataloader.dataset.pipeline.4.weights': {
+                'rgb+depth': 1
+            },
+            'model.neck.mwam': {},
+            'custom_hooks': [
+                dict(
+                    type='mwam_mm.MWAMHook',
+                    intervention=dict(type='combination', weights='k'))
+            ]
+        }),
     'md_gradient': dict(config='../rgbd_seg_mwam.py'),
     'md_loss': dict(
         config='../rgbd_seg_mwam.py',

@@ -44,9 +44,14 @@ def test_files_are_the_same_each_time_and_small(tool, tmp_path):
         tool.save({}, dict(noise=noise), str(tmp_path))
 
 
-def test_the_readme_shows_what_is_committed(tool):
-    shown = set(re.findall(r'docs/images/([\w.-]+)',
-                           (REPO / 'README.md').read_text()))
+def test_the_readme_and_the_results_show_what_is_committed(tool):
+    shown = {
+        name
+        for page, folder in (('README.md', 'docs/images'),
+                             ('docs/results.md', 'images'))
+        for name in re.findall(rf'\({folder}/([\w.-]+)\)',
+                               (REPO / page).read_text())
+    }
     files = {p.name: p for p in (REPO / 'docs/images').iterdir()}
     assert shown == set(files)
     assert all(p.stat().st_size <= tool.LARGEST for p in files.values())

@@ -265,8 +265,9 @@ def test_three_modalities_in_any_order(compose):
     assert list(cfg.modalities) == ['thermal', 'rgb', 'depth']
 
 
-def test_own_dataset(compose):
+def test_own_dataset(compose, tmp_path, monkeypatch):
     """Labels and classes are the dataset's, augmentation is the base's."""
+    monkeypatch.chdir(tmp_path)  # whose images do not change the sizes
     potholes = str(REPO / 'configs/_base_/datasets/potholes.py')
     _, cfg = compose(FCN, '--dataset', potholes)
     stock = Config.fromfile(potholes)

@@ -1,0 +1,8 @@
+# The recommended recipe: the losses of each modality alone, weighted by K.
+_base_ = './two-stream-r18_potholes.py'
+model = dict(neck=dict(mwam=dict()))
+custom_hooks = [
+    dict(
+        type='mwam_mm.MWAMHook',
+        intervention=dict(type='combination', weights='k'))
+]
