@@ -107,7 +107,9 @@ class JoinedForward:
                  inputs: Tensor, data_samples: Sequence[Any]) -> None:
         self.host = host
         self.heads = splittable_heads(host.model)
-        self.inputs, self.data_samples = inputs, own_labels(data_samples)
+        self.inputs = inputs
+        # As they are before the model's own heads.
+        self.data_samples = own_labels(data_samples)
         size = len(data_samples)
         self._complete = list(range(size))
         #: dict[str, Group]: Name to subset. One that no sample has is left
