@@ -1,10 +1,16 @@
 """Tests of several processes, on CPUs unless they ask for GPUs."""
+import multiprocessing
 import os
 import socket
 from datetime import timedelta
 from unittest import mock
 
 import torch
+
+# Ranks on CPUs are forked from one process that has imported these, each of
+# them would take seconds for it.
+multiprocessing.set_forkserver_preload(
+    ['torch', 'mmseg.models', 'mmdet.models', 'mwam_mm'])
 
 
 def unused_port():
@@ -25,15 +31,17 @@ def run_ranks(function, *args, size=2, device='cpu'):
         MASTER_ADDR='127.0.0.1',
         MASTER_PORT=str(unused_port()),
         WORLD_SIZE=str(size))
-    if device == 'cpu':  # counts for processes started from now on
-        environment['CUDA_VISIBLE_DEVICES'] = ''
-    with mock.patch.dict(os.environ, environment):
-        torch.multiprocessing.spawn(
-            _rank, (function, args, device), nprocs=size)
+    hidden = dict(CUDA_VISIBLE_DEVICES='') if device == 'cpu' else {}
+    # counts for processes started from now on
+    with mock.patch.dict(os.environ, hidden):
+        torch.multiprocessing.start_processes(
+            _rank, (function, args, device, environment),
+            nprocs=size,
+            start_method='forkserver' if device == 'cpu' else 'spawn')
 
 
-def _rank(rank, function, args, device):
-    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank))
+def _rank(rank, function, args, device, environment):
+    os.environ.update(environment, RANK=str(rank), LOCAL_RANK=str(rank))
     torch.set_num_threads(1)
     if device == 'cpu':
         # A rank that waits in vain is an error after this time.
