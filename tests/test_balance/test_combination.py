@@ -7,6 +7,7 @@ from mmengine.runner import Runner
 from mmseg.models.decode_heads import FCNHead
 from torch import nn
 
+from mwam_mm.balance.interventions.combination import Combination
 from mwam_mm.registry import DATASETS
 from mwam_mm.registry import MODELS as HEADS
 
@@ -137,6 +138,27 @@ def test_the_mean_of_all_losses(tmp_path):
         job(tmp_path / 'b'),
         dict(type='combination', subsets='paired', reduction='mean'))
     assert_separate(keeper, dict(paired=1.), share=1 / 2)
+
+
+def test_the_mean_does_not_depend_on_the_order(tmp_path):
+    """What other interventions add is not divided."""
+    combination = dict(type='combination', reduction='mean')
+    distill = dict(type='distill', weight=1e4)
+    one, other = (
+        kept(job(tmp_path / 'ab'[i]), *both)[0].losses
+        for i, both in enumerate([(combination, distill),
+                                  (distill, combination)]))
+    assert one.keys() == other.keys()
+    assert one['rgb.loss_distill'] > 0
+    for key, value in one.items():
+        assert torch.equal(value, other[key]), key
+
+
+def test_an_intervention_named_by_its_class(tmp_path):
+    """The others find it as if by its name."""
+    keeper, _ = kept(
+        job(tmp_path), dict(type=Combination, subsets='paired'), 'distill')
+    assert list(keeper.subsets) == ['paired']
 
 
 @pytest.mark.parametrize('weights, share', [('even', 0.5), ('k', 0.2)])
@@ -444,3 +466,21 @@ def test_what_cannot_work_is_refused(tmp_path):
         kept(job(tmp_path / 'a'), 'combination', branches=BRANCHES)
     with pytest.raises(ValueError, match='"combination".*compile=False'):
         kept(job(tmp_path / 'b', compile=True), 'combination')
+
+
+@pytest.mark.parametrize('interventions, message', [
+    (['combination', 'loss'], 'under the same names.*subsets="paired"'),
+    (['mmpareto', 'combination'], "'mmpareto', 'combination'.*name one"),
+    ([dict(type='combination', subsets='paired'), 'lfm'], 'several times'),
+    (['lfm', 'mmpareto'], 'several times'),
+    ([dict(type='distill', subsets='paired'), 'lfm'],
+     'subsets of "lfm": leave out distill.subsets'),
+])
+def test_losses_that_would_count_twice_are_refused(
+        tmp_path, interventions, message):
+    model = dict(
+        tiny.model(),
+        type='mwam_mm.with_modality_heads',
+        host='mmseg.EncoderDecoder') if 'loss' in interventions else None
+    with pytest.raises(ValueError, match=message):
+        kept(job(tmp_path, model=model), *interventions)

@@ -17,7 +17,7 @@ from mwam_mm.registry import INTERVENTIONS
 from ..signal import Signal
 from .base import Context
 from .boxes import boxes_of, giou, gives_boxes
-from .subsets import OnSubsets, SubsetChoice
+from .subsets import OnSubsets, SubsetChoice, training_subsets
 
 __all__ = ['Distill']
 
@@ -40,8 +40,9 @@ class Distill(OnSubsets):
     squared difference of what the neck hands to the heads, as the mean over
     levels, for any model.
 
-    With ``'combination'`` the subsets are those that it trains, and no pass
-    is added. Without, they are those of ``subsets``. The losses appear in the
+    With ``'combination'``, ``'lfm'`` or ``'mmpareto'`` the subsets are those
+    that it trains, and no pass is added. Without, they are those of
+    ``subsets``. The losses appear in the
     log as ``rgb.loss_distill`` and ``rgb.loss_distill_box``, multiplied by
     their weight.
 
@@ -52,8 +53,9 @@ class Distill(OnSubsets):
         weights (str): ``'even'``, or ``'k'``: the loss of a modality alone
             is multiplied by its K, or it is drawn by K. Defaults to
             ``'even'``.
-        subsets (str, optional): As in :class:`Combination`, without which it
-            may be given only. Defaults to None, ``'singles'``.
+        subsets (str, optional): As in :class:`Combination`. Only where no
+            other intervention trains subsets. Defaults to None,
+            ``'singles'``.
         box_weight (float): Factor of the boxes' losses, for one-stage
             detectors and ``on='logits'``. Defaults to 0, no boxes.
 
@@ -97,10 +99,11 @@ class Distill(OnSubsets):
 
     def check(self, context: Context) -> None:
         super().check(context)
-        if self._subsets and 'combination' in context.interventions:
+        self._given = training_subsets(context)
+        if self._subsets and self._given:
             raise ValueError(
                 f'{context.where} "distill" takes the subsets of '
-                '"combination": leave out distill.subsets')
+                f'"{self._given[0]}": leave out distill.subsets')
         if self.on == 'logits' and _predicting_head(context.model) is None:
             raise ValueError(
                 f'{context.where} "distill" finds no logits in '
@@ -120,7 +123,7 @@ class Distill(OnSubsets):
 
     def at_features(self, signal: Signal,
                     outputs: BranchOutputs) -> BranchOutputs:
-        if 'combination' in self.context.interventions:
+        if self._given:
             return outputs
         return super().at_features(signal, outputs)
 

@@ -13,10 +13,21 @@ from ..signal import Signal
 from .base import Context, Intervention
 from .host_weights import HostWeights
 
-__all__ = ['OnSubsets', 'SubsetChoice', 'times']
+__all__ = ['OnSubsets', 'SubsetChoice', 'times', 'training_subsets']
 
 _KINDS = ('singles', 'paired')
 _WEIGHTS = ('even', 'k')
+# Interventions that train the model's own heads on subsets.
+_TRAIN = ('combination', 'lfm', 'mmpareto')
+
+
+def training_subsets(context: Context) -> List[str]:
+    """The interventions of a run that train the model's own heads on subsets.
+
+    Args:
+        context (Context): The run.
+    """
+    return [name for name in context.interventions if name in _TRAIN]
 
 
 class SubsetChoice:
@@ -69,6 +80,12 @@ class SubsetChoice:
             raise ValueError(f'{where}: rename the modalities {wrong}: '
                              'MMEngine takes all logs with "loss" in their '
                              'name for losses')
+        training = training_subsets(context)
+        if self.name in training and len(training) > 1:
+            raise ValueError(
+                f'{context.where}: each of {training} trains the heads of the '
+                'model on each modality alone, so that all would count '
+                'several times: name one of them')
         if context.runner.cfg.get('compile'):
             raise ValueError(f'{where} runs the heads in ways that '
                              'torch.compile does not follow: set '
