@@ -151,8 +151,11 @@ def test_ogm_and_agm_from_forwards_of_their_own(tmp_path):
         assert score == pytest.approx(loss.item(), rel=1e-4)
 
 
-def test_mses_stops_a_branch_where_it_was_best(tmp_path, monkeypatch):
-    """With weight decay and momentum, which stop, too."""
+@pytest.mark.parametrize('averaged', [False, True])
+def test_mses_stops_a_branch_where_it_was_best(tmp_path, monkeypatch,
+                                               averaged):
+    """With weight decay and momentum, which stop, too, and also where the
+    model has averaged weights while it is validated."""
     scores = iter([(50., 10.), (40., 20.), (60., 30.)])
 
     def evaluate(self):
@@ -163,12 +166,20 @@ def test_mses_stops_a_branch_where_it_was_best(tmp_path, monkeypatch):
     cfg = config(tmp_path, MSES, 'update')
     cfg.default_hooks.checkpoint.interval = 1
     cfg.optim_wrapper.optimizer.weight_decay = 0.1
+    if averaged:
+        cfg.custom_hooks.append(dict(type='EMAHook', momentum=0.3))
     runner, k = run(cfg)
     assert k.tolist() == [[1, 1]] * 4 + [[0, 1]] * 2
-    states = {
-        i: torch.load(tmp_path / f'iter_{i}.pth', map_location='cpu',
-                      weights_only=False)['state_dict'] for i in (2, 4, 6)
-    }
+    states = {}
+    for i in (2, 4, 6):
+        saved = torch.load(
+            tmp_path / f'iter_{i}.pth', map_location='cpu',
+            weights_only=False)
+        # EMAHook exchanges the two.
+        states[i] = {
+            key.replace('module.', '', 1): value for key, value in
+            saved['ema_state_dict' if averaged else 'state_dict'].items()
+        }
     for key in states[6]:
         if key.startswith('backbone.branches.rgb.'):
             # "update" goes back by a difference, which rounds.

@@ -97,7 +97,9 @@ class BalanceHook(Hook):
             ]
     """
 
-    priority = 'NORMAL'
+    # After EMAHook, which has averaged weights in the model until a validation
+    # ends; before LoggerHook.
+    priority = 55
     #: Where checkpoints and logs have what the hook knows, and its name.
     key, title = 'balance', 'balance'
 
