@@ -242,14 +242,19 @@ def _predicting_head(model: nn.Module) -> Optional[nn.Module]:
     """The head that gives a model's prediction, if its logits belong to the
     same places whatever the features are."""
     heads = splittable_heads(model)
-    for name in ('decode_head', 'bbox_head', 'head'):
+    for name, gives_logits in (('decode_head', _is_decoder),
+                               ('bbox_head', _is_dense),
+                               ('head', _is_classifier)):
         head = getattr(model, name, None)
         if isinstance(head, nn.ModuleList):  # a cascade
             head = head[-1]
-        if head in heads and (not _is_dense(head)
-                              or hasattr(head, 'use_sigmoid_cls')):
+        if head in heads and gives_logits(head):
             return head
     return None
+
+
+def _is_decoder(head: nn.Module) -> bool:
+    return hasattr(head, 'ignore_index')  # as MMSegmentation's heads
 
 
 def _is_classifier(head: nn.Module) -> bool:
@@ -257,4 +262,8 @@ def _is_classifier(head: nn.Module) -> bool:
 
 
 def _is_dense(head: nn.Module) -> bool:
-    return hasattr(head, 'cls_out_channels')
+    """Not YOLOv3 and what marks points, whose outputs are others, and not
+    TOOD, which gives probabilities."""
+    return hasattr(head, 'cls_out_channels') and hasattr(
+        head, 'use_sigmoid_cls') and not any(
+            cls.__name__ == 'TOODHead' for cls in type(head).__mro__)
