@@ -98,6 +98,16 @@ def test_training_and_resuming(tmp_path, name):
         assert torch.equal(value, state[key]), key
 
 
+def test_resuming_with_another_weigher(tmp_path):
+    tiny.kill(config(tmp_path, OGM, 'gradient'), 4)
+    cfg = config(tmp_path, AGM, 'gradient')
+    cfg.resume = True
+    with pytest.raises(
+            ValueError, match=r"has \['scores'\], but AGM finds no 'agm'.*"
+            'load_from'):
+        run(cfg)
+
+
 def initial(cfg):
     """The model of a run as it starts, and its first batch."""
     cfg.train_dataloader.sampler.shuffle = False
