@@ -259,6 +259,17 @@ def test_windows_that_cannot_be(tmp_path, window, message):
         run(config(tmp_path, ONE, 'gradient', **window))
 
 
+def test_what_would_never_act(tmp_path):
+    cfg = config(tmp_path / 'a', MSLR, 'update')
+    for key in ('val_dataloader', 'val_cfg', 'val_evaluator'):
+        cfg.pop(key)
+    with pytest.raises(ValueError, match='MSLR goes by validations'):
+        run(cfg)
+    run(config(tmp_path / 'b', ONE, 'gradient', begin=6))
+    log, = (tmp_path / 'b').rglob('*.log')
+    assert 'BalanceHook.begin=6 lies after' in log.read_text()
+
+
 def test_opm_drops_what_is_ahead(tmp_path):
     """With K = 1 - q of the iteration before, each by itself."""
     constant = dict(type='Constant', k=dict(rgb=0., depth=3.))

@@ -168,7 +168,7 @@ class BalanceHook(Hook):
             optimizers_of(runner.optim_wrapper),
             tuple(self.interventions),
             f'{where}.intervention')
-        check_run(self.context, self._acting)
+        check_run(self.context, self.weigher, self._acting)
         self.window.attach(self.context)
         for intervention in self._acting:
             intervention.check(self.context)
