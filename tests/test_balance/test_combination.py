@@ -7,8 +7,9 @@ from mmengine.runner import Runner
 from mmseg.models.decode_heads import FCNHead
 from torch import nn
 
+from mwam_mm.balance import Intervention
 from mwam_mm.balance.interventions.combination import Combination
-from mwam_mm.registry import DATASETS
+from mwam_mm.registry import DATASETS, INTERVENTIONS
 from mwam_mm.registry import MODELS as HEADS
 
 from .. import tiny
@@ -152,6 +153,32 @@ def test_the_mean_does_not_depend_on_the_order(tmp_path):
     assert one['rgb.loss_distill'] > 0
     for key, value in one.items():
         assert torch.equal(value, other[key]), key
+
+
+@INTERVENTIONS.register_module()
+class AsksForBoth(Intervention):
+    """A plug-in with a subset of its own."""
+
+    def at_features(self, signal, outputs):
+        signal.subsets['both'] = outputs.present
+        return outputs
+
+    def at_losses(self, signal, losses):
+        self.found = signal.joined.losses('both')
+        return losses
+
+
+@pytest.mark.parametrize('interventions', [
+    [dict(type='combination', reduction='mean'), 'distill'], ['lfm']],
+    ids=['combination', 'lfm'])
+def test_subsets_of_a_plug_in_are_its_own(tmp_path, interventions):
+    one, other = (
+        kept(job(tmp_path / str(len(plug_in))), *plug_in, *interventions)[0]
+        for plug_in in ([], ['AsksForBoth']))
+    assert 'both' in other.subsets
+    assert one.losses.keys() == other.losses.keys()
+    for key, value in one.losses.items():
+        torch.testing.assert_close(value, other.losses[key])
 
 
 def test_an_intervention_named_by_its_class(tmp_path):

@@ -75,7 +75,7 @@ class Combination(OnSubsets):
             return losses  # not called for losses
         share = 1.
         if self.reduction == 'mean':
-            share = 1 / (1 + len(signal.subsets))
+            share = 1 / (1 + len(self.choice.names(signal)))
         own, added = {}, {}
         for name, weight in self.choice.weights(signal).items():
             of_subset = signal.joined.losses(name)

@@ -130,6 +130,9 @@ class Distill(OnSubsets):
     def at_losses(self, signal: Signal, losses: Any) -> Any:
         if signal.joined is None:
             return losses  # not called for losses
+        if self._given:
+            self.choice.kind = 'paired' if 'paired' in signal.subsets else \
+                'singles'
         distance = self._of_features if self.on == 'features' else \
             self._of_maps if _is_dense(self._head) else \
             self._of_images if _is_classifier(self._head) else self._of_pixels

@@ -128,6 +128,15 @@ class SubsetChoice:
             name: [name == one for one in drawn] for name in present
         }
 
+    def names(self, signal: Signal) -> List[str]:
+        """What the subsets are called; those that a plug-in has asked for
+        are its own.
+
+        Args:
+            signal (Signal): A forward.
+        """
+        return ['paired'] if self.kind == 'paired' else list(signal.modalities)
+
     def weights(self, signal: Signal) -> Dict[str, Tensor]:
         """What the losses of the subsets are multiplied by.
 
@@ -141,10 +150,11 @@ class SubsetChoice:
         self._k.keep(signal.weights)
         k = dict(zip(signal.modalities, signal.weights))
         one = signal.weights.new_ones(())
+        groups = signal.joined.groups
         return {
-            name: one * 0 if group.idle else
+            name: one * 0 if groups[name].idle else
             k[name] if self.by_k and name in k else one
-            for name, group in signal.joined.groups.items()
+            for name in self.names(signal) if name in groups
         }
 
     def state_dict(self) -> Dict[str, Any]:
