@@ -344,19 +344,28 @@ def test_an_error_within_the_forward_leaves_nothing_behind(tmp_path):
     assert 'loss_by_feat' not in vars(runner.model.decode_head)
 
 
-def test_forwards_for_no_losses_are_left_alone(tmp_path):
+@pytest.mark.parametrize('intervention', [
+    ['combination', 'distill'], 'mmpareto'], ids=str)
+def test_forwards_for_no_losses_are_left_alone(tmp_path, intervention):
     cfg = job(tmp_path)
     cfg.custom_hooks = [
         dict(type='mwam_mm.BalanceHook',
              weigher=dict(type='mwam_mm.Constant'),
-             intervention=['combination', 'distill'])
+             intervention=intervention)
     ]
     runner = Runner.from_cfg(cfg)
     runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
     x = torch.randn(2, 4, 32, 32, device=tiny.device_of(runner))
-    plain = runner.model.train()(x, mode='tensor')
+    kernel = next(runner.model.backbone.parameters())
+
+    def outcome():
+        out = runner.model.train()(x, mode='tensor')
+        return out, *torch.autograd.grad(out.square().sum(), kernel)
+
+    plain = outcome()
     runner.call_hook('before_train')
-    assert torch.equal(runner.model(x, mode='tensor'), plain)
+    for ours, expected in zip(outcome(), plain):
+        assert torch.equal(ours, expected)
     runner.call_hook('after_train')
 
 

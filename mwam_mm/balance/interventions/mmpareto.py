@@ -11,6 +11,7 @@ from mwam_mm.models.backbones.multi_modal_backbone import (
 )
 from mwam_mm.registry import INTERVENTIONS
 
+from ..predictions import has_labels
 from ..signal import Signal
 from .base import Context
 from .subsets import OnSubsets, SubsetChoice, times
@@ -138,6 +139,8 @@ class MMPareto(OnSubsets):
 
     def at_fusion(self, signal: Signal,
                   outputs: BranchOutputs) -> BranchOutputs:
+        if not has_labels(signal):
+            return outputs  # not called for losses
         first, second = {}, {}
         for name, features in outputs.features.items():
             first[name] = second[name] = None
