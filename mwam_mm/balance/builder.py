@@ -46,9 +46,11 @@ def build_interventions(interventions: Interventions,
     where = f'{where}={interventions!r}'
     cfgs = [dict(type=cfg) if isinstance(cfg, str) else dict(cfg)
             for cfg in interventions]
-    names = [type_name(cfg) for cfg in cfgs]
     INTERVENTIONS.import_from_location()
     known = sorted(INTERVENTIONS.module_dict)
+    # A config may hold the class, which others still know by its name.
+    of_class = {cls: name for name, cls in INTERVENTIONS.module_dict.items()}
+    names = [of_class.get(cfg['type'], type_name(cfg)) for cfg in cfgs]
     if not names:
         raise ValueError(f'{where} is empty: name one or several of {known}')
     unknown = [name for name, cfg in zip(names, cfgs)

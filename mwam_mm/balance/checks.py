@@ -16,18 +16,22 @@ __all__ = [
 ]
 
 
-def check_run(context: Context, acting: Sequence[Intervention]) -> None:
+def check_run(context: Context, weigher: Weigher,
+              acting: Sequence[Intervention]) -> None:
     """Refuse a run in which something would be trained wrongly.
 
     Args:
         context (Context): The run.
+        weigher (Weigher): Its weigher.
         acting (Sequence[Intervention]): Its interventions.
 
     Raises:
         ValueError: If data and model do not fit each other, what the images
-            enter is recomputed, or nobody trains the heads of the modalities.
+            enter is recomputed, nobody trains the heads of the modalities, or
+            the weigher goes by validations and there are none.
     """
     check_runner(context.runner)
+    _check_validated(context, weigher)
     _check_recomputed(context)
     _check_heads(context)
     _warn_of_frozen(context, acting)
@@ -130,6 +134,15 @@ def check_order(probe: Probe, state: Mapping[str, Any]) -> None:
             'order of the parameters and would act on the wrong branches; '
             'the weights of the model go by name: start with them by '
             'load_from instead of resume')
+
+
+def _check_validated(context: Context, weigher: Weigher) -> None:
+    if type(weigher).observe_metrics is not Weigher.observe_metrics and \
+            context.runner.val_loop is None:
+        raise ValueError(
+            f'{type(weigher).__name__} goes by validations, but there are '
+            'none: set val_dataloader, val_evaluator and '
+            "val_cfg=dict(type='mwam_mm.MissingModalityValLoop')")
 
 
 def _check_recomputed(context: Context) -> None:

@@ -13,9 +13,6 @@ __all__ = [
     'log_probabilities', 'logits_of', 'loss_of', 'sum_losses'
 ]
 
-# Below it a probability counts as this, so that its logarithm is finite.
-_TINY = 1e-8
-
 
 class Labelled(NamedTuple):
     """Predictions at the pixels of the labels.

@@ -50,12 +50,21 @@ def restore_state(state: Optional[Dict[str, Any]], probe: Probe,
         interventions (Sequence[Intervention]): The interventions.
         title (str): What the state is called in the log.
         logger (MMLogger): Where to say that there is none.
+
+    Raises:
+        ValueError: If it is of another weigher or of other modalities.
     """
     if state is None:
         logger.info(f'The checkpoint holds no {title} state: '
                     'the weigher starts anew.')
         return
     check_order(probe, state)
-    weigher.load_state_dict(state)
-    for intervention in interventions:
-        intervention.load_state_dict(state)
+    for part in (weigher, *interventions):
+        try:
+            part.load_state_dict(state)
+        except KeyError as error:
+            raise ValueError(
+                f'the {title} state of the checkpoint has {sorted(state)}, '
+                f'but {type(part).__name__} finds no {error} in it: resume '
+                'with the same weigher and modalities, or start anew by '
+                'load_from instead of resume') from error

@@ -51,6 +51,11 @@ class Window:
             raise ValueError(
                 f'{self._where}.by_epoch=True needs train_cfg.by_epoch=True: '
                 f'{type(runner.train_loop).__name__} counts iterations only')
+        last = runner.max_epochs if self.by_epoch else runner.max_iters
+        if self.begin >= last:
+            runner.logger.warning(
+                f'{self._where}.begin={self.begin} lies after the end of the '
+                f'training, {last}, so nothing is balanced')
         if (self.begin or self.end is not None) and \
                 'loss' in context.interventions and \
                 is_model_wrapper(runner.model) and not getattr(

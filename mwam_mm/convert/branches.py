@@ -70,14 +70,11 @@ def merge_branches(model: nn.Module,
         merged.update({prefix + key: of_branch[key] for key in of_branch})
         if name == heads:
             own = _heads(model.state_dict())
-            parts = {key.split('.')[0] for key in own}
-            # An auxiliary head that the model does not have stays behind.
-            found = {
-                key: value
-                for key, value in _heads(_names_of_neck(model,
-                                                        weights)).items()
-                if key.split('.')[0] in parts
-            }
+            found = _heads(_names_of_neck(model, weights))
+            if getattr(model, 'auxiliary_head', None) is None:
+                # It does not matter for what the others predict.
+                found = {key: value for key, value in found.items()
+                         if not key.startswith('auxiliary_head.')}
             _check(model, own, found, '', where)
             merged.update(found)
     return merged

@@ -27,6 +27,9 @@ __all__ = [
     'select', 'take_rows'
 ]
 
+# The last has a dropout of its own.
+_IN_EVALUATION = (_NormBase, _DropoutNd, nn.MultiheadAttention)
+
 
 class Selection(NamedTuple):
     """Rows of a batch and the features that are left of them.
@@ -253,16 +256,22 @@ class Host:
     @contextmanager
     def scoring(self) -> Iterator[None]:
         """Within it, nothing learns: no gradient, dropout layers let all
-        through, and normalisation layers use and keep their statistics.
+        through, normalisation layers use and keep their statistics, and
+        buffers of heads and losses are as before when it ends.
 
         Everything else stays in training mode, since some heads give other
         outputs in evaluation, of which they cannot tell the loss.
         """
         layers = [
             m for m in self.model.modules()
-            if m.training and (isinstance(m, (_NormBase, _DropoutNd))
+            if m.training and (isinstance(m, _IN_EVALUATION)
                                or type(m).__name__ == 'DropPath')
         ]
+        branches = set(self.backbone.modules())
+        buffers = [(m, name, x, x._version, x.clone())
+                   for m in self.model.modules()
+                   if m not in branches and not isinstance(m, _NormBase)
+                   for name, x in m.named_buffers(recurse=False)]
         for layer in layers:
             layer.training = False
         try:
@@ -271,6 +280,11 @@ class Host:
         finally:
             for layer in layers:
                 layer.training = True
+            for module, name, x, version, before in buffers:
+                # Backward refuses tensors that were written to.
+                if x._version != version:
+                    x.copy_(before)
+                setattr(module, name, x)
 
 
 def find_host(model: nn.Module) -> Any:

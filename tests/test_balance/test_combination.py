@@ -7,7 +7,9 @@ from mmengine.runner import Runner
 from mmseg.models.decode_heads import FCNHead
 from torch import nn
 
-from mwam_mm.registry import DATASETS
+from mwam_mm.balance import Intervention
+from mwam_mm.balance.interventions.combination import Combination
+from mwam_mm.registry import DATASETS, INTERVENTIONS
 from mwam_mm.registry import MODELS as HEADS
 
 from .. import tiny
@@ -137,6 +139,53 @@ def test_the_mean_of_all_losses(tmp_path):
         job(tmp_path / 'b'),
         dict(type='combination', subsets='paired', reduction='mean'))
     assert_separate(keeper, dict(paired=1.), share=1 / 2)
+
+
+def test_the_mean_does_not_depend_on_the_order(tmp_path):
+    """What other interventions add is not divided."""
+    combination = dict(type='combination', reduction='mean')
+    distill = dict(type='distill', weight=1e4)
+    one, other = (
+        kept(job(tmp_path / 'ab'[i]), *both)[0].losses
+        for i, both in enumerate([(combination, distill),
+                                  (distill, combination)]))
+    assert one.keys() == other.keys()
+    assert one['rgb.loss_distill'] > 0
+    for key, value in one.items():
+        assert torch.equal(value, other[key]), key
+
+
+@INTERVENTIONS.register_module()
+class AsksForBoth(Intervention):
+    """A plug-in with a subset of its own."""
+
+    def at_features(self, signal, outputs):
+        signal.subsets['both'] = outputs.present
+        return outputs
+
+    def at_losses(self, signal, losses):
+        self.found = signal.joined.losses('both')
+        return losses
+
+
+@pytest.mark.parametrize('interventions', [
+    [dict(type='combination', reduction='mean'), 'distill'], ['lfm']],
+    ids=['combination', 'lfm'])
+def test_subsets_of_a_plug_in_are_its_own(tmp_path, interventions):
+    one, other = (
+        kept(job(tmp_path / str(len(plug_in))), *plug_in, *interventions)[0]
+        for plug_in in ([], ['AsksForBoth']))
+    assert 'both' in other.subsets
+    assert one.losses.keys() == other.losses.keys()
+    for key, value in one.losses.items():
+        torch.testing.assert_close(value, other.losses[key])
+
+
+def test_an_intervention_named_by_its_class(tmp_path):
+    """The others find it as if by its name."""
+    keeper, _ = kept(
+        job(tmp_path), dict(type=Combination, subsets='paired'), 'distill')
+    assert list(keeper.subsets) == ['paired']
 
 
 @pytest.mark.parametrize('weights, share', [('even', 0.5), ('k', 0.2)])
@@ -295,19 +344,28 @@ def test_an_error_within_the_forward_leaves_nothing_behind(tmp_path):
     assert 'loss_by_feat' not in vars(runner.model.decode_head)
 
 
-def test_forwards_for_no_losses_are_left_alone(tmp_path):
+@pytest.mark.parametrize('intervention', [
+    ['combination', 'distill'], 'mmpareto'], ids=str)
+def test_forwards_for_no_losses_are_left_alone(tmp_path, intervention):
     cfg = job(tmp_path)
     cfg.custom_hooks = [
         dict(type='mwam_mm.BalanceHook',
              weigher=dict(type='mwam_mm.Constant'),
-             intervention=['combination', 'distill'])
+             intervention=intervention)
     ]
     runner = Runner.from_cfg(cfg)
     runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
     x = torch.randn(2, 4, 32, 32, device=tiny.device_of(runner))
-    plain = runner.model.train()(x, mode='tensor')
+    kernel = next(runner.model.backbone.parameters())
+
+    def outcome():
+        out = runner.model.train()(x, mode='tensor')
+        return out, *torch.autograd.grad(out.square().sum(), kernel)
+
+    plain = outcome()
     runner.call_hook('before_train')
-    assert torch.equal(runner.model(x, mode='tensor'), plain)
+    for ours, expected in zip(outcome(), plain):
+        assert torch.equal(ours, expected)
     runner.call_hook('after_train')
 
 
@@ -444,3 +502,21 @@ def test_what_cannot_work_is_refused(tmp_path):
         kept(job(tmp_path / 'a'), 'combination', branches=BRANCHES)
     with pytest.raises(ValueError, match='"combination".*compile=False'):
         kept(job(tmp_path / 'b', compile=True), 'combination')
+
+
+@pytest.mark.parametrize('interventions, message', [
+    (['combination', 'loss'], 'under the same names.*subsets="paired"'),
+    (['mmpareto', 'combination'], "'mmpareto', 'combination'.*name one"),
+    ([dict(type='combination', subsets='paired'), 'lfm'], 'several times'),
+    (['lfm', 'mmpareto'], 'several times'),
+    ([dict(type='distill', subsets='paired'), 'lfm'],
+     'subsets of "lfm": leave out distill.subsets'),
+])
+def test_losses_that_would_count_twice_are_refused(
+        tmp_path, interventions, message):
+    model = dict(
+        tiny.model(),
+        type='mwam_mm.with_modality_heads',
+        host='mmseg.EncoderDecoder') if 'loss' in interventions else None
+    with pytest.raises(ValueError, match=message):
+        kept(job(tmp_path, model=model), *interventions)

@@ -253,6 +253,39 @@ def test_boxes_that_are_refused(tmp_path, detector, options, message):
         kept(job(tmp_path, detector), dict(options, type='distill'))
 
 
-def test_logits_of_boxes_that_differ_are_refused(tmp_path):
-    with pytest.raises(ValueError, match='"distill".*FasterRCNN.*features'):
-        kept(job(tmp_path, FASTER), 'distill')
+CENTERNET = dict(
+    type='CenterNet',
+    bbox_head=dict(
+        type='CenterNetHead', num_classes=2, in_channels=8, feat_channels=8),
+    train_cfg=None)
+TOOD = dict(
+    RETINA,
+    type='TOOD',
+    bbox_head=dict(
+        type='TOODHead',
+        num_classes=2,
+        in_channels=8,
+        feat_channels=8,
+        stacked_convs=2,
+        norm_cfg=tiny.NORM,
+        anchor_generator=RETINA['bbox_head']['anchor_generator'],
+        initial_loss_cls=dict(type='FocalLoss', use_sigmoid=True),
+        loss_cls=dict(type='QualityFocalLoss', use_sigmoid=True,
+                      activated=True),
+        loss_bbox=dict(type='GIoULoss')),
+    train_cfg=dict(
+        RETINA['train_cfg'],
+        initial_epoch=1,
+        initial_assigner=dict(type='ATSSAssigner', topk=9),
+        assigner=dict(type='TaskAlignedAssigner', topk=13),
+        alpha=1,
+        beta=6))
+
+
+@pytest.mark.parametrize('detector', [FASTER, CENTERNET, TOOD],
+                         ids=lambda detector: detector['type'])
+def test_outputs_that_are_no_class_logits_of_places(tmp_path, detector):
+    """Boxes that differ, marks of points, and probabilities are refused."""
+    with pytest.raises(ValueError, match='"distill".*' + detector['type'] +
+                       ".*on='features'"):
+        kept(job(tmp_path, detector), 'distill')

@@ -98,6 +98,16 @@ def test_training_and_resuming(tmp_path, name):
         assert torch.equal(value, state[key]), key
 
 
+def test_resuming_with_another_weigher(tmp_path):
+    tiny.kill(config(tmp_path, OGM, 'gradient'), 4)
+    cfg = config(tmp_path, AGM, 'gradient')
+    cfg.resume = True
+    with pytest.raises(
+            ValueError, match=r"has \['scores'\], but AGM finds no 'agm'.*"
+            'load_from'):
+        run(cfg)
+
+
 def initial(cfg):
     """The model of a run as it starts, and its first batch."""
     cfg.train_dataloader.sampler.shuffle = False
@@ -151,8 +161,11 @@ def test_ogm_and_agm_from_forwards_of_their_own(tmp_path):
         assert score == pytest.approx(loss.item(), rel=1e-4)
 
 
-def test_mses_stops_a_branch_where_it_was_best(tmp_path, monkeypatch):
-    """With weight decay and momentum, which stop, too."""
+@pytest.mark.parametrize('averaged', [False, True])
+def test_mses_stops_a_branch_where_it_was_best(tmp_path, monkeypatch,
+                                               averaged):
+    """With weight decay and momentum, which stop, too, and also where the
+    model has averaged weights while it is validated."""
     scores = iter([(50., 10.), (40., 20.), (60., 30.)])
 
     def evaluate(self):
@@ -163,12 +176,20 @@ def test_mses_stops_a_branch_where_it_was_best(tmp_path, monkeypatch):
     cfg = config(tmp_path, MSES, 'update')
     cfg.default_hooks.checkpoint.interval = 1
     cfg.optim_wrapper.optimizer.weight_decay = 0.1
+    if averaged:
+        cfg.custom_hooks.append(dict(type='EMAHook', momentum=0.3))
     runner, k = run(cfg)
     assert k.tolist() == [[1, 1]] * 4 + [[0, 1]] * 2
-    states = {
-        i: torch.load(tmp_path / f'iter_{i}.pth', map_location='cpu',
-                      weights_only=False)['state_dict'] for i in (2, 4, 6)
-    }
+    states = {}
+    for i in (2, 4, 6):
+        saved = torch.load(
+            tmp_path / f'iter_{i}.pth', map_location='cpu',
+            weights_only=False)
+        # EMAHook exchanges the two.
+        states[i] = {
+            key.replace('module.', '', 1): value for key, value in
+            saved['ema_state_dict' if averaged else 'state_dict'].items()
+        }
     for key in states[6]:
         if key.startswith('backbone.branches.rgb.'):
             # "update" goes back by a difference, which rounds.
@@ -236,6 +257,17 @@ def test_begin_and_end_in_epochs(tmp_path):
 def test_windows_that_cannot_be(tmp_path, window, message):
     with pytest.raises(ValueError, match=message):
         run(config(tmp_path, ONE, 'gradient', **window))
+
+
+def test_what_would_never_act(tmp_path):
+    cfg = config(tmp_path / 'a', MSLR, 'update')
+    for key in ('val_dataloader', 'val_cfg', 'val_evaluator'):
+        cfg.pop(key)
+    with pytest.raises(ValueError, match='MSLR goes by validations'):
+        run(cfg)
+    run(config(tmp_path / 'b', ONE, 'gradient', begin=6))
+    log, = (tmp_path / 'b').rglob('*.log')
+    assert 'BalanceHook.begin=6 lies after' in log.read_text()
 
 
 def test_opm_drops_what_is_ahead(tmp_path):

@@ -65,6 +65,13 @@ def test_a_part_needs_no_losses_beside(tmp_path):
                 atol=1e-7)
 
 
+@pytest.mark.parametrize('other', ['lfm', 'mmpareto'])
+def test_losses_that_other_methods_add_are_enough(tmp_path, other):
+    """The branches then learn from these only."""
+    keeper, _ = kept(job(tmp_path), other, 'detach')
+    assert keeper.gradients['backbone.branches.rgb.conv1.weight'].any()
+
+
 @pytest.mark.parametrize('interventions, message', [
     (['detach'], 'without any loss: add "combination" or "loss"'),
     ([dict(type='detach', share=1.5)], 'share=1.5 must be from 0 to 1'),

@@ -158,3 +158,8 @@ def test_arguments_that_cannot_be(type, kwargs, message):
 def test_a_metric_of_which_nobody_knows_what_is_better():
     with pytest.raises(ValueError, match='higher_is_better'):
         WEIGHERS.get('MSES')(TWO, metric='roughness', patience=1)
+
+
+def test_mslr_by_a_metric_that_falls():
+    with pytest.raises(ValueError, match="MSLR.metric='acer' falls"):
+        WEIGHERS.get('MSLR')(TWO, metric='acer')

@@ -78,6 +78,33 @@ def test_the_gradients_meet_at_the_features(names):
             [8 / 13 * length, 12 / 13 * length])
 
 
+def test_samples_that_lack_the_modality_do_not_count():
+    """At their zeros the fused loss has a gradient that reaches no branch.
+
+    At the first sample g = (1, 0) and h = (-1, 1), as above.
+    """
+
+    class Host:
+
+        def losses(self, selection, inputs, samples):
+            x = selection.outputs.features['rgb'][0, :, 0, 0]
+            return dict(loss=x[1] - x[0])
+
+    intervention = INTERVENTIONS.get('mmpareto')(gamma=1.)
+    z = torch.zeros(2, 2, 1, 1, requires_grad=True)
+    one = signal(dict(rgb=z), [labels(0)[0]] * 2, Host(),
+                 present=dict(rgb=[True, False]))
+    outputs = intervention.at_fusion(
+        one, intervention.at_features(one, one.outputs))
+    one.joined = HandJoined(one)
+    x = outputs.features['rgb'][..., 0, 0]
+    losses = intervention.at_losses(
+        one, dict(loss=x[0, 0] + 100 * x[1].sum()))
+    sum(losses.values()).backward()
+    assert z.grad[0].flatten().tolist() == pytest.approx(
+        [0.4 / sqrt(0.8), 0.8 / sqrt(0.8)])
+
+
 def test_heads_get_the_sum_and_branches_what_is_combined(tmp_path):
     """Against gradients of losses computed one by one, in a real Runner."""
     hook = dict(

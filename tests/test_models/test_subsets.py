@@ -4,6 +4,7 @@ import copy
 import pytest
 import torch
 from mmengine.registry import DefaultScope
+from mmseg.models.decode_heads import FCNHead
 from torch import nn
 
 from mwam_mm.models.subsets import find_host, join, select
@@ -133,6 +134,44 @@ def test_scoring_learns_nothing_and_leaves_everything_as_it_was():
     for name, value in model.state_dict().items():
         assert torch.equal(value, state[name]), name
     assert all(m.training for m in model.modules())
+
+
+@MODELS.register_module()
+class CountsAndAttends(FCNHead):
+    """Has buffers that change in place and by assignment, as those of
+    Seesaw loss and EMANet, and dropout within an attention."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.register_buffer('calls', torch.zeros(()))
+        self.register_buffer('mean', torch.ones(8))
+        self.attention = nn.MultiheadAttention(8, 2, dropout=0.5)
+
+    def forward(self, inputs):
+        x = inputs[1] * self.mean.view(1, -1, 1, 1)
+        self.calls += 1
+        self.mean = 0.9 * self.mean + 0.1 * x.detach().mean((0, 2, 3))
+        tokens = x.flatten(2).permute(2, 0, 1)
+        tokens, _ = self.attention(tokens, tokens, tokens)
+        return self.conv_seg(tokens.permute(1, 2, 0).view_as(x))
+
+
+def test_scoring_leaves_what_a_head_counts():
+    model = build(type='mwam_mm.CountsAndAttends')
+    x, samples = batch(model).values()
+    host = find_host(model)
+    model(x, samples, mode='loss')
+    losses = model(x, samples, mode='loss')['decode.loss_ce']
+    outputs = model.backbone(x)
+    state = copy.deepcopy(model.state_dict())
+    random = torch.get_rng_state()
+    with host.scoring():
+        host.losses(select(outputs, ['rgb']), x, samples)
+    assert torch.equal(torch.get_rng_state(), random)
+    assert model.decode_head.calls == 2
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, state[name]), name
+    losses.backward()
 
 
 def test_logits_of_a_subset():

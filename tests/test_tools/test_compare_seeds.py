@@ -387,6 +387,12 @@ def test_images_beyond_the_memory_are_read(tool, study, tmp_path):
      "['a/b']: a name is"),
     ("seeds = [1]\nvariants = dict(a=dict(config='job.py'))\nceilings = 'b'",
      "ceilings is 'b', but the variants are ['a']"),
+    ("seeds = [1]\nvariants = dict(a=dict(config='job.py'))\nbaseline = 'b'",
+     "baseline is 'b', but the variants are ['a']"),
+    ("seeds = [1, 1]\nvariants = dict(a=dict(config='job.py'))",
+     'a seed comes twice in [1, 1]'),
+    ("seeds = [1]\nvariants = dict(rgb_alone=dict(config='job.py'))\n"
+     "ceilings = 'rgb_alone'", "['rgb_alone'] has the name of a ceiling"),
     ("seeds = [1]\nvariants = dict(a=dict(config='job.py', only='sonar'))",
      "job.py has no modality 'sonar'"),
 ])
@@ -401,9 +407,14 @@ def test_a_wrong_study_is_named(tool, study, monkeypatch, tmp_path, text,
     assert message in str(error.value)
 
 
-def test_neither_configs_nor_study(exit_of_tool):
-    code, said = exit_of_tool('analysis_tools/compare_seeds')
-    assert code == 2 and '--study' in said
+@pytest.mark.parametrize('arguments, message', [
+    ([], '--study'),
+    (['a.py', '--jobs', '0'], '--jobs: 0 is not positive'),
+    (['a.py', '--baseline', 'b'], "baseline is 'b', but the variants are"),
+])
+def test_wrong_arguments(exit_of_tool, arguments, message):
+    code, said = exit_of_tool('analysis_tools/compare_seeds', *arguments)
+    assert code == 2 and message in said
 
 
 @pytest.mark.parametrize(

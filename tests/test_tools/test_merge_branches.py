@@ -188,6 +188,13 @@ def test_what_does_not_fit_is_named(refused, tmp_path):
     assert f'"depth": {bad} does not fit EncoderDecoder: 2 misshaped, the ' \
         'first decode_head.conv_seg' in said and 'or take no heads' in said
 
+    # Heads that have learned behind a neck would be given something else.
+    weights = torch.load(good)['state_dict']
+    weights['neck.lateral.weight'] = torch.rand(1)
+    torch.save(weights, str(bad))
+    said = refused(f'rgb={bad}', f'depth={good}', '--heads', 'rgb')
+    assert '1 unexpected, the first neck.neck.lateral.weight' in said
+
 
 def test_files_that_are_none(refused, tmp_path):
     good, bad = tmp_path / 'good.pth', tmp_path / 'bad.pth'

@@ -68,6 +68,13 @@ IMPORTS = ('torch._dynamo', 'torch.onnx', 'torch.utils.tensorboard', 'yapf')
 VARIANT_KEYS = ('config', 'options', 'only')
 
 
+def positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f'{text} is not positive')
+    return number
+
+
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__,
@@ -98,7 +105,7 @@ def build_parser() -> argparse.ArgumentParser:
         'work_dirs/compare_seeds, or work_dirs/studies/<study>')
     parser.add_argument(
         '--jobs',
-        type=int,
+        type=positive,
         default=1,
         help='runs at a time; each has one thread, unless OMP_NUM_THREADS '
         'says otherwise')
@@ -275,8 +282,20 @@ def load_study(args: argparse.Namespace) -> Study:
     """The study of the command line.
 
     Raises:
-        ValueError: If a key or name of the study is unknown.
+        ValueError: If a key or name of the study is unknown, or comes twice.
     """
+    study = read_study(args)
+    # Not after hours of training.
+    if study.baseline is not None and study.baseline not in study.variants:
+        raise ValueError(f'baseline is {study.baseline!r}, but the variants '
+                         f'are {list(study.variants)}')
+    if len(set(study.seeds)) < len(study.seeds):
+        raise ValueError(f'a seed comes twice in {list(study.seeds)}')
+    return study
+
+
+def read_study(args: argparse.Namespace) -> Study:
+    """:func:`load_study`, with the names as they are given."""
     if args.study is None:
         names = [config_name(path) for path in args.configs]
         twice = {name for name in names if names.count(name) > 1}
@@ -324,9 +343,11 @@ def load_study(args: argparse.Namespace) -> Study:
                              f'but the variants are {list(variants)}')
         joint = variants[cfg.ceilings]
         for modality in modalities_of(joint.load('.')):
-            ceilings[modality] = f'{modality}_alone'
-            variants[ceilings[modality]] = Variant(
-                joint.config, joint.options, modality)
+            ceilings[modality] = name = f'{modality}_alone'
+            if name in variants:
+                raise ValueError(f'{args.study}: variants[{name!r}] has the '
+                                 'name of a ceiling: choose another one')
+            variants[name] = Variant(joint.config, joint.options, modality)
     if args.variants is not None:
         unknown = set(args.variants) - set(variants)
         if unknown:

@@ -4,6 +4,7 @@ from typing import Any
 from mwam_mm.registry import INTERVENTIONS
 
 from ..signal import Signal
+from .base import Context
 from .subsets import OnSubsets, SubsetChoice, times
 
 __all__ = ['Combination']
@@ -34,12 +35,13 @@ class Combination(OnSubsets):
         weights (str): ``'even'``, or ``'k'``: a modality's losses are
             multiplied by its K, or it is drawn in proportion to the K of the
             iteration before. Defaults to ``'even'``.
-        reduction (str): ``'sum'``, or ``'mean'``: all losses are divided by
-            their number, 1 + M for singles and 2 for pairs. Defaults to
-            ``'sum'``.
+        reduction (str): ``'sum'``, or ``'mean'``: the model's own losses, of
+            the complete input and of subsets, are divided by their number,
+            1 + M for singles and 2 for pairs. Defaults to ``'sum'``.
 
     Raises:
-        ValueError: If an argument is none of these.
+        ValueError: If an argument is none of these. When training starts, if
+            another intervention trains the same losses.
 
     Examples:
         .. code-block:: python
@@ -60,18 +62,28 @@ class Combination(OnSubsets):
                              "known are ['sum', 'mean']")
         self.reduction = reduction
 
+    def check(self, context: Context) -> None:
+        super().check(context)
+        if self.choice.kind == 'singles' and 'loss' in context.interventions:
+            raise ValueError(
+                f'{context.where}: "combination" and "loss" both add the '
+                'losses of each modality alone, under the same names: name '
+                'one of them, or set combination.subsets="paired"')
+
     def at_losses(self, signal: Signal, losses: Any) -> Any:
         if signal.joined is None:
             return losses  # not called for losses
         share = 1.
         if self.reduction == 'mean':
-            share = 1 / (1 + len(signal.subsets))
-            losses = times(share, losses)
-        losses = dict(losses)
+            share = 1 / (1 + len(self.choice.names(signal)))
+        own, added = {}, {}
         for name, weight in self.choice.weights(signal).items():
-            own = times(
+            of_subset = signal.joined.losses(name)
+            # Other losses are of interventions that came before.
+            own.update({k: losses[k] for k in of_subset if k in losses})
+            weighted = times(
                 share * weight,
-                signal.joined.losses(name),
+                of_subset,
                 only_losses=signal.joined.groups[name].idle)
-            losses.update({f'{name}.{key}': v for key, v in own.items()})
-        return losses
+            added.update({f'{name}.{key}': v for key, v in weighted.items()})
+        return {**losses, **times(share, own), **added}

@@ -9,7 +9,7 @@ from .base import Context, Intervention
 __all__ = ['Detach']
 
 # Interventions that give the branches losses besides the fused one.
-_GIVE_LOSSES = ('combination', 'loss')
+_GIVE_LOSSES = ('combination', 'loss', 'lfm', 'mmpareto')
 
 
 @INTERVENTIONS.register_module(name='detach')
@@ -17,9 +17,9 @@ class Detach(Intervention):
     """Let a share of the fused loss's gradient through to the branches.
 
     With 1 the branches learn from the model's own losses as ever; with 0 from
-    the losses of their own only, which ``'combination'`` or ``'loss'`` add,
-    as in Disentangled Gradient Learning. Fusion, neck and heads learn from
-    all losses in either case.
+    the losses of their own only, which ``'combination'``, ``'loss'``,
+    ``'lfm'`` or ``'mmpareto'`` add, as in Disentangled Gradient Learning.
+    Fusion, neck and heads learn from all losses in either case.
 
     Args:
         share (float): How much gets through, from 0 to 1. Defaults to 0.

@@ -17,7 +17,7 @@ from mwam_mm.registry import INTERVENTIONS
 from ..signal import Signal
 from .base import Context
 from .boxes import boxes_of, giou, gives_boxes
-from .subsets import OnSubsets, SubsetChoice
+from .subsets import OnSubsets, SubsetChoice, training_subsets
 
 __all__ = ['Distill']
 
@@ -40,8 +40,9 @@ class Distill(OnSubsets):
     squared difference of what the neck hands to the heads, as the mean over
     levels, for any model.
 
-    With ``'combination'`` the subsets are those that it trains, and no pass
-    is added. Without, they are those of ``subsets``. The losses appear in the
+    With ``'combination'``, ``'lfm'`` or ``'mmpareto'`` the subsets are those
+    that it trains, and no pass is added. Without, they are those of
+    ``subsets``. The losses appear in the
     log as ``rgb.loss_distill`` and ``rgb.loss_distill_box``, multiplied by
     their weight.
 
@@ -52,8 +53,9 @@ class Distill(OnSubsets):
         weights (str): ``'even'``, or ``'k'``: the loss of a modality alone
             is multiplied by its K, or it is drawn by K. Defaults to
             ``'even'``.
-        subsets (str, optional): As in :class:`Combination`, without which it
-            may be given only. Defaults to None, ``'singles'``.
+        subsets (str, optional): As in :class:`Combination`. Only where no
+            other intervention trains subsets. Defaults to None,
+            ``'singles'``.
         box_weight (float): Factor of the boxes' losses, for one-stage
             detectors and ``on='logits'``. Defaults to 0, no boxes.
 
@@ -97,10 +99,11 @@ class Distill(OnSubsets):
 
     def check(self, context: Context) -> None:
         super().check(context)
-        if self._subsets and 'combination' in context.interventions:
+        self._given = training_subsets(context)
+        if self._subsets and self._given:
             raise ValueError(
                 f'{context.where} "distill" takes the subsets of '
-                '"combination": leave out distill.subsets')
+                f'"{self._given[0]}": leave out distill.subsets')
         if self.on == 'logits' and _predicting_head(context.model) is None:
             raise ValueError(
                 f'{context.where} "distill" finds no logits in '
@@ -120,13 +123,16 @@ class Distill(OnSubsets):
 
     def at_features(self, signal: Signal,
                     outputs: BranchOutputs) -> BranchOutputs:
-        if 'combination' in self.context.interventions:
+        if self._given:
             return outputs
         return super().at_features(signal, outputs)
 
     def at_losses(self, signal: Signal, losses: Any) -> Any:
         if signal.joined is None:
             return losses  # not called for losses
+        if self._given:
+            self.choice.kind = 'paired' if 'paired' in signal.subsets else \
+                'singles'
         distance = self._of_features if self.on == 'features' else \
             self._of_maps if _is_dense(self._head) else \
             self._of_images if _is_classifier(self._head) else self._of_pixels
@@ -239,14 +245,19 @@ def _predicting_head(model: nn.Module) -> Optional[nn.Module]:
     """The head that gives a model's prediction, if its logits belong to the
     same places whatever the features are."""
     heads = splittable_heads(model)
-    for name in ('decode_head', 'bbox_head', 'head'):
+    for name, gives_logits in (('decode_head', _is_decoder),
+                               ('bbox_head', _is_dense),
+                               ('head', _is_classifier)):
         head = getattr(model, name, None)
         if isinstance(head, nn.ModuleList):  # a cascade
             head = head[-1]
-        if head in heads and (not _is_dense(head)
-                              or hasattr(head, 'use_sigmoid_cls')):
+        if head in heads and gives_logits(head):
             return head
     return None
+
+
+def _is_decoder(head: nn.Module) -> bool:
+    return hasattr(head, 'ignore_index')  # as MMSegmentation's heads
 
 
 def _is_classifier(head: nn.Module) -> bool:
@@ -254,4 +265,8 @@ def _is_classifier(head: nn.Module) -> bool:
 
 
 def _is_dense(head: nn.Module) -> bool:
-    return hasattr(head, 'cls_out_channels')
+    """Not YOLOv3 and what marks points, whose outputs are others, and not
+    TOOD, which gives probabilities."""
+    return hasattr(head, 'cls_out_channels') and hasattr(
+        head, 'use_sigmoid_cls') and not any(
+            cls.__name__ == 'TOODHead' for cls in type(head).__mro__)

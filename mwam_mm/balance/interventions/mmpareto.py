@@ -1,9 +1,10 @@
 """MMPareto at the features: no conflict of fused and single losses."""
-from typing import Any, List, Tuple
+from typing import Any, List, Optional, Tuple
 
 import torch
 from torch import Tensor
 
+from mwam_mm.layout import to_device
 from mwam_mm.models.backbones import BranchOutputs
 from mwam_mm.models.backbones.multi_modal_backbone import (
     flatten_levels,
@@ -11,6 +12,7 @@ from mwam_mm.models.backbones.multi_modal_backbone import (
 )
 from mwam_mm.registry import INTERVENTIONS
 
+from ..predictions import has_labels
 from ..signal import Signal
 from .base import Context
 from .subsets import OnSubsets, SubsetChoice, times
@@ -72,14 +74,22 @@ class _TwoViews(torch.autograd.Function):
     """Two views of the levels of one modality, whose gradients meet."""
 
     @staticmethod
-    def forward(ctx, gamma: float, *levels: Tensor) -> Tuple[Tensor, ...]:
-        ctx.gamma = gamma
+    def forward(ctx, gamma: float, present: Optional[Tensor],
+                *levels: Tensor) -> Tuple[Tensor, ...]:
+        ctx.gamma, ctx.present = gamma, present
         return tuple(x.view_as(x) for x in (*levels, *levels))
 
     @staticmethod
     def backward(ctx, *grads: Tensor) -> Tuple[Any, ...]:
+        if ctx.present is not None:
+            # At the zeros of samples without the modality there is a gradient
+            # of the fused loss, too, which reaches no branch.
+            grads = tuple(
+                torch.where(
+                    ctx.present.view(-1, *[1] * (x.ndim - 1)), x,
+                    x.new_zeros(())) for x in grads)
         half = len(grads) // 2
-        return (None, *combine_gradients(
+        return (None, None, *combine_gradients(
             list(grads[:half]), list(grads[half:]), ctx.gamma))
 
 
@@ -100,8 +110,8 @@ class MMPareto(OnSubsets):
     `MMPareto <https://arxiv.org/abs/2405.17730>`_ does so with the gradients
     of the parameters, which takes a backward for each loss. At the features,
     the upper bound of `MGDA-UB <https://arxiv.org/abs/1810.04650>`_, one
-    backward is enough. The gradients that are compared are those of a rank's
-    batch.
+    backward is enough. The gradients that are compared are those at the
+    samples of a rank's batch that have the modality.
 
     Args:
         gamma (float): Factor of what the branches get, positive. Defaults to
@@ -138,13 +148,18 @@ class MMPareto(OnSubsets):
 
     def at_fusion(self, signal: Signal,
                   outputs: BranchOutputs) -> BranchOutputs:
+        if not has_labels(signal):
+            return outputs  # not called for losses
         first, second = {}, {}
         for name, features in outputs.features.items():
             first[name] = second[name] = None
             if features is None:
                 continue
             levels = flatten_levels(features)
-            views = _TwoViews.apply(self.gamma, *levels)
+            present = outputs.present[name]
+            views = _TwoViews.apply(
+                self.gamma, None if all(present) else to_device(
+                    present, levels[0]), *levels)
             first[name] = _nest(views[:len(levels)], features)
             second[name] = _nest(views[len(levels):], features)
         # The modalities alone are made of the second ones.

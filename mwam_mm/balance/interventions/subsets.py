@@ -13,10 +13,21 @@ from ..signal import Signal
 from .base import Context, Intervention
 from .host_weights import HostWeights
 
-__all__ = ['OnSubsets', 'SubsetChoice', 'times']
+__all__ = ['OnSubsets', 'SubsetChoice', 'times', 'training_subsets']
 
 _KINDS = ('singles', 'paired')
 _WEIGHTS = ('even', 'k')
+# Interventions that train the model's own heads on subsets.
+_TRAIN = ('combination', 'lfm', 'mmpareto')
+
+
+def training_subsets(context: Context) -> List[str]:
+    """The interventions of a run that train the model's own heads on subsets.
+
+    Args:
+        context (Context): The run.
+    """
+    return [name for name in context.interventions if name in _TRAIN]
 
 
 class SubsetChoice:
@@ -69,6 +80,12 @@ class SubsetChoice:
             raise ValueError(f'{where}: rename the modalities {wrong}: '
                              'MMEngine takes all logs with "loss" in their '
                              'name for losses')
+        training = training_subsets(context)
+        if self.name in training and len(training) > 1:
+            raise ValueError(
+                f'{context.where}: each of {training} trains the heads of the '
+                'model on each modality alone, so that all would count '
+                'several times: name one of them')
         if context.runner.cfg.get('compile'):
             raise ValueError(f'{where} runs the heads in ways that '
                              'torch.compile does not follow: set '
@@ -111,6 +128,15 @@ class SubsetChoice:
             name: [name == one for one in drawn] for name in present
         }
 
+    def names(self, signal: Signal) -> List[str]:
+        """What the subsets are called; those that a plug-in has asked for
+        are its own.
+
+        Args:
+            signal (Signal): A forward.
+        """
+        return ['paired'] if self.kind == 'paired' else list(signal.modalities)
+
     def weights(self, signal: Signal) -> Dict[str, Tensor]:
         """What the losses of the subsets are multiplied by.
 
@@ -124,10 +150,11 @@ class SubsetChoice:
         self._k.keep(signal.weights)
         k = dict(zip(signal.modalities, signal.weights))
         one = signal.weights.new_ones(())
+        groups = signal.joined.groups
         return {
-            name: one * 0 if group.idle else
+            name: one * 0 if groups[name].idle else
             k[name] if self.by_k and name in k else one
-            for name, group in signal.joined.groups.items()
+            for name in self.names(signal) if name in groups
         }
 
     def state_dict(self) -> Dict[str, Any]:

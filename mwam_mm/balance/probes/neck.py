@@ -8,6 +8,7 @@ from mwam_mm.models.backbones import BranchOutputs
 from mwam_mm.models.joined import JoinedForward
 from mwam_mm.models.subsets import find_host
 
+from ..predictions import has_labels
 from .base import AtEnd, AtFeatures, Listener, Probe, untraced
 
 __all__ = ['NeckProbe', 'find_necks']
@@ -63,7 +64,7 @@ class NeckProbe(Probe):
         signal.present = outputs.present
         signal.outputs = self._at_features(signal, outputs)
         outputs = self._at_fusion(signal, signal.outputs)
-        if not signal.subsets or signal.arguments.get('mode') != 'loss':
+        if not signal.subsets or not has_labels(signal):
             return outputs
         signal.joined = JoinedForward(
             self.host, outputs, signal.outputs, signal.subsets,

@@ -4,6 +4,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence
 import torch
 from torch import Tensor
 
+from mwam_mm.evaluation import is_higher_better
 from mwam_mm.registry import WEIGHERS
 
 from ..metrics import single_metrics
@@ -45,8 +46,9 @@ class MSLR(Weigher):
 
     Raises:
         ValueError: If ``k`` names other modalities or has a value that is not
-            positive, or ``length`` is not positive. After a validation, if it
-            has no such metric.
+            positive, ``length`` is not positive, or the name of the metric
+            says that lower is better. After a validation, if it has no such
+            metric.
 
     Examples:
         .. code-block:: python
@@ -75,6 +77,10 @@ class MSLR(Weigher):
                              f'{wrong}')
         if length < 1:
             raise ValueError(f'MSLR.length must be positive, but got {length}')
+        if is_higher_better(metric) is False:
+            raise ValueError(
+                f'MSLR.metric={metric!r} falls as a modality learns, which '
+                'would slow it down: name one of which higher is better')
         self.metric, self.length = metric, length
         self.history: Dict[str, List[float]] = {
             name: [] for name in self.modalities

@@ -97,7 +97,9 @@ class BalanceHook(Hook):
             ]
     """
 
-    priority = 'NORMAL'
+    # After EMAHook, which has averaged weights in the model until a validation
+    # ends; before LoggerHook.
+    priority = 55
     #: Where checkpoints and logs have what the hook knows, and its name.
     key, title = 'balance', 'balance'
 
@@ -166,7 +168,7 @@ class BalanceHook(Hook):
             optimizers_of(runner.optim_wrapper),
             tuple(self.interventions),
             f'{where}.intervention')
-        check_run(self.context, self._acting)
+        check_run(self.context, self.weigher, self._acting)
         self.window.attach(self.context)
         for intervention in self._acting:
             intervention.check(self.context)
