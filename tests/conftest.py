@@ -1,9 +1,11 @@
 """Fixtures shared by all tests."""
 import os
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import torch
+from mmengine.config import Config
 
 from . import processes
 
@@ -70,8 +72,15 @@ def on_cpu(monkeypatch):
     monkeypatch.setattr('mmengine.device.utils.DEVICE', 'cpu')
 
 
-@pytest.fixture
-def plain_dumps(monkeypatch):
+@pytest.fixture(scope='session', autouse=True)
+def plain_dumps():
     """Laying out the dumped configs would take half the time of the runs."""
-    monkeypatch.setattr('yapf.yapflib.yapf_api.FormatCode',
-                        lambda text, **kwargs: (text, False))
+    pretty_text = Config.pretty_text.fget
+
+    def plain(cfg):
+        with mock.patch('yapf.yapflib.yapf_api.FormatCode',
+                        lambda text, **kwargs: (text, False)):
+            return pretty_text(cfg)
+
+    with mock.patch.object(Config, 'pretty_text', property(plain)):
+        yield

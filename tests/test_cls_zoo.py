@@ -58,14 +58,12 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp('cls-zoo')
 
 
-@pytest.mark.usefixtures('plain_dumps')
 @pytest.mark.parametrize('name', ZOO, ids=lambda name: name.split('/')[0])
 def test_family_trains_with_mwam(name, folder, monkeypatch):
     monkeypatch.chdir(folder)
     train_with_mwam('mmpretrain', name, folder, 64, ZOO[name])
 
 
-@pytest.mark.usefixtures('plain_dumps')
 def test_the_command_finds_the_size_that_windows_need(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'small.py').write_text(

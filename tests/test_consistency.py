@@ -106,7 +106,7 @@ OTHER_MEAN = dict(tiny.MODALITIES, depth=dict(channels=1, mean=4., std=2.))
 
 
 @pytest.mark.parametrize('stage', ['train', 'val', 'test'])
-def test_another_mean_in_a_pipeline(tmp_path, plain_dumps, stage):
+def test_another_mean_in_a_pipeline(tmp_path, stage):
     runner = build_runner(config(tmp_path, stage, modalities=OTHER_MEAN))
     with pytest.raises(ValueError) as error:
         run(runner, stage)
@@ -116,14 +116,14 @@ def test_another_mean_in_a_pipeline(tmp_path, plain_dumps, stage):
             '(LoadModalities) has mean=4.0') in str(error.value)
 
 
-def test_training_checks_what_it_validates_on(tmp_path, plain_dumps):
+def test_training_checks_what_it_validates_on(tmp_path):
     runner = build_runner(config(tmp_path, 'val', modalities=OTHER_MEAN))
     with pytest.raises(ValueError, match='val_dataloader.dataset.pipeline'):
         runner.train()
     assert runner.iter == 0
 
 
-def test_any_runner_with_ours_in_it_checks(tmp_path, plain_dumps):
+def test_any_runner_with_ours_in_it_checks(tmp_path):
     """The hook that balances, and the loops, also without our tools."""
     cfg = config(tmp_path, 'train', modalities=OTHER_MEAN)
     cfg.model.neck.mwam = dict()
@@ -150,7 +150,7 @@ def test_datasets_with_other_classes():
 
 
 @pytest.mark.parametrize('stage', ['val', 'test'])
-def test_classes_of_the_checkpoint(tmp_path, plain_dumps, stage, capsys):
+def test_classes_of_the_checkpoint(tmp_path, stage, capsys):
     build_runner(config(tmp_path / 'learn', None)).train()
     checkpoint = str(tmp_path / 'learn/iter_1.pth')
 
@@ -176,7 +176,7 @@ def test_classes_of_the_checkpoint(tmp_path, plain_dumps, stage, capsys):
     assert 'trained on (a, b): taken for the same' in said.out + said.err
 
 
-def test_a_training_may_go_on_from_other_classes(tmp_path, plain_dumps):
+def test_a_training_may_go_on_from_other_classes(tmp_path):
     build_runner(config(tmp_path / 'learn', None)).train()
     cfg = config(tmp_path / 'go_on', None)
     for stage in ('train', 'val', 'test'):
@@ -188,7 +188,7 @@ def test_a_training_may_go_on_from_other_classes(tmp_path, plain_dumps):
 
 
 @pytest.mark.parametrize('by_epoch', [True, False])
-def test_a_training_without_a_batch(tmp_path, plain_dumps, by_epoch):
+def test_a_training_without_a_batch(tmp_path, by_epoch):
     cfg = config(tmp_path, 'train')
     cfg.train_dataloader.update(
         batch_size=1000,
@@ -207,7 +207,7 @@ def test_a_training_without_a_batch(tmp_path, plain_dumps, by_epoch):
         assert runner.iter > 0
 
 
-def test_the_order_of_the_mapping_does_not_matter(tmp_path, plain_dumps):
+def test_the_order_of_the_mapping_does_not_matter(tmp_path):
     backwards = dict(reversed(list(tiny.MODALITIES.items())))
     cfg = config(tmp_path, 'train', modalities=backwards)
     runner = build_runner(cfg)
@@ -215,7 +215,7 @@ def test_the_order_of_the_mapping_does_not_matter(tmp_path, plain_dumps):
     assert runner.iter == 1
 
 
-def test_the_variable_of_the_config_counts(tmp_path, plain_dumps):
+def test_the_variable_of_the_config_counts(tmp_path):
     """A program that is not ours loads a file that changes it only."""
     cfg = config(tmp_path, 'train')
     cfg.modalities = OTHER_MEAN
@@ -227,7 +227,7 @@ def test_the_variable_of_the_config_counts(tmp_path, plain_dumps):
 
 
 @pytest.mark.parametrize('stage', ['train', 'val', 'test'])
-def test_another_number_of_classes(tmp_path, plain_dumps, stage):
+def test_another_number_of_classes(tmp_path, stage):
     runner = build_runner(config(tmp_path, stage, classes=('a', 'b', 'c')))
     with pytest.raises(ValueError) as error:
         run(runner, stage)

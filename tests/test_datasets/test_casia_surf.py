@@ -1,12 +1,10 @@
 """The configs of CASIA-SURF on a tree of a few generated faces."""
-import pytest
 
 from ..stacks import needs_classification
 from ..tiny_cls import train_shipped, write_casia_surf
 
 
 @needs_classification
-@pytest.mark.usefixtures('plain_dumps')
 def test_trains_and_evaluates(tmp_path):
     combinations = train_shipped(
         'casia_surf/three-stream-r18_md_mwam_casia-surf.py',

@@ -67,7 +67,6 @@ def test_split_files_and_stack(ucf):
 
 
 @needs_classification
-@pytest.mark.usefixtures('plain_dumps')
 def test_the_config_of_ucf101_trains_and_evaluates(ucf, tmp_path):
     lists = ucf / 'ucfTrainTestlist'
     for split in ('train', 'test'):

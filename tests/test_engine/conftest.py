@@ -7,11 +7,6 @@ from mmengine.device import get_device
 from mmengine.optim.optimizer import amp_optimizer_wrapper
 
 
-@pytest.fixture(autouse=True)
-def _plain_dumps(plain_dumps):
-    """Each test here starts several runs."""
-
-
 @pytest.fixture
 def amp(monkeypatch):
     """AmpOptimWrapper with a scaler that works, on CPUs too."""

@@ -13,7 +13,7 @@ from mwam_mm.stack import check_stack
 from .. import tiny, tiny_cls
 from ..stacks import needs_classification
 
-pytestmark = [needs_classification, pytest.mark.usefixtures('plain_dumps')]
+pytestmark = needs_classification
 OGM = dict(type='mwam_mm.OGM', alpha=0.8)
 ONE = dict(type='mwam_mm.Constant')
 METHODS = {

@@ -40,7 +40,7 @@ def rgb(tmp_path):
 
 
 @pytest.mark.parametrize('prefix', ['', 'module.'])
-def test_it_is_refused_with_the_ways(tmp_path, rgb, plain_dumps, prefix):
+def test_it_is_refused_with_the_ways(tmp_path, rgb, prefix):
     weights, path = rgb
     torch.save({prefix + key: value for key, value in weights.items()}, path)
     runner = Runner.from_cfg(config(tmp_path, load_from=path))
@@ -52,7 +52,7 @@ def test_it_is_refused_with_the_ways(tmp_path, rgb, plain_dumps, prefix):
     assert "prefix='backbone.'" in str(error.value)
 
 
-def test_the_way_for_the_whole_model(tmp_path, rgb, plain_dumps):
+def test_the_way_for_the_whole_model(tmp_path, rgb):
     weights, path = rgb
     cfg = config(tmp_path)
     files = dict(rgb=path, depth=path)

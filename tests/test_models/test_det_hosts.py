@@ -12,7 +12,6 @@ from ..reports import read_report
 pytest.importorskip('mmdet')
 pytest.importorskip('mmcv.ops')
 
-pytestmark = pytest.mark.usefixtures('plain_dumps')
 HOSTS = Path(__file__).resolve().parents[2] / 'configs/hosts'
 NAMES = [
     'deformable-detr_r18', 'faster-rcnn_r18', 'fcos_r18', 'gfl_r18',

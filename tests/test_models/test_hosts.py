@@ -10,7 +10,6 @@ from .. import tiny
 from ..reports import read_report
 from ..test_engine.ways import mwam_hook
 
-pytestmark = pytest.mark.usefixtures('plain_dumps')
 HOSTS = Path(__file__).resolve().parents[2] / 'configs/hosts'
 # Those of detection have a test of their own.
 NAMES = sorted(

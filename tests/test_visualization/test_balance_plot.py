@@ -67,7 +67,7 @@ class TestLog:
             with pytest.raises(ValueError, match='line 1 of .*other.json'):
                 read_log(str(path))
 
-    def test_log_of_a_training(self, tmp_path, plain_dumps, on_cpu):
+    def test_log_of_a_training(self, tmp_path, on_cpu):
         tiny.train(tmp_path, mwam=dict(),
                    hook=dict(type='mwam_mm.MWAMHook'), max_iters=2)
         curves = read_log(str(tmp_path))

@@ -23,7 +23,7 @@ from ..test_apis.conftest import (
     write_pair,
 )
 
-pytestmark = pytest.mark.usefixtures('on_cpu', 'plain_dumps')
+pytestmark = pytest.mark.usefixtures('on_cpu')
 NAMES = ('rgb+depth', 'rgb', 'depth')
 
 
