@@ -1,5 +1,4 @@
 """One multimodal checkpoint from a trained model of each modality."""
-import os
 import os.path as osp
 from typing import Dict, Mapping, Optional
 
@@ -7,6 +6,7 @@ import torch
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor, nn
 
+from mwam_mm.atomic import replacing
 from mwam_mm.models.backbones.multi_branch import MultiBranch
 from mwam_mm.models.backbones.pretrained import adapt_stems, is_output_norm
 from mwam_mm.models.necks import MWAMNeck
@@ -90,17 +90,11 @@ def save_merged(weights: Mapping[str, Tensor], files: Mapping[str, str],
         path (str): Path of the checkpoint, for ``load_from``. A file of this
             name is replaced.
     """
-    os.makedirs(osp.dirname(osp.abspath(path)), exist_ok=True)
-    temporary = f'{path}.{os.getpid()}.tmp'
-    try:
+    with replacing(path) as partial:
         torch.save(
             dict(
                 meta=dict(branches=dict(files)), state_dict=dict(weights)),
-            temporary)
-        os.replace(temporary, path)
-    finally:
-        if osp.exists(temporary):
-            os.remove(temporary)
+            partial)
 
 
 def _load(file: str, where: str) -> Dict[str, Tensor]:

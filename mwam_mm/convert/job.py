@@ -1,11 +1,11 @@
 """A multimodal config that inherits from any stock config."""
-import os
 import os.path as osp
 from typing import Optional, Sequence
 
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
+from mwam_mm.atomic import replacing
 from mwam_mm.stack import check_scope
 
 from .bases import base_of, find_base, load_config, scope_of
@@ -182,17 +182,10 @@ def _check_replaced(path: str) -> None:
 def _write(text: str, path: str, smoke_size: Optional[int],
            evaluate: bool) -> None:
     """Write a config that works, or nothing."""
-    path = osp.abspath(path)
-    os.makedirs(osp.dirname(path), exist_ok=True)
-    temporary = osp.join(osp.dirname(path), f'_{os.getpid()}.py')
-    try:
-        with open(temporary, 'w', encoding='utf-8') as f:
+    with replacing(path) as partial:
+        with open(partial, 'w', encoding='utf-8') as f:
             f.write(text)
-        _check(temporary, smoke_size, evaluate)
-        os.replace(temporary, path)
-    finally:
-        if osp.exists(temporary):
-            os.remove(temporary)
+        _check(partial, smoke_size, evaluate)
 
 
 def _check(path: str, smoke_size: Optional[int], evaluate: bool) -> None:

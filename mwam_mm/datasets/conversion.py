@@ -14,6 +14,8 @@ import mmcv
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from mwam_mm.atomic import replacing
+
 from .transforms.decoding import check_upright, tiff_size
 
 __all__ = [
@@ -117,15 +119,9 @@ def write_json(path: str, content: dict) -> None:
     if osp.exists(path):
         raise FileExistsError(f'{path!r} exists: delete it, or write to '
                               'another folder')
-    os.makedirs(osp.dirname(osp.abspath(path)), exist_ok=True)
-    partial = f'{path}.{uuid.uuid4().hex[:8]}.partial'
-    try:
+    with replacing(path) as partial:
         with open(partial, 'w', encoding='utf-8') as file:
             json.dump(content, file)
-        os.replace(partial, path)
-    finally:
-        if osp.exists(partial):
-            os.remove(partial)
 
 
 def require(module: str) -> ModuleType:

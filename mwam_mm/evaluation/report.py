@@ -3,7 +3,6 @@ import csv
 import glob
 import io
 import json
-import os
 import os.path as osp
 from math import isfinite
 from numbers import Real
@@ -23,6 +22,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from mwam_mm.atomic import replacing
 from mwam_mm.layout import combination_name
 from mwam_mm.visualization import plot_missing_modality, with_arrow
 from mwam_mm.visualization.balance_plot import PREFERRED_METRICS
@@ -306,9 +306,9 @@ def save_report(report: Mapping,
     paths = []
     for suffix, content in contents.items():
         path = osp.join(out_dir, f'{stem}.{suffix}')
-        with open(f'{path}.tmp', 'wb') as file:
-            file.write(content)
-        os.replace(f'{path}.tmp', path)
+        with replacing(path) as partial:
+            with open(partial, 'wb') as file:
+                file.write(content)
         paths.append(path)
     return paths
 

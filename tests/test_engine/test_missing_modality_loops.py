@@ -573,7 +573,7 @@ def test_no_report_is_lost(data):
     }
     assert read_report(work_dir, 'val')['stage'] == 'val'
     assert read_report(work_dir, 'test')['checkpoint'] == 'epoch_2.pth'
-    assert not list(work_dir.glob('*/*.tmp'))
+    assert not list(work_dir.glob('*/_*'))
 
 
 @pytest.mark.parametrize('key, given', [('MAE', None),

@@ -15,7 +15,6 @@ from mwam_mm.evaluation import (
     newest_report,
     save_report,
 )
-from mwam_mm.evaluation import report as report_module
 
 SCORES = {
     'rgb+depth': dict(aAcc=80., mIoU=np.float64(47.51)),
@@ -233,7 +232,7 @@ def test_an_interrupted_write_leaves_the_old_files(tmp_path, monkeypatch):
     def interrupted(source, target):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(report_module.os, 'replace', interrupted)
+    monkeypatch.setattr('os.replace', interrupted)
     with pytest.raises(KeyboardInterrupt):
         save_report(
             build_report(SCORES, SAMPLES, NAMES, metric='aAcc'), str(tmp_path))

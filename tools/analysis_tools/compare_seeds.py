@@ -49,6 +49,7 @@ from mmengine.registry import DATASETS, Registry, init_default_scope
 from rich.console import Console
 from rich.table import Table
 
+from mwam_mm.atomic import replacing
 from mwam_mm.cli import build_runner, load_config, load_safely
 from mwam_mm.config import walk_dicts
 from mwam_mm.evaluation import (
@@ -571,9 +572,11 @@ def save(comparison: dict, work_dir: str) -> None:
             ('md', format_comparison(comparison)),
             ('csv', comparison_csv(comparison)),
             ('json', json.dumps(comparison, indent=2) + '\n')):
-        with open(f'{stem}.{suffix}', 'w', encoding='utf-8') as f:
-            f.write(text)
-    plot_comparison(comparison).savefig(f'{stem}.png')
+        with replacing(f'{stem}.{suffix}') as partial:
+            with open(partial, 'w', encoding='utf-8') as f:
+                f.write(text)
+    with replacing(f'{stem}.png') as partial:
+        plot_comparison(comparison).savefig(partial)
     print(f'written: {stem}.md, .csv, .json, .png')
 
 
