@@ -74,7 +74,10 @@ def on_cpu(monkeypatch):
 
 @pytest.fixture(scope='session', autouse=True)
 def plain_dumps():
-    """Laying out the dumped configs would take half the time of the runs."""
+    """Laying out the dumped configs would take half the time of the runs.
+
+    Yields the function that does, of a config.
+    """
     pretty_text = Config.pretty_text.fget
 
     def plain(cfg):
@@ -83,4 +86,4 @@ def plain_dumps():
             return pretty_text(cfg)
 
     with mock.patch.object(Config, 'pretty_text', property(plain)):
-        yield
+        yield pretty_text
