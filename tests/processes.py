@@ -7,8 +7,8 @@ from unittest import mock
 
 import torch
 
-# Ranks on CPUs are forked from one process that has imported these, each of
-# them would take seconds for it.
+# Ranks on CPUs are forked from one process that has imported these, which
+# would take each of them seconds.
 multiprocessing.set_forkserver_preload(
     ['torch', 'mmseg.models', 'mmdet.models', 'mwam_mm'])
 

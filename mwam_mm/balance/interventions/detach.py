@@ -5,11 +5,9 @@ from mwam_mm.registry import INTERVENTIONS
 
 from ..signal import Signal
 from .base import Context, Intervention
+from .subsets import training_subsets
 
 __all__ = ['Detach']
-
-# Interventions that give the branches losses besides the fused one.
-_GIVE_LOSSES = ('combination', 'loss', 'lfm', 'mmpareto')
 
 
 @INTERVENTIONS.register_module(name='detach')
@@ -53,8 +51,8 @@ class Detach(Intervention):
                 f'{context.where} "detach" acts on the features of each '
                 'modality, which branches=... does not name: build the model '
                 'with MultiModalBackbone and MWAMNeck, and drop branches')
-        if self.share == 0 and not any(
-                name in context.interventions for name in _GIVE_LOSSES):
+        if self.share == 0 and 'loss' not in context.interventions and \
+                not training_subsets(context):
             raise ValueError(
                 f'{context.where} "detach" with share=0 leaves the branches '
                 'without any loss: add "combination" or "loss", or set a '
