@@ -81,6 +81,49 @@ def test_update_scales_a_step_of_sgd_by_k(tmp_path, way):
     assert not runner.mwam_warnings
 
 
+def test_update_after_a_compilation_by_pytorch_2_1(tmp_path, monkeypatch):
+    """Which takes the step hooks off every class of optimizers for good."""
+
+    def step(self, closure=None):
+        return unhooked(self, closure)
+
+    torch.optim.SGD([nn.Parameter(torch.zeros(1))], 1.)
+    unhooked = torch.optim.SGD.step.__wrapped__
+    step.hooked = True
+    monkeypatch.setattr(torch.optim.SGD, 'step', step)
+    test_update_scales_a_step_of_sgd_by_k(tmp_path, 'neck')
+
+
+@pytest.mark.parametrize('schedulers', ['before', 'after'])
+def test_scaled_updates_beside_a_scheduler_of_pytorch(schedulers):
+    branch = nn.Linear(2, 2)
+    mwam = MWAM(['rgb'])
+    mwam.weights.fill_(0.5)
+    optimizer = torch.optim.SGD(branch.parameters(), 1.)
+
+    def schedule():
+        return torch.optim.lr_scheduler.StepLR(optimizer, 1, 0.1)
+
+    def step(lr, k):
+        before = copy.deepcopy(branch.state_dict())
+        branch(torch.ones(1, 2)).sum().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        scheduler.step()
+        for key, value in branch.state_dict().items():
+            torch.testing.assert_close(value, before[key] - lr * k)
+
+    scheduler = schedule() if schedulers == 'before' else None
+    handles = scale_updates(mwam, dict(rgb=list(branch.parameters())),
+                            [optimizer])
+    scheduler = scheduler or schedule()
+    step(1, 0.5)
+    step(0.1, 0.5)
+    for handle in handles:
+        handle.remove()
+    step(0.01, 1)
+
+
 def test_adamw_one_branch_with_k_one_half(tmp_path):
     """`update` halves the change; `gradient` is divided out, and warned of."""
     plain, _ = change(tmp_path / 'plain', ADAMW)

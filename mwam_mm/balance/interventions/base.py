@@ -1,15 +1,8 @@
 """Where the weights K act on training."""
+import functools
 from dataclasses import dataclass, field
-from typing import (
-    Any,
-    Callable,
-    Dict,
-    Iterable,
-    List,
-    Optional,
-    Sequence,
-    Tuple,
-)
+from types import MethodType
+from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
 
 from mmengine.logging import MMLogger
 from mmengine.optim import OptimWrapperDict
@@ -20,6 +13,7 @@ from mwam_mm.models.backbones import BranchOutputs
 from mwam_mm.sharding import count_sharded_units
 
 from ..probes import Probe
+from ..probes.base import untraced
 from ..signal import Signal
 
 __all__ = ['Context', 'Intervention', 'optimizers_of', 'step_hooks']
@@ -200,7 +194,7 @@ class Intervention:
 
 
 def step_hooks(optimizers: Sequence[Optimizer],
-               interventions: Iterable[Intervention]) -> List[Any]:
+               interventions: Iterable[Intervention]) -> List['StepHook']:
     """Call the interventions before and after each step.
 
     A step that the fp16 scaler skips is none.
@@ -211,24 +205,50 @@ def step_hooks(optimizers: Sequence[Optimizer],
             that it gives at each step.
 
     Returns:
-        list: Handles, whose ``remove`` ends it.
+        list[StepHook]: Handles, whose ``remove`` ends it.
+    """
+    return [StepHook(optimizer, interventions) for optimizer in optimizers]
+
+
+class StepHook:
+    """Calls the interventions around ``optimizer.step``.
+
+    PyTorch's own step hooks will not do: from the first ``torch.compile`` in
+    a process on, PyTorch 2.1 calls those of no optimizer.
+
+    Args:
+        optimizer (Optimizer): The optimizer.
+        interventions (Iterable[Intervention]): See :func:`step_hooks`.
     """
 
-    def call(method: str) -> Callable:
+    def __init__(self, optimizer: Optimizer,
+                 interventions: Iterable[Intervention]) -> None:
+        self.optimizer = optimizer
+        self.interventions = interventions
+        self._before = vars(optimizer).get('step')
+        step = optimizer.step
 
-        def hook(optimizer: Optimizer, *_) -> None:
-            for intervention in interventions:
-                getattr(intervention, method)(optimizer)
+        @functools.wraps(getattr(step, '__func__', step))
+        def hooked(optimizer: Optimizer, *args, **kwargs) -> Any:
+            for intervention in self.interventions:
+                intervention.before_step(optimizer)
+            result = step(*args, **kwargs)
+            for intervention in self.interventions:
+                intervention.after_step(optimizer)
+            return result
 
-        return hook
+        # A method, since schedulers that come later ask for its `__func__`.
+        optimizer.step = self._step = MethodType(untraced(hooked), optimizer)
 
-    handles: List[Any] = []
-    for optimizer in optimizers:
-        handles += [
-            optimizer.register_step_pre_hook(call('before_step')),
-            optimizer.register_step_post_hook(call('after_step'))
-        ]
-    return handles
+    def remove(self) -> None:
+        """Call them no more."""
+        self.interventions = ()
+        if vars(self.optimizer).get('step') is not self._step:
+            return  # wrapped once more, by a scheduler that came later
+        if self._before is None:
+            del self.optimizer.step
+        else:
+            self.optimizer.step = self._before
 
 
 def optimizers_of(wrapper: Any) -> List[Optimizer]:
