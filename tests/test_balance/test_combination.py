@@ -3,6 +3,7 @@ import copy
 
 import pytest
 import torch
+from mmengine.config.lazy import LazyObject
 from mmengine.runner import Runner
 from mmseg.models.decode_heads import FCNHead
 from torch import nn
@@ -182,9 +183,10 @@ def test_subsets_of_a_plug_in_are_its_own(tmp_path, interventions):
 
 
 def test_an_intervention_named_by_its_class(tmp_path):
-    """The others find it as if by its name."""
+    """As in a pure Python config. The others find it as if by its name."""
+    named = LazyObject(Combination.__module__, Combination.__name__)
     keeper, _ = kept(
-        job(tmp_path), dict(type=Combination, subsets='paired'), 'distill')
+        job(tmp_path), dict(type=named, subsets='paired'), 'distill')
     assert list(keeper.subsets) == ['paired']
 
 
