@@ -1,14 +1,19 @@
 """Tests of several processes, on CPUs unless they ask for GPUs."""
 import multiprocessing
 import os
+import runpy
 import socket
+import subprocess
+import sys
+import tempfile
 from datetime import timedelta
+from pathlib import Path
 from unittest import mock
 
 import torch
 
-# Ranks on CPUs are forked from one process that has imported these, which
-# would take each of them seconds.
+# Ranks on CPUs and scripts are forked from one process that has imported
+# these, which would take each of them seconds.
 multiprocessing.set_forkserver_preload(
     ['torch', 'mmseg.models', 'mmdet.models', 'mwam_mm'])
 
@@ -49,3 +54,42 @@ def _rank(rank, function, args, device, environment):
             'gloo', timeout=timedelta(minutes=5))
     function(rank, *args)
     torch.distributed.destroy_process_group()
+
+
+def run_script(*args, cwd, **environment):
+    """``python *args`` on the CPU, without the time that imports take.
+
+    Returns:
+        subprocess.CompletedProcess: With ``stdout`` and ``stderr`` as text.
+    """
+    args = list(map(str, args))
+    environment = dict(
+        os.environ,
+        CUDA_VISIBLE_DEVICES='',
+        OMP_NUM_THREADS='1',
+        **environment)
+    with tempfile.TemporaryDirectory() as folder:
+        outputs = [Path(folder, name) for name in ('stdout', 'stderr')]
+        process = multiprocessing.get_context('forkserver').Process(
+            target=_script, args=(args, cwd, environment, outputs))
+        process.start()
+        process.join()
+        return subprocess.CompletedProcess(
+            args, process.exitcode, *(file.read_text() for file in outputs))
+
+
+def _script(args, cwd, environment, outputs):
+    os.environ.clear()
+    os.environ.update(environment)
+    torch.set_num_threads(1)
+    os.chdir(cwd)
+    # At the level of the system, as what is started from here writes as well.
+    for descriptor, file in enumerate(outputs, start=1):
+        with open(file, 'w') as opened:
+            os.dup2(opened.fileno(), descriptor)
+    sys.stdout, sys.stderr = (
+        open(descriptor, 'w', buffering=1, closefd=False)
+        for descriptor in (1, 2))
+    sys.argv = args
+    sys.path.insert(0, str(Path(args[0]).resolve().parent))
+    runpy.run_path(args[0], run_name='__main__')

@@ -1,12 +1,12 @@
 """The examples of docs/extending.md, from outside the package."""
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+
+from .processes import run_script
 
 REPO = Path(__file__).resolve().parents[1]
 TEXT = (REPO / 'docs' / 'extending.md').read_text()
@@ -43,10 +43,7 @@ def run(folder, config):
     (folder / 'config.py').write_text(BLOCKS[0] + config)
     (folder / 'job.py').write_text(
         JOB.format(tiny=str(REPO / 'tests' / 'tiny.py')))
-    done = subprocess.run([sys.executable, 'job.py'],
-                          cwd=folder,
-                          capture_output=True,
-                          text=True)
+    done = run_script('job.py', cwd=folder)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

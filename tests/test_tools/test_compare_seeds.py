@@ -3,7 +3,6 @@ import csv
 import json
 import os
 import signal
-import subprocess
 import sys
 from functools import lru_cache
 from pathlib import Path
@@ -21,6 +20,7 @@ from mwam_mm.registry import HOOKS
 from mwam_mm.stack import has_detection
 from tests import benchmarks, tiny
 from tests.benchmarks import REPO
+from tests.processes import run_script
 
 TOOL = REPO / 'tools/analysis_tools/compare_seeds.py'
 
@@ -30,17 +30,9 @@ def compare(tmp_path):
     """Runs the tool in an empty folder."""
 
     def run(*args):
-        return subprocess.run(
-            [sys.executable, str(TOOL), *args],
-            cwd=tmp_path,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            universal_newlines=True,
-            env=dict(
-                os.environ,
-                CUDA_VISIBLE_DEVICES='',
-                PYTHONPATH=os.pathsep.join(
-                    [str(REPO), os.environ.get('PYTHONPATH', '')])))
+        result = run_script(TOOL, *args, cwd=tmp_path)
+        result.stdout += result.stderr
+        return result
 
     return run
 
@@ -322,18 +314,16 @@ def test_study_with_ceilings(compare, study, tmp_path):
     assert cv2.imread(str(work / 'comparison.png')).std() > 0
 
     # A forked run is one of tools/train.py.
-    subprocess.run(
-        [sys.executable, str(REPO / 'tools/train.py'), 'job.py', '--work-dir',
-         'alone', '--cfg-options', 'train_cfg.val_begin=1',
-         'randomness.seed=1'],
-        cwd=tmp_path,
-        check=True,
-        env=dict(
-            os.environ,
-            CUDA_VISIBLE_DEVICES='',
-            OMP_NUM_THREADS='1',
-            PYTHONPATH=os.pathsep.join(
-                [str(REPO), os.environ.get('PYTHONPATH', '')])))
+    alone = run_script(
+        REPO / 'tools/train.py',
+        'job.py',
+        '--work-dir',
+        'alone',
+        '--cfg-options',
+        'train_cfg.val_begin=1',
+        'randomness.seed=1',
+        cwd=tmp_path)
+    assert alone.returncode == 0, alone.stderr
     assert_same_run(tmp_path / 'alone', work / 'md/seed1')
 
 

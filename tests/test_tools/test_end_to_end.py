@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ..processes import run_script
 from ..reports import read_report
 
 REPO = Path(__file__).resolve().parents[2]
@@ -15,16 +16,30 @@ COMBINATIONS = ['rgb+depth', 'rgb', 'depth']
 
 
 def run(*args, **environment):
-    result = subprocess.run(
-        [sys.executable, *map(str, args)]
-        if str(args[0]).endswith('.py') else [*map(str, args)],
-        cwd=REPO,
-        capture_output=True,
-        text=True,
-        env=dict(os.environ, OMP_NUM_THREADS='1', **environment))
+    """A command as a user gives it."""
+    return output_of(
+        subprocess.run(
+            list(map(str, args)),
+            cwd=REPO,
+            capture_output=True,
+            text=True,
+            env=dict(os.environ, OMP_NUM_THREADS='1', **environment)))
+
+
+def output_of(result):
     output = result.stdout + result.stderr
     assert result.returncode == 0, output[-5000:]
     return result.stdout
+
+
+def run_test(root, *args):
+    return output_of(
+        run_script(
+            'tools/test.py',
+            root / 'work/rgbd_seg_mwam.py',
+            root / 'work/iter_2.pth',
+            *args,
+            cwd=REPO))
 
 
 def small(root):
@@ -51,8 +66,8 @@ def small(root):
 def trained(tmp_path_factory):
     """The flagship in small."""
     root = tmp_path_factory.mktemp('main_job')
-    out = run('tools/train.py', 'configs/rgbd_seg_mwam.py', '--work-dir',
-              root / 'work', '--cfg-options', *small(root))
+    out = run(sys.executable, 'tools/train.py', 'configs/rgbd_seg_mwam.py',
+              '--work-dir', root / 'work', '--cfg-options', *small(root))
     return root, out
 
 
@@ -77,9 +92,7 @@ def test_training_ends_with_the_table(trained):
 def test_testing_the_dumped_config_gives_the_same_scores(trained):
     root, _ = trained
     trained_report = read_report(root / 'work', 'val')
-    run('tools/test.py', root / 'work/rgbd_seg_mwam.py',
-        root / 'work/iter_2.pth', '--work-dir', root / 'tested',
-        '--combinations', 'all')
+    run_test(root, '--work-dir', root / 'tested', '--combinations', 'all')
     report = read_report(root / 'tested', 'test')
     scores = {
         frozenset(name.split('+')): entry['metrics']
@@ -95,9 +108,7 @@ def test_missing_sensor_by_flag(trained):
     root, _ = trained
     report = read_report(root / 'work', 'val')
     expected = report['combinations']['rgb']['metrics']
-    out = run('tools/test.py', root / 'work/rgbd_seg_mwam.py',
-              root / 'work/iter_2.pth', '--work-dir', root / 'missing',
-              '--missing', 'depth')
+    out = run_test(root, '--work-dir', root / 'missing', '--missing', 'depth')
     line = [x for x in out.splitlines() if 'Iter(test)' in x][-1]
     for name, value in expected.items():
         assert f'{name}: {value:.4f}' in line

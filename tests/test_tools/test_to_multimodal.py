@@ -4,7 +4,6 @@ import importlib.util
 import json
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -21,6 +20,8 @@ from mwam_mm.convert import job
 from mwam_mm.convert.bases import base_of, find_base, load_config
 from mwam_mm.convert.datasets import load_dataset
 from mwam_mm.convert.sizes import fit_sizes
+
+from ..processes import run_script
 
 REPO = Path(__file__).resolve().parents[2]
 TOOL = 'misc/to_multimodal'
@@ -385,16 +386,7 @@ def test_it_trains_as_it_stands(tmp_path):
     """In another folder, by the two commands of the help."""
 
     def run(*args):
-        result = subprocess.run(
-            [sys.executable, *map(str, args)],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            env=dict(
-                os.environ,
-                OMP_NUM_THREADS='1',
-                PYTHONPATH=os.pathsep.join(
-                    [str(REPO), os.environ.get('PYTHONPATH', '')])))
+        result = run_script(*args, cwd=tmp_path)
         assert result.returncode == 0, result.stderr[-3000:]
         return result.stdout
 
