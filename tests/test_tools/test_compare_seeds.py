@@ -1,6 +1,7 @@
 import copy
 import csv
 import json
+import multiprocessing
 import os
 import signal
 import sys
@@ -13,6 +14,7 @@ import mmengine.fileio
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from mmengine.config import Config
 from mmengine.hooks import Hook
 
@@ -208,6 +210,23 @@ def test_a_run_that_is_done(compare, tabulate, tmp_path):
     said = tabulate(*command, lr + '0.2')
     assert 'training' not in said
     assert cells(first.stdout, 'tiny ') == cells(said, 'tiny ')
+
+
+def test_a_run_that_another_process_trains_is_left_to_it(
+        tool, tmp_path, capfd):
+    folder = tmp_path / 'work_dirs/compare_seeds/a/seed0'
+    folder.mkdir(parents=True)
+    run = tool.Run('a', 'a.py', tool.Variant('a.py'), 0, str(folder))
+    with FileLock(folder / 'lock'):
+        process = multiprocessing.get_context('fork').Process(
+            target=run.train)
+        process.start()
+        while 'is being trained already' not in capfd.readouterr().out:
+            assert process.is_alive()
+        write(tmp_path, 'a', 0, {'rgb+depth': 80., 'rgb': 60.}, ['mIoU'])
+    process.join()
+    assert process.exitcode == 0
+    assert run.is_done() and not os.path.exists(run.log)
 
 
 def test_a_killed_run_is_repeated_alone(compare, tmp_path):

@@ -44,6 +44,7 @@ import cv2
 import mmcv
 import mmengine.fileio
 import numpy as np
+from filelock import FileLock, Timeout
 from mmengine.config import Config, DictAction
 from mmengine.registry import DATASETS, Registry, init_default_scope
 from rich.console import Console
@@ -234,7 +235,16 @@ class Run:
             return json.load(f)
 
     def train(self) -> None:
-        """Train, in a process of its own."""
+        """Train, in a process of its own, unless another one just has."""
+        lock = FileLock(osp.join(self.folder, 'lock'))
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            # Say one tool for each GPU, with ceilings that both need.
+            print(f'{self} is being trained already: waiting', flush=True)
+            lock.acquire()
+        if self.is_done():
+            return
         with open(self.log, 'w') as f:
             os.dup2(f.fileno(), 1)
             os.dup2(f.fileno(), 2)
