@@ -288,19 +288,22 @@ class ModalityLayout(Mapping):
         Raises:
             ValueError: If the number of channels is not the layout's.
         """
+        modalities = self._modalities
         if x.size(1) != self.num_channels:
             raise ValueError(
                 f'the input has {x.size(1)} channels, but the layout '
                 f'{self} has {self.num_channels}')
         carried, is_window = _carried_presence(x)
-        if carried is None or set(carried) != set(self):
-            carried, unsure = {n: [True] * len(x) for n in self}, self.names
-        else:
+        unsure: Sequence[str] = ()
+        if carried is None or carried.keys() != modalities.keys():
+            carried = {n: [True] * len(x) for n in modalities}
+            unsure = self.names
+        elif is_window:
             unsure = [
-                name for name, modality in self.items()
-                if is_window and modality.invalid_value and any(carried[name])
+                name for name, modality in modalities.items()
+                if modality.invalid_value and any(carried[name])
             ]
-        presence = {name: list(carried[name]) for name in self}
+        presence = {name: list(carried[name]) for name in modalities}
         if unsure and not is_traced():
             # Stacked, so that the device is waited for once.
             flags = torch.stack(

@@ -31,7 +31,10 @@ def map_levels(function: Callable[[Tensor], Tensor],
     if isinstance(features, Tensor):
         return function(features)
     if type(features) in (tuple, list):
-        return type(features)(map_levels(function, f) for f in features)
+        return type(features)([
+            function(f) if isinstance(f, Tensor) else map_levels(function, f)
+            for f in features
+        ])
     return apply_to(features, lambda x: isinstance(x, Tensor), function)
 
 

@@ -43,11 +43,13 @@ class Fusion(BaseModule):
         In training all stay, so that every parameter gets a gradient, and so
         they do where another rank may have what this one lacks.
         """
-        if self.training or present is None or is_distributed():
+        if self.training or present is None:
             return features
+        some = {n: f for n, f in features.items() if any(present[n])}
         # None is present in a blank window.
-        return {n: f for n, f in features.items() if any(present[n])
-                } or features
+        if not some or len(some) == len(features) or is_distributed():
+            return features
+        return some
 
     def forward(self,
                 features: Dict[str, Tensor],

@@ -17,7 +17,7 @@ import torch
 from mmengine.dist import is_distributed
 from mmengine.logging import print_log
 from mmengine.model import BaseModule, ModuleList
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from mwam_mm.layout import ModalityLayout, Presence
@@ -179,8 +179,9 @@ class MWAMNeck(BaseModule):
         if self.training and torch.is_grad_enabled():
             outputs = self._weight(outputs)
         levels = self._levels()
+        fusions = list(self.fusions)
         fused = [
-            self._fuse(level, f, outputs.present)
+            self._fuse(fusions[level], f, outputs.present)
             for level, f in zip(levels, self._by_level(outputs, levels))
         ]
         if self.training and is_distributed():
@@ -244,6 +245,8 @@ class MWAMNeck(BaseModule):
                 for name, f in features.items()
             }
         self._check_features(features, levels)
+        if all(f is not None for f in features.values()):
+            return [dict(zip(features, f)) for f in zip(*features.values())]
         return [
             self._level(features, i, level) for i, level in enumerate(levels)
         ]
@@ -260,9 +263,9 @@ class MWAMNeck(BaseModule):
             resized.append(x)
         return resized
 
-    def _fuse(self, level: int, features: Dict[str, Tensor],
+    @staticmethod
+    def _fuse(fusion: nn.Module, features: Dict[str, Tensor],
               present: Presence) -> Tensor:
-        fusion = self.fusions[level]
         if next(iter(features.values())).ndim == 4:
             return fusion(features, present)
         # A vector per sample, such as a class token: a map of one pixel.
@@ -292,19 +295,19 @@ class MWAMNeck(BaseModule):
             if f is None:
                 continue
             shapes = [tuple(x.shape) for x in f]
-            if any(len(shape) not in (2, 4) for shape in shapes):
+            if not {len(shape) for shape in shapes} <= {2, 4}:
                 raise ValueError(
                     'MWAMNeck fuses maps of shape (B, C, H, W) and vectors of '
                     f'shape (B, C), but the branch of modality "{name}" '
                     f'gives {shapes}')
             expected = [self.in_channels[level][name] for level in levels]
-            actual = [x.size(1) for x in f]
+            actual = [shape[1] for shape in shapes]
             if actual != expected:
                 raise ValueError(
                     f'the branch of modality "{name}" gives features of '
                     f'{actual} channels, but MWAMNeck.in_channels says '
                     f'{expected}')
-            sizes[name] = [tuple(x.shape[2:]) for x in f]
+            sizes[name] = [shape[2:] for shape in shapes]
         # By ==, because the numbers are tensors under torch.jit.trace, whose
         # hashes differ.
         first, *others = sizes.values()
