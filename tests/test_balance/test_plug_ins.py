@@ -222,15 +222,15 @@ def test_the_state_travels_in_the_checkpoint(tmp_path):
     assert balance_hook(runner).weigher.resumed == 4
 
 
+@INTERVENTIONS.register_module()
+class Greedy(Recorder):
+
+    def state_dict(self):
+        return dict(steps=0)
+
+
 def test_a_key_of_the_state_belongs_to_one(tmp_path):
-
-    class Greedy(Recorder):
-
-        def state_dict(self):
-            return dict(steps=0)
-
-    runner = Runner.from_cfg(
-        job(tmp_path, max_iters=2, hook=hook(dict(type=Greedy))))
+    runner = Runner.from_cfg(job(tmp_path, max_iters=2, hook=hook('Greedy')))
     with pytest.raises(ValueError, match=r"Greedy.*\['steps'\].*rename"):
         runner.train()
 
