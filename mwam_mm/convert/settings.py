@@ -15,6 +15,7 @@ from .code import Code
 from .datasets import (
     annotations_of,
     evaluator_like,
+    loading_of,
     main_metric,
     num_classes_of,
 )
@@ -51,6 +52,7 @@ class JobSettings:
         train_set = dataset.train_dataloader.dataset.to_dict()
         self.num_classes = num_classes_of(train_set)
         self.annotations = annotations_of(train_set)
+        self.loading = loading_of(train_set)
         self.factor = None if smoke_size else size_factor(
             base_pipelines(base, 'test_dataloader').load.transforms,
             train_set, modalities)
@@ -148,13 +150,16 @@ class JobSettings:
         """A stock pipeline, made multimodal as a whole."""
         transforms, code = pipeline
         # This tells at once if a transform cannot be carried over.
-        multimodal_pipeline(transforms, self.modalities, self.annotations)
+        multimodal_pipeline(transforms, self.modalities, self.annotations,
+                            self.loading)
         step = dict(
             type='mwam_mm.multimodal',
             modalities=Code('modalities'),
             transforms=self._with_sizes(transforms, code))
         if self.annotations is not None:
             step['annotations'] = self.annotations
+        if self.loading:
+            step['loading'] = self.loading
         return [step, _DROPOUT] if dropout else [step]
 
     def _with_sizes(self, transforms: List[dict], code: Any) -> Any:

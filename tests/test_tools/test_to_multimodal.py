@@ -19,6 +19,7 @@ from mwam_mm.config import walk_dicts
 from mwam_mm.convert import job
 from mwam_mm.convert.bases import base_of, find_base, load_config
 from mwam_mm.convert.datasets import load_dataset
+from mwam_mm.convert.pipeline import multimodal_transforms
 from mwam_mm.convert.sizes import fit_sizes
 
 from ..processes import run_script
@@ -280,6 +281,28 @@ def test_own_dataset(compose, tmp_path, monkeypatch):
         stock.train_dataloader.dataset
     assert cfg.model.num_classes == 2
     assert cfg.modalities == stock.modalities
+
+
+def test_images_are_loaded_as_the_dataset_says(compose, write_config):
+    dataset = write_config(
+        """
+modalities = dict(rgb=dict(channels=3), depth=dict(channels=1))
+data = dict(
+    type='mwam_mm.MultiModalSegDataset', data_root='nowhere',
+    data_prefix=dict(img_path='rgb', depth_path='depth'),
+    metainfo=dict(classes=('a', 'b')),
+    pipeline=[dict(type='mwam_mm.LoadModalities', modalities=modalities,
+                   border=100, resize_to='rgb', npz_key=dict(depth='d'))])
+train_dataloader = val_dataloader = test_dataloader = dict(dataset=data)
+val_evaluator = test_evaluator = dict(type='IoUMetric')
+""", 'dataset.py')
+    _, cfg = compose(FCN, '--dataset', dataset)
+    for key in ('train_dataloader', 'val_dataloader'):
+        step, = cfg[key].dataset.pipeline
+        load = multimodal_transforms(
+            step.transforms, step.modalities, loading=step.loading)[0]
+        assert {k: load[k] for k in ('border', 'resize_to', 'npz_key')} == \
+            dict(border=100, resize_to='rgb', npz_key=dict(depth='d'))
 
 
 def test_smoke(compose):
