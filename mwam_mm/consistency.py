@@ -18,12 +18,12 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 from mmengine.runner.base_loop import BaseLoop
 from torch import nn
 
-from .config import walk_datasets, walk_pipelines
+from .config import type_name, walk_datasets, walk_pipelines
 from .layout import Modality, ModalityLayout
 
 __all__ = [
     'check_classes', 'check_data', 'check_layouts', 'check_order_of_classes',
-    'check_runner'
+    'check_runner', 'check_rules_of_backbone'
 ]
 
 # Where the same modalities lie in the files, and whether all samples have
@@ -218,6 +218,38 @@ def check_order_of_classes(runner: Runner, checkpoint: Mapping) -> None:
                 'metainfo=dict(classes=(...))')
         print_log(f'{said}: taken for the same, by their order',
                   'current', logging.WARNING)
+
+
+def check_rules_of_backbone(runner: Runner) -> None:
+    """Warn of rules for a backbone that act on no branch.
+
+    MMEngine says nothing of ``custom_keys`` that are in no parameter's name,
+    and ``backbone.norm``, say, is not in ``backbone.branches.rgb.norm``.
+
+    Args:
+        runner (Runner): The runner.
+    """
+    cfg = runner.cfg.get('optim_wrapper') or {}
+    constructor = dict(type=cfg.get('constructor') or '')
+    if type_name(constructor) == 'MultiModalOptimWrapperConstructor':
+        return
+    keys = (cfg.get('paramwise_cfg') or {}).get('custom_keys') or {}
+    model = runner.model
+    if is_model_wrapper(model):
+        model = model.module
+    names = [name for name, _ in model.named_parameters()]
+    stock = [re.sub(r'^backbone\.branches\.[^.]+', 'backbone', name)
+             for name in names]
+    lost = [key for key in keys if any(key in name for name in stock)
+            and not any(key in name for name in names)]
+    if lost:
+        print_log(
+            f'optim_wrapper.paramwise_cfg.custom_keys has {lost}, which act '
+            'on nothing: the parameters of the backbone are called '
+            '"backbone.branches.<modality>..." here. Set '
+            'optim_wrapper.constructor='
+            '"mwam_mm.MultiModalOptimWrapperConstructor", which applies such '
+            'rules to every branch', 'current', logging.WARNING)
 
 
 def _listed(names: Sequence[str], limit: int = 10) -> str:

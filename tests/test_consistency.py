@@ -4,6 +4,7 @@ import types
 import pytest
 import torch
 from mmengine.dataset import Compose
+from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 
 from mwam_mm.cli import build_runner
@@ -270,3 +271,28 @@ def test_which_heads_have_the_classes_of_the_data():
     detector.roi_head.bbox_head = Head(4)
     with pytest.raises(ValueError, match='roi_head.bbox_head.num_classes=4'):
         check_classes(detector, {}, classes, 'data')
+
+
+@pytest.mark.parametrize('keys, said', [
+    (['backbone.layer1', 'backbone', 'decode_head'], ['backbone.layer1']),
+    (['backbone.branches.rgb.layer1', 'layer1', 'nowhere'], []),
+])
+@pytest.mark.parametrize('constructor', [
+    None, 'mwam_mm.MultiModalOptimWrapperConstructor'])
+def test_rules_that_act_on_no_branch(tmp_path, keys, said, constructor,
+                                     monkeypatch):
+    cfg = config(tmp_path, 'train')
+    cfg.optim_wrapper.paramwise_cfg = dict(
+        custom_keys={key: dict(lr_mult=0.1) for key in keys})
+    if constructor:
+        cfg.optim_wrapper.constructor = constructor
+        said = []
+    runner = build_runner(cfg)
+    messages = []
+    monkeypatch.setattr(
+        MMLogger.get_current_instance(), 'log',
+        lambda level, message: messages.append(message))
+    runner.call_hook('before_run')
+    assert [m.split(', which')[0] for m in messages if 'custom_keys' in m] == (
+        [f'optim_wrapper.paramwise_cfg.custom_keys has {said}']
+        if said else [])

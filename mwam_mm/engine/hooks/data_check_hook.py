@@ -4,7 +4,11 @@ from typing import Dict
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from mwam_mm.consistency import check_order_of_classes, check_runner
+from mwam_mm.consistency import (
+    check_order_of_classes,
+    check_rules_of_backbone,
+    check_runner,
+)
 from mwam_mm.registry import HOOKS
 
 
@@ -18,6 +22,8 @@ class DataCheckHook(Hook):
     the classes of the data. A training checks what it validates on, too.
     Validation and test compare the classes with those that the checkpoint
     names; other names than its own are a warning, another order is an error.
+    Rules of the optimizer for a backbone that act on no branch are a warning,
+    too.
 
     The tools of this package add the hook to every run, and
     :class:`BalanceHook` and the missing-modality loops check what they run.
@@ -41,6 +47,7 @@ class DataCheckHook(Hook):
             runner (Runner): The runner.
         """
         check_runner(runner)
+        check_rules_of_backbone(runner)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: Dict) -> None:
         """Compare the classes with those of a checkpoint.
