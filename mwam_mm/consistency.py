@@ -22,8 +22,9 @@ from .config import type_name, walk_datasets, walk_pipelines
 from .layout import Modality, ModalityLayout
 
 __all__ = [
-    'check_classes', 'check_data', 'check_layouts', 'check_order_of_classes',
-    'check_runner', 'check_rules_of_backbone'
+    'check_branches_of_checkpoint', 'check_classes', 'check_data',
+    'check_layouts', 'check_order_of_classes', 'check_rules_of_backbone',
+    'check_runner'
 ]
 
 # Where the same modalities lie in the files, and whether all samples have
@@ -194,7 +195,8 @@ def check_order_of_classes(runner: Runner, checkpoint: Mapping) -> None:
             if MMEngine saved it.
 
     Raises:
-        ValueError: If a dataset has the same classes in another order.
+        ValueError: If a dataset has the same classes in another order, or
+            another number of them.
     """
     meta = (checkpoint.get('meta') or {}).get('dataset_meta') or {}
     learned = list(meta.get('classes') or ())
@@ -216,8 +218,46 @@ def check_order_of_classes(runner: Runner, checkpoint: Mapping) -> None:
                 f'{said}. Each class would be taken for another: give the '
                 'dataset the order of the checkpoint, by '
                 'metainfo=dict(classes=(...))')
+        if len(classes) != len(learned):
+            # MMEngine would leave heads of another shape as they started.
+            raise ValueError(f'{said}: test it by the config that it was '
+                             'trained with')
         print_log(f'{said}: taken for the same, by their order',
                   'current', logging.WARNING)
+
+
+def check_branches_of_checkpoint(runner: Runner,
+                                 checkpoint: Mapping) -> None:
+    """Check that an evaluation has weights for every branch.
+
+    MMEngine prints what a checkpoint lacks and goes on. A training is free to
+    start a branch from scratch.
+
+    Args:
+        runner (Runner): The runner.
+        checkpoint (Mapping): The checkpoint.
+
+    Raises:
+        ValueError: If the checkpoint has nothing of a branch.
+    """
+    if isinstance(runner._train_loop, BaseLoop):
+        return
+    keys = list(checkpoint.get('state_dict', checkpoint))
+    for module in runner.model.modules():
+        branches = getattr(module, 'branches', None)
+        if not isinstance(getattr(module, 'layout', None), ModalityLayout) or \
+                not isinstance(branches, nn.ModuleDict):
+            continue
+        lacking = [
+            name for name, branch in branches.items()
+            if any(True for _ in branch.parameters())
+            and not any(f'branches.{name}.' in key for key in keys)
+        ]
+        if lacking:
+            raise ValueError(
+                f'the checkpoint {runner._load_from} has no weights for the '
+                f'branches of {lacking}, which would be random: test it by '
+                'the config that it was trained with')
 
 
 def check_rules_of_backbone(runner: Runner) -> None:

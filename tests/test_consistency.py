@@ -177,6 +177,30 @@ def test_classes_of_the_checkpoint(tmp_path, stage, capsys):
     assert 'trained on (a, b): taken for the same' in said.out + said.err
 
 
+def test_checkpoints_of_other_models(tmp_path):
+    """MMEngine would test what they lack as it was initialised."""
+    cfg = config(tmp_path / 'learn', None)
+    build_runner(cfg).train()
+    learned = torch.load(tmp_path / 'learn/iter_1.pth', weights_only=False)
+    one_branch = dict(
+        learned,
+        state_dict={
+            key: value for key, value in learned['state_dict'].items()
+            if 'branches.depth.' not in key
+        })
+    three = dict(learned, meta=dict(dataset_meta=dict(classes=('a', 'b', 'c')))
+                 )
+    cfg.load_from = str(tmp_path / 'other.pth')
+    for checkpoint, message in (
+        (one_branch, r"no weights for the branches of \['depth'\]"),
+        (three, r'\(a, b\), but .* on \(a, b, c\): test it by')):
+        torch.save(checkpoint, cfg.load_from)
+        with pytest.raises(ValueError, match=message):
+            build_runner(cfg).test()
+    torch.save(one_branch, cfg.load_from)
+    build_runner(cfg).train()  # which may start a branch from scratch
+
+
 def test_a_training_may_go_on_from_other_classes(tmp_path):
     build_runner(config(tmp_path / 'learn', None)).train()
     cfg = config(tmp_path / 'go_on', None)
