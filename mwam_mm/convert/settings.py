@@ -8,7 +8,12 @@ from mmengine.registry import OPTIMIZERS
 from torch import nn
 
 from mwam_mm.balance.interventions.gradient import is_adaptive
-from mwam_mm.config import leaf_datasets, type_name, walk_dicts
+from mwam_mm.config import (
+    leaf_datasets,
+    type_name,
+    walk_datasets,
+    walk_dicts,
+)
 
 from .bases import Pipeline, base_pipelines, reference
 from .code import Code
@@ -125,6 +130,9 @@ class JobSettings:
         """A dataloader: the dataset's samples through the base's pipeline."""
         cfg = self.dataset[key].dataset.to_dict()
         load, mix, mix_args = base_pipelines(self.base, key)
+        for wrapper in _wrappers(self.base[key].dataset):
+            print(f"note: the {wrapper} around the base's dataset left out: "
+                  f'wrap the one of {key} as well if it is to be so')
         if self.smoke_size:
             shrink_dataset(cfg, self.smoke_size)
         # Where images are mixed, the outer pipeline packs the samples.
@@ -245,6 +253,17 @@ class JobSettings:
                                             **change.pop('paramwise_cfg', {}))
             return dict(wrapper, **change)
         return change or None
+
+
+def _wrappers(dataset: dict) -> List[str]:
+    """The wrappers of a base's dataset that say how often it is read."""
+    return [
+        type_name(part) + ''.join(
+            f' {key}={value!r}' for key, value in part.items()
+            if isinstance(value, (int, float)))
+        for part in walk_datasets(dataset)
+        if part.get('dataset') and type_name(part) != 'MultiImageMixDataset'
+    ]
 
 
 def _missing_files(model: dict) -> List[str]:

@@ -305,6 +305,23 @@ val_evaluator = test_evaluator = dict(type='IoUMetric')
             dict(border=100, resize_to='rgb', npz_key=dict(depth='d'))
 
 
+def test_a_repeated_dataset_is_told(compose, write_config, capsys):
+    """An epoch of the base is longer than it looks."""
+    base = write_config(
+        f"""
+_base_ = {FCN!r}
+data = _base_.train_dataloader.dataset
+train_dataloader = dict(dataset=dict(
+    _delete_=True, type='RepeatDataset', times=8, dataset=data))
+""", 'base.py')
+    _, cfg = compose(base)
+    assert cfg.train_dataloader.dataset.type == 'mwam_mm.SceneDataset'
+    said = capsys.readouterr().out
+    assert said.count('note: the RepeatDataset times=8') == 1
+    compose(FCN)
+    assert 'around' not in capsys.readouterr().out
+
+
 def test_smoke(compose):
     _, cfg = compose(BEIT, '--smoke')
     assert cfg.train_cfg == dict(
