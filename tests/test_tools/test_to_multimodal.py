@@ -384,6 +384,21 @@ def test_errors_are_short(exit_of_tool, tmp_path, base, modalities, message):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_base_in_the_pure_python_style(exit_of_tool, tmp_path,
+                                         write_config):
+    plain = Config.fromfile(find_base(FCN))
+    path = tmp_path / 'base.py'
+    plain.dump(path)
+    lazy = write_config(
+        f'from mmseg.models import EncoderDecoder\n{path.read_text()}'.replace(
+            "type='EncoderDecoder'", 'type=EncoderDecoder'), 'lazy.py')
+    flags = '--modalities', 'rgb:3', '-o', str(tmp_path / 'out.py')
+    status, said = exit_of_tool(TOOL, lazy, *flags)
+    assert status == 2 and "dump('base.py')" in said
+    Config.fromfile(lazy).dump(path)
+    job.write_job(str(path), ['rgb:3'], str(tmp_path / 'out.py'))
+
+
 def test_missing_package_is_named(exit_of_tool, tmp_path):
     if importlib.util.find_spec('mmpretrain'):
         pytest.skip('mmpretrain is installed')
