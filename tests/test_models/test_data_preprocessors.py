@@ -7,6 +7,7 @@ import pytest
 import torch
 from mmengine.dataset import Compose
 from mmengine.logging import MessageHub
+from mmengine.registry import MODELS
 from mmengine.structures import InstanceData, PixelData
 from mmseg.structures import SegDataSample
 
@@ -14,7 +15,6 @@ from mwam_mm.datasets.transforms import DropModality, RandomDropModality
 from mwam_mm.layout import ModalityLayout
 from mwam_mm.models import MultiModalSegDataPreprocessor
 from mwam_mm.models.data_preprocessors.first_batches import FirstBatches
-from mwam_mm.registry import MODELS
 
 MODALITIES = dict(
     rgb=dict(
@@ -271,6 +271,16 @@ def test_detection_pads_every_modality_masks_and_labels(det):
         assert sample.gt_instances.masks.masks.shape == (1, 8, 12)
     assert samples[1].gt_instances.masks.masks.sum() == 3 * 11
     assert (samples[1].gt_sem_seg.sem_seg[:, 3:] == 255).all()
+
+
+def test_detection_mixes_batches(det):
+    batch, cls = det
+    preprocessor = cls(MODALITIES, batch_augments=[dict(type=Swap)])
+    out = preprocessor(batch, True)
+    assert preprocessor.layout.presence(
+        out['inputs'])['depth'] == [True, False]
+    assert [s.absent_modalities for s in out['data_samples']] == [
+        (), ('depth', )]
 
 
 def test_detection_resizes_batches(det):
