@@ -18,11 +18,12 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 from mmengine.runner.base_loop import BaseLoop
 from torch import nn
 
-from .config import walk_datasets, walk_pipelines
+from .config import type_name, walk_datasets, walk_pipelines
 from .layout import Modality, ModalityLayout
 
 __all__ = [
-    'check_classes', 'check_data', 'check_layouts', 'check_order_of_classes',
+    'check_branches_of_checkpoint', 'check_classes', 'check_data',
+    'check_layouts', 'check_order_of_classes', 'check_rules_of_backbone',
     'check_runner'
 ]
 
@@ -194,7 +195,8 @@ def check_order_of_classes(runner: Runner, checkpoint: Mapping) -> None:
             if MMEngine saved it.
 
     Raises:
-        ValueError: If a dataset has the same classes in another order.
+        ValueError: If a dataset has the same classes in another order, or
+            another number of them.
     """
     meta = (checkpoint.get('meta') or {}).get('dataset_meta') or {}
     learned = list(meta.get('classes') or ())
@@ -216,8 +218,78 @@ def check_order_of_classes(runner: Runner, checkpoint: Mapping) -> None:
                 f'{said}. Each class would be taken for another: give the '
                 'dataset the order of the checkpoint, by '
                 'metainfo=dict(classes=(...))')
+        if len(classes) != len(learned):
+            # MMEngine would leave heads of another shape as they started.
+            raise ValueError(f'{said}: test it by the config that it was '
+                             'trained with')
         print_log(f'{said}: taken for the same, by their order',
                   'current', logging.WARNING)
+
+
+def check_branches_of_checkpoint(runner: Runner,
+                                 checkpoint: Mapping) -> None:
+    """Check that an evaluation has weights for every branch.
+
+    MMEngine prints what a checkpoint lacks and goes on. A training is free to
+    start a branch from scratch.
+
+    Args:
+        runner (Runner): The runner.
+        checkpoint (Mapping): The checkpoint.
+
+    Raises:
+        ValueError: If the checkpoint has nothing of a branch.
+    """
+    if isinstance(runner._train_loop, BaseLoop):
+        return
+    keys = list(checkpoint.get('state_dict', checkpoint))
+    for module in runner.model.modules():
+        branches = getattr(module, 'branches', None)
+        if not isinstance(getattr(module, 'layout', None), ModalityLayout) or \
+                not isinstance(branches, nn.ModuleDict):
+            continue
+        lacking = [
+            name for name, branch in branches.items()
+            if any(True for _ in branch.parameters())
+            and not any(f'branches.{name}.' in key for key in keys)
+        ]
+        if lacking:
+            raise ValueError(
+                f'the checkpoint {runner._load_from} has no weights for the '
+                f'branches of {lacking}, which would be random: test it by '
+                'the config that it was trained with')
+
+
+def check_rules_of_backbone(runner: Runner) -> None:
+    """Warn of rules for a backbone that act on no branch.
+
+    MMEngine says nothing of ``custom_keys`` that are in no parameter's name,
+    and ``backbone.norm``, say, is not in ``backbone.branches.rgb.norm``.
+
+    Args:
+        runner (Runner): The runner.
+    """
+    cfg = runner.cfg.get('optim_wrapper') or {}
+    constructor = dict(type=cfg.get('constructor') or '')
+    if type_name(constructor) == 'MultiModalOptimWrapperConstructor':
+        return
+    keys = (cfg.get('paramwise_cfg') or {}).get('custom_keys') or {}
+    model = runner.model
+    if is_model_wrapper(model):
+        model = model.module
+    names = [name for name, _ in model.named_parameters()]
+    stock = [re.sub(r'^backbone\.branches\.[^.]+', 'backbone', name)
+             for name in names]
+    lost = [key for key in keys if any(key in name for name in stock)
+            and not any(key in name for name in names)]
+    if lost:
+        print_log(
+            f'optim_wrapper.paramwise_cfg.custom_keys has {lost}, which act '
+            'on nothing: the parameters of the backbone are called '
+            '"backbone.branches.<modality>..." here. Set '
+            'optim_wrapper.constructor='
+            '"mwam_mm.MultiModalOptimWrapperConstructor", which applies such '
+            'rules to every branch', 'current', logging.WARNING)
 
 
 def _listed(names: Sequence[str], limit: int = 10) -> str:

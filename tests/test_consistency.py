@@ -4,6 +4,7 @@ import types
 import pytest
 import torch
 from mmengine.dataset import Compose
+from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 
 from mwam_mm.cli import build_runner
@@ -176,6 +177,30 @@ def test_classes_of_the_checkpoint(tmp_path, stage, capsys):
     assert 'trained on (a, b): taken for the same' in said.out + said.err
 
 
+def test_checkpoints_of_other_models(tmp_path):
+    """MMEngine would test what they lack as it was initialised."""
+    cfg = config(tmp_path / 'learn', None)
+    build_runner(cfg).train()
+    learned = torch.load(tmp_path / 'learn/iter_1.pth', weights_only=False)
+    one_branch = dict(
+        learned,
+        state_dict={
+            key: value for key, value in learned['state_dict'].items()
+            if 'branches.depth.' not in key
+        })
+    three = dict(learned, meta=dict(dataset_meta=dict(classes=('a', 'b', 'c')))
+                 )
+    cfg.load_from = str(tmp_path / 'other.pth')
+    for checkpoint, message in (
+        (one_branch, r"no weights for the branches of \['depth'\]"),
+        (three, r'\(a, b\), but .* on \(a, b, c\): test it by')):
+        torch.save(checkpoint, cfg.load_from)
+        with pytest.raises(ValueError, match=message):
+            build_runner(cfg).test()
+    torch.save(one_branch, cfg.load_from)
+    build_runner(cfg).train()  # which may start a branch from scratch
+
+
 def test_a_training_may_go_on_from_other_classes(tmp_path):
     build_runner(config(tmp_path / 'learn', None)).train()
     cfg = config(tmp_path / 'go_on', None)
@@ -270,3 +295,28 @@ def test_which_heads_have_the_classes_of_the_data():
     detector.roi_head.bbox_head = Head(4)
     with pytest.raises(ValueError, match='roi_head.bbox_head.num_classes=4'):
         check_classes(detector, {}, classes, 'data')
+
+
+@pytest.mark.parametrize('keys, said', [
+    (['backbone.layer1', 'backbone', 'decode_head'], ['backbone.layer1']),
+    (['backbone.branches.rgb.layer1', 'layer1', 'nowhere'], []),
+])
+@pytest.mark.parametrize('constructor', [
+    None, 'mwam_mm.MultiModalOptimWrapperConstructor'])
+def test_rules_that_act_on_no_branch(tmp_path, keys, said, constructor,
+                                     monkeypatch):
+    cfg = config(tmp_path, 'train')
+    cfg.optim_wrapper.paramwise_cfg = dict(
+        custom_keys={key: dict(lr_mult=0.1) for key in keys})
+    if constructor:
+        cfg.optim_wrapper.constructor = constructor
+        said = []
+    runner = build_runner(cfg)
+    messages = []
+    monkeypatch.setattr(
+        MMLogger.get_current_instance(), 'log',
+        lambda level, message: messages.append(message))
+    runner.call_hook('before_run')
+    assert [m.split(', which')[0] for m in messages if 'custom_keys' in m] == (
+        [f'optim_wrapper.paramwise_cfg.custom_keys has {said}']
+        if said else [])

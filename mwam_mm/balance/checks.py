@@ -35,6 +35,12 @@ def check_run(context: Context, weigher: Weigher,
     _check_recomputed(context)
     _check_heads(context)
     _warn_of_frozen(context, acting)
+    if len(context.modalities) == 1:
+        context.logger.warning(
+            f'The only modality is "{context.modalities[0]}", which '
+            f'{type(weigher).__name__} weighs against no other: its weight K '
+            'is only a constant factor. Leave out the hook, or name the other '
+            'modalities.')
 
 
 def check_alone(hooks: Iterable[Any], kind: type) -> None:

@@ -111,6 +111,14 @@ def load_config(path: str) -> Config:
                          f'{cause}')
     except FileNotFoundError as error:
         raise ValueError(str(error))
+    except RuntimeError as error:
+        if 'lazy_import' not in str(error):
+            raise
+        raise ValueError(
+            'the base is a config in the pure Python style, from which others '
+            'in that style only can inherit. Write it as a plain one, by '
+            "mmengine.config.Config.fromfile(BASE).dump('base.py'), and name "
+            'that') from error
     follow_modalities(cfg)
     return cfg
 

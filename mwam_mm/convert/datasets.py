@@ -12,7 +12,7 @@ from .bases import load_config, scope_of
 
 __all__ = [
     'annotations_of', 'choose_modalities', 'evaluator_like', 'load_dataset',
-    'main_metric', 'num_classes_of'
+    'loading_of', 'main_metric', 'num_classes_of'
 ]
 
 # The embedded scene set, by the base's default scope.
@@ -97,6 +97,23 @@ def annotations_of(dataset: dict) -> Optional[dict]:
                 len(transform) == 1 or 'with_bbox' in transform)
             return None if stock else dict(transform)
     return None
+
+
+def loading_of(dataset: dict) -> dict:
+    """How a dataset loads its images.
+
+    Args:
+        dataset (dict): Config of the dataset.
+
+    Returns:
+        dict: Arguments of ``LoadModalities`` beside ``modalities``, such as
+        the border of its files.
+    """
+    for step in next(leaf_datasets(dataset)).get('pipeline') or ():
+        if type_name(step) == 'LoadModalities':
+            return {key: value for key, value in step.items()
+                    if key not in ('type', '_scope_', 'modalities')}
+    return {}
 
 
 def num_classes_of(dataset: dict) -> int:

@@ -8,13 +8,19 @@ from mmengine.registry import OPTIMIZERS
 from torch import nn
 
 from mwam_mm.balance.interventions.gradient import is_adaptive
-from mwam_mm.config import leaf_datasets, type_name, walk_dicts
+from mwam_mm.config import (
+    leaf_datasets,
+    type_name,
+    walk_datasets,
+    walk_dicts,
+)
 
 from .bases import Pipeline, base_pipelines, reference
 from .code import Code
 from .datasets import (
     annotations_of,
     evaluator_like,
+    loading_of,
     main_metric,
     num_classes_of,
 )
@@ -51,6 +57,7 @@ class JobSettings:
         train_set = dataset.train_dataloader.dataset.to_dict()
         self.num_classes = num_classes_of(train_set)
         self.annotations = annotations_of(train_set)
+        self.loading = loading_of(train_set)
         self.factor = None if smoke_size else size_factor(
             base_pipelines(base, 'test_dataloader').load.transforms,
             train_set, modalities)
@@ -123,6 +130,9 @@ class JobSettings:
         """A dataloader: the dataset's samples through the base's pipeline."""
         cfg = self.dataset[key].dataset.to_dict()
         load, mix, mix_args = base_pipelines(self.base, key)
+        for wrapper in _wrappers(self.base[key].dataset):
+            print(f"note: the {wrapper} around the base's dataset left out: "
+                  f'wrap the one of {key} as well if it is to be so')
         if self.smoke_size:
             shrink_dataset(cfg, self.smoke_size)
         # Where images are mixed, the outer pipeline packs the samples.
@@ -148,13 +158,16 @@ class JobSettings:
         """A stock pipeline, made multimodal as a whole."""
         transforms, code = pipeline
         # This tells at once if a transform cannot be carried over.
-        multimodal_pipeline(transforms, self.modalities, self.annotations)
+        multimodal_pipeline(transforms, self.modalities, self.annotations,
+                            self.loading)
         step = dict(
             type='mwam_mm.multimodal',
             modalities=Code('modalities'),
             transforms=self._with_sizes(transforms, code))
         if self.annotations is not None:
             step['annotations'] = self.annotations
+        if self.loading:
+            step['loading'] = self.loading
         return [step, _DROPOUT] if dropout else [step]
 
     def _with_sizes(self, transforms: List[dict], code: Any) -> Any:
@@ -240,6 +253,17 @@ class JobSettings:
                                             **change.pop('paramwise_cfg', {}))
             return dict(wrapper, **change)
         return change or None
+
+
+def _wrappers(dataset: dict) -> List[str]:
+    """The wrappers of a base's dataset that say how often it is read."""
+    return [
+        type_name(part) + ''.join(
+            f' {key}={value!r}' for key, value in part.items()
+            if isinstance(value, (int, float)))
+        for part in walk_datasets(dataset)
+        if part.get('dataset') and type_name(part) != 'MultiImageMixDataset'
+    ]
 
 
 def _missing_files(model: dict) -> List[str]:

@@ -251,7 +251,8 @@ def build(work_dir, host, hook=None):
             sampler=dict(type='DefaultSampler', shuffle=False)),
         train_cfg=dict(by_epoch=True, max_epochs=1),
         optim_wrapper=dict(optimizer=dict(type='SGD', lr=1.)),
-        custom_hooks=[dict(type='mwam_mm.MWAMHook', **hook)] if hook else [],
+        custom_hooks=[dict(dict(type='mwam_mm.MWAMHook'), **hook)]
+        if hook else [],
         default_hooks=dict(checkpoint=None),
         experiment_name=f'{work_dir.name}_{host.__name__}',
         log_level='ERROR')
@@ -326,6 +327,18 @@ def test_where_the_image_cannot_be_found_the_error_says_what_to_do(
         runner.train()
 
 
+@pytest.mark.parametrize('type', ['OGM', 'OPM', 'AGM'])
+def test_weighers_that_need_scores_of_single_modalities(tmp_path, type):
+    """Without them K would be 1 for ever."""
+    runner = build(
+        tmp_path, Twice, dict(
+            type='mwam_mm.BalanceHook',
+            weigher=dict(type=type),
+            branches=dict(rgb='rgb', depth='depth')))
+    with pytest.raises(ValueError, match=f'{type} .* leave out branches'):
+        runner.train()
+
+
 @pytest.mark.parametrize('intervention', ['gradient', 'update'])
 def test_a_frozen_branch_is_said(tmp_path, monkeypatch, intervention):
     runner = build(tmp_path, Frozen,
@@ -334,6 +347,14 @@ def test_a_frozen_branch_is_said(tmp_path, monkeypatch, intervention):
     monkeypatch.setattr(runner.logger, 'warning', messages.append)
     runner.train()
     assert len(messages) == 1 and '"rgb" is frozen' in messages[0]
+
+
+def test_one_modality_is_weighed_against_none(tmp_path, monkeypatch):
+    runner = build(tmp_path, Twice, dict(branches=dict(rgb='rgb')))
+    messages = []
+    monkeypatch.setattr(runner.logger, 'warning', messages.append)
+    runner.train()
+    assert len(messages) == 1 and 'only modality is "rgb"' in messages[0]
 
 
 @pytest.mark.parametrize('intervention', ['gradient', 'update'])

@@ -7,6 +7,7 @@ import pytest
 import torch
 from mmengine.dataset import Compose
 from mmengine.logging import MessageHub
+from mmengine.registry import MODELS
 from mmengine.structures import InstanceData, PixelData
 from mmseg.structures import SegDataSample
 
@@ -70,6 +71,34 @@ def test_pads_to_the_largest_and_labels_with_ignore():
     assert out['inputs'].shape == (2, 4, 8, 12)
     label = out['data_samples'][1].gt_sem_seg.data
     assert (label[:, 3:] == 255).all() and (label[:, :3, :11] == 0).all()
+
+
+@MODELS.register_module()
+class Swap(torch.nn.Module):
+    """The samples of a batch in reverse order."""
+
+    def forward(self, inputs, data_samples):
+        return inputs.flip(0), data_samples[::-1]
+
+
+@pytest.mark.parametrize('augment, swapped', [
+    ([dict(type='Swap')], True),
+    ([dict(type='Swap'), dict(type='Swap')], False),
+    (Swap(), True),
+])
+def test_batches_that_are_mixed(augment, swapped):
+    preprocess = MultiModalSegDataPreprocessor(
+        MODALITIES, size=(6, 8), batch_augments=augment)
+    batch = data(absent=((), ('depth', )))
+    out = preprocess(batch, training=True)
+    has_depth = [False, True] if swapped else [True, False]
+    assert preprocess.layout.presence(
+        out['inputs'])['depth'] == has_depth
+    assert [bool(x[3].any()) for x in out['inputs']] == has_depth
+    assert [s.absent_modalities for s in out['data_samples']] == [
+        () if has else ('depth', ) for has in has_depth]
+    out = preprocess(batch, training=False)  # nothing is mixed
+    assert preprocess.layout.presence(out['inputs'])['depth'] == [True, False]
 
 
 def test_without_data_samples():
@@ -242,6 +271,16 @@ def test_detection_pads_every_modality_masks_and_labels(det):
         assert sample.gt_instances.masks.masks.shape == (1, 8, 12)
     assert samples[1].gt_instances.masks.masks.sum() == 3 * 11
     assert (samples[1].gt_sem_seg.sem_seg[:, 3:] == 255).all()
+
+
+def test_detection_mixes_batches(det):
+    batch, cls = det
+    preprocessor = cls(MODALITIES, batch_augments=[dict(type=Swap)])
+    out = preprocessor(batch, True)
+    assert preprocessor.layout.presence(
+        out['inputs'])['depth'] == [True, False]
+    assert [s.absent_modalities for s in out['data_samples']] == [
+        (), ('depth', )]
 
 
 def test_detection_resizes_batches(det):

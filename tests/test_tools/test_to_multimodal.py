@@ -19,6 +19,7 @@ from mwam_mm.config import walk_dicts
 from mwam_mm.convert import job
 from mwam_mm.convert.bases import base_of, find_base, load_config
 from mwam_mm.convert.datasets import load_dataset
+from mwam_mm.convert.pipeline import multimodal_transforms
 from mwam_mm.convert.sizes import fit_sizes
 
 from ..processes import run_script
@@ -282,6 +283,45 @@ def test_own_dataset(compose, tmp_path, monkeypatch):
     assert cfg.modalities == stock.modalities
 
 
+def test_images_are_loaded_as_the_dataset_says(compose, write_config):
+    dataset = write_config(
+        """
+modalities = dict(rgb=dict(channels=3), depth=dict(channels=1))
+data = dict(
+    type='mwam_mm.MultiModalSegDataset', data_root='nowhere',
+    data_prefix=dict(img_path='rgb', depth_path='depth'),
+    metainfo=dict(classes=('a', 'b')),
+    pipeline=[dict(type='mwam_mm.LoadModalities', modalities=modalities,
+                   border=100, resize_to='rgb', npz_key=dict(depth='d'))])
+train_dataloader = val_dataloader = test_dataloader = dict(dataset=data)
+val_evaluator = test_evaluator = dict(type='IoUMetric')
+""", 'dataset.py')
+    _, cfg = compose(FCN, '--dataset', dataset)
+    for key in ('train_dataloader', 'val_dataloader'):
+        step, = cfg[key].dataset.pipeline
+        load = multimodal_transforms(
+            step.transforms, step.modalities, loading=step.loading)[0]
+        assert {k: load[k] for k in ('border', 'resize_to', 'npz_key')} == \
+            dict(border=100, resize_to='rgb', npz_key=dict(depth='d'))
+
+
+def test_a_repeated_dataset_is_told(compose, write_config, capsys):
+    """An epoch of the base is longer than it looks."""
+    base = write_config(
+        f"""
+_base_ = {FCN!r}
+data = _base_.train_dataloader.dataset
+train_dataloader = dict(dataset=dict(
+    _delete_=True, type='RepeatDataset', times=8, dataset=data))
+""", 'base.py')
+    _, cfg = compose(base)
+    assert cfg.train_dataloader.dataset.type == 'mwam_mm.SceneDataset'
+    said = capsys.readouterr().out
+    assert said.count('note: the RepeatDataset times=8') == 1
+    compose(FCN)
+    assert 'around' not in capsys.readouterr().out
+
+
 def test_smoke(compose):
     _, cfg = compose(BEIT, '--smoke')
     assert cfg.train_cfg == dict(
@@ -342,6 +382,21 @@ def test_errors_are_short(exit_of_tool, tmp_path, base, modalities, message):
     assert code == 2
     assert re.search(message, said.splitlines()[-1])
     assert not list(tmp_path.iterdir())
+
+
+def test_a_base_in_the_pure_python_style(exit_of_tool, tmp_path,
+                                         write_config):
+    plain = Config.fromfile(find_base(FCN))
+    path = tmp_path / 'base.py'
+    plain.dump(path)
+    lazy = write_config(
+        f'from mmseg.models import EncoderDecoder\n{path.read_text()}'.replace(
+            "type='EncoderDecoder'", 'type=EncoderDecoder'), 'lazy.py')
+    flags = '--modalities', 'rgb:3', '-o', str(tmp_path / 'out.py')
+    status, said = exit_of_tool(TOOL, lazy, *flags)
+    assert status == 2 and "dump('base.py')" in said
+    Config.fromfile(lazy).dump(path)
+    job.write_job(str(path), ['rgb:3'], str(tmp_path / 'out.py'))
 
 
 def test_missing_package_is_named(exit_of_tool, tmp_path):

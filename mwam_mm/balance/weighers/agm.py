@@ -18,7 +18,8 @@ from ..predictions import (
     logits_of,
     loss_of,
 )
-from ..scores import KINDS
+from ..probes import Probe
+from ..scores import KINDS, check_scored
 from ..signal import Signal
 from .base import Weigher
 
@@ -153,6 +154,9 @@ class AGM(Weigher):
         self.scores = unknown.to(device)
         self.means = unknown.to(device)
         self.counts = torch.zeros_like(self.scores)
+
+    def attach(self, probe: Probe) -> None:
+        check_scored(probe, 'AGM')
 
     def observe(self, signal: Signal) -> None:
         if not has_labels(signal):

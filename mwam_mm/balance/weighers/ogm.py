@@ -6,7 +6,8 @@ from torch import Tensor
 
 from mwam_mm.registry import WEIGHERS
 
-from ..scores import Scores
+from ..probes import Probe
+from ..scores import Scores, check_scored
 from ..signal import Signal
 from .base import Weigher
 
@@ -61,6 +62,9 @@ class ScoreRatios(Weigher):
                              f'of {list(_FORMS)}')
         self.ratio = ratio
         self.scores = Scores(modalities, **scores)
+
+    def attach(self, probe: Probe) -> None:
+        check_scored(probe, type(self).__name__)
 
     def observe(self, signal: Signal) -> None:
         self.scores.observe(signal)

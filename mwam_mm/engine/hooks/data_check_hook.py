@@ -4,7 +4,12 @@ from typing import Dict
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from mwam_mm.consistency import check_order_of_classes, check_runner
+from mwam_mm.consistency import (
+    check_branches_of_checkpoint,
+    check_order_of_classes,
+    check_rules_of_backbone,
+    check_runner,
+)
 from mwam_mm.registry import HOOKS
 
 
@@ -17,7 +22,10 @@ class DataCheckHook(Hook):
     values that mean "no measurement", and the heads of the model must have
     the classes of the data. A training checks what it validates on, too.
     Validation and test compare the classes with those that the checkpoint
-    names; other names than its own are a warning, another order is an error.
+    names; other names than its own are a warning, another order or number is
+    an error, and so is a branch of which it has nothing.
+    Rules of the optimizer for a backbone that act on no branch are a warning,
+    too.
 
     The tools of this package add the hook to every run, and
     :class:`BalanceHook` and the missing-modality loops check what they run.
@@ -41,12 +49,14 @@ class DataCheckHook(Hook):
             runner (Runner): The runner.
         """
         check_runner(runner)
+        check_rules_of_backbone(runner)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: Dict) -> None:
-        """Compare the classes with those of a checkpoint.
+        """Compare the classes and the branches with those of a checkpoint.
 
         Args:
             runner (Runner): The runner.
             checkpoint (dict): What was loaded.
         """
         check_order_of_classes(runner, checkpoint)
+        check_branches_of_checkpoint(runner, checkpoint)

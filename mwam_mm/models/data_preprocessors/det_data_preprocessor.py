@@ -16,6 +16,10 @@ class MultiModalDetDataPreprocessor(StackPreprocessor, DetDataPreprocessor):
     Images are padded with 0, which is each modality's mean; a modality named
     in a sample's ``absent_modalities`` is 0 everywhere.
 
+    Batch-level augmentations of one's own may mix samples or put them in
+    another order. What each then lacks its zeros tell. Only then is a GPU
+    waited for.
+
     Args:
         modalities (Mapping): The layout, see :class:`ModalityLayout`.
         pad_size_divisor (int): Divisor of the padded height and width.
@@ -58,3 +62,10 @@ class MultiModalDetDataPreprocessor(StackPreprocessor, DetDataPreprocessor):
             seg_pad_value=seg_pad_value,
             boxtype2tensor=boxtype2tensor,
             batch_augments=batch_augments)
+
+    def mixes(self, training: bool) -> bool:
+        """Whether a batch may be mixed, so that its zeros tell what is absent:
+        those of MMDetection resize and pad only."""
+        return training and not all(
+            type(augment).__module__.startswith('mmdet.')
+            for augment in self.batch_augments or ())

@@ -1,7 +1,8 @@
 """Data preprocessor for multimodal segmentation."""
-from typing import List, Mapping, Optional
+from typing import Callable, List, Mapping, Optional, Tuple, Union
 
 from mmseg.models.data_preprocessor import SegDataPreProcessor
+from torch import Tensor, nn
 
 from mwam_mm.registry import MODELS
 
@@ -16,6 +17,9 @@ class MultiModalSegDataPreprocessor(StackPreprocessor, SegDataPreProcessor):
     Images are padded with 0, which is each modality's mean; a modality named
     in a sample's ``absent_modalities`` is 0 everywhere.
 
+    ``batch_augments`` may mix samples or put them in another order. What each
+    then lacks its zeros tell. Only then is a GPU waited for.
+
     Args:
         modalities (Mapping): The layout, see :class:`ModalityLayout`.
         size (tuple, optional): Fixed padding size (height, width). Defaults
@@ -23,8 +27,10 @@ class MultiModalSegDataPreprocessor(StackPreprocessor, SegDataPreProcessor):
         size_divisor (int, optional): Divisor of the padded size. Defaults to
             None.
         seg_pad_val (float): Padding value of the label map. Defaults to 255.
-        batch_augments (list[dict], optional): Batch-level augmentations.
-            Defaults to None.
+        batch_augments (list[dict] | Callable, optional): Batch-level
+            augmentations, which take ``inputs`` of shape (B, C, H, W) and the
+            data samples and return both: the configs of modules, which are
+            called one after the other, or a function. Defaults to None.
         test_cfg (dict, optional): Padding at test time, with ``size`` or
             ``size_divisor``. Defaults to None.
 
@@ -44,8 +50,11 @@ class MultiModalSegDataPreprocessor(StackPreprocessor, SegDataPreProcessor):
                  size: Optional[tuple] = None,
                  size_divisor: Optional[int] = None,
                  seg_pad_val: float = 255,
-                 batch_augments: Optional[List[dict]] = None,
+                 batch_augments: Union[List[dict], Callable, None] = None,
                  test_cfg: Optional[dict] = None) -> None:
+        if batch_augments is not None and not callable(batch_augments):
+            # The stock class documents configs and calls them as they are.
+            batch_augments = _InTurn(map(MODELS.build, batch_augments))
         super().__init__(
             modalities,
             size=size,
@@ -53,3 +62,16 @@ class MultiModalSegDataPreprocessor(StackPreprocessor, SegDataPreProcessor):
             seg_pad_val=seg_pad_val,
             batch_augments=batch_augments,
             test_cfg=test_cfg)
+
+    def mixes(self, training: bool) -> bool:
+        """Whether a batch is mixed, so that its zeros tell what is absent."""
+        return training and self.batch_augments is not None
+
+
+class _InTurn(nn.ModuleList):
+    """Batch-level augmentations, one after the other."""
+
+    def forward(self, inputs: Tensor, samples: list) -> Tuple[Tensor, list]:
+        for augment in self:
+            inputs, samples = augment(inputs, samples)
+        return inputs, samples
