@@ -73,5 +73,6 @@ variants = {
     'agm': other('AGM', 'gradient'),
     'opm': other('OPM', dict(type='dropout', draw='each')),
     'mmpareto': other('Constant', 'mmpareto'),
+    'mmpareto-k': mwam('mmpareto'),
 }
 del mwam, other, by_k, paired

@@ -55,6 +55,8 @@ class JobSettings:
         self.modalities = modalities
         self.smoke_size = smoke_size
         train_set = dataset.train_dataloader.dataset.to_dict()
+        # K weighs modalities against each other.
+        self.weighted = len(modalities) > 1
         self.num_classes = num_classes_of(train_set)
         self.annotations = annotations_of(train_set)
         self.loading = loading_of(train_set)
@@ -69,8 +71,9 @@ class JobSettings:
             type='mwam_mm.multimodal',
             base=Code('_base_.model'),
             modalities=Code('modalities'),
-            num_classes=self.num_classes,
-            mwam=dict())
+            num_classes=self.num_classes)
+        if self.weighted:
+            model['mwam'] = {}
         override = self._override()
         if override:
             model['override'] = override
@@ -115,6 +118,8 @@ class JobSettings:
                 hook['switch_pipeline'] = self._pipeline(
                     Pipeline(transforms, reference(self.base, transforms)),
                     dropout)
+        if not self.weighted:
+            return hooks
         weighting: Dict[str, Any] = dict(type='mwam_mm.MWAMHook')
         if recipe == 'combination':
             weighting['intervention'] = dict(type='combination', weights='k')

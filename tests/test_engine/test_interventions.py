@@ -133,12 +133,16 @@ def test_adamw_one_branch_with_k_one_half(tmp_path):
         type='mwam_mm.MWAMHook',
         branches=dict(rgb=BRANCHES['rgb']),
         mwam=HALF)
+
+    def warnings_of(runner):
+        return [w for w in runner.mwam_warnings if 'only modality' not in w]
+
     half, runner = change(
         tmp_path / 'update', ADAMW, hook=dict(hook, intervention='update'))
-    assert not runner.mwam_warnings
+    assert not warnings_of(runner)
     assert_scaled(half, plain, dict(rgb=0.5), rtol=1e-4, atol=1e-6)
     same, runner = change(tmp_path / 'gradient', ADAMW, hook=hook)
-    warning, = runner.mwam_warnings
+    warning, = warnings_of(runner)
     assert 'AdamW' in warning and 'intervention="update"' in warning
     # Adam's epsilon aside, which is added to the gradient's magnitude.
     changes = [(same[name], plain[name]) for name in plain
