@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from ..processes import run_ranks
-from ..test_engine.test_distributed import OddPairsLackDepth
+from ..test_engine import test_distributed  # noqa: F401, registers
 from .test_comparator_runs import METHODS, config, run
 
 pytestmark = pytest.mark.usefixtures('on_cpu')
@@ -15,7 +15,7 @@ def job(folder, name, batch_size, **overrides):
     cfg = config(folder / name, *METHODS[name], max_iters=3)
     cfg.train_dataloader.batch_size = batch_size
     cfg.train_dataloader.sampler.shuffle = False
-    cfg.train_dataloader.dataset.type = OddPairsLackDepth
+    cfg.train_dataloader.dataset.type = 'mwam_mm.OddPairsLackDepth'
     cfg.default_hooks.checkpoint = None
     for key in ('val_dataloader', 'val_cfg', 'val_evaluator'):
         cfg.pop(key)
