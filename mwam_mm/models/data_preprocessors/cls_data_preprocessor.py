@@ -58,7 +58,3 @@ class MultiModalClsDataPreprocessor(StackPreprocessor, ClsDataPreprocessor):
             to_onehot=to_onehot,
             num_classes=num_classes,
             batch_augments=batch_augments)
-
-    def mixes(self, training: bool) -> bool:
-        """Whether a batch is mixed, so that its zeros tell what is absent."""
-        return training and self.batch_augments is not None

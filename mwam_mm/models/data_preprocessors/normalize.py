@@ -147,8 +147,8 @@ class StackPreprocessor:
         return self.normalize.layout
 
     def mixes(self, training: bool) -> bool:
-        """Whether the samples of a batch are mixed with each other."""
-        return False
+        """Whether a batch is mixed, so that its zeros tell what is absent."""
+        return training and self.batch_augments is not None
 
     def forward(self, data: dict, training: bool = False) -> dict:
         """Preprocess a batch.

@@ -63,10 +63,6 @@ class MultiModalSegDataPreprocessor(StackPreprocessor, SegDataPreProcessor):
             batch_augments=batch_augments,
             test_cfg=test_cfg)
 
-    def mixes(self, training: bool) -> bool:
-        """Whether a batch is mixed, so that its zeros tell what is absent."""
-        return training and self.batch_augments is not None
-
 
 class _InTurn(nn.ModuleList):
     """Batch-level augmentations, one after the other."""

@@ -179,7 +179,7 @@ class MWAMNeck(BaseModule):
         if self.training and torch.is_grad_enabled():
             outputs = self._weight(outputs)
         levels = self._levels()
-        fusions = list(self.fusions)
+        fusions = list(self.fusions)  # a ModuleList is slow to index
         fused = [
             self._fuse(fusions[level], f, outputs.present)
             for level, f in zip(levels, self._by_level(outputs, levels))
