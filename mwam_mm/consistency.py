@@ -22,9 +22,8 @@ from .config import type_name, walk_datasets, walk_pipelines
 from .layout import Modality, ModalityLayout
 
 __all__ = [
-    'check_branches_of_checkpoint', 'check_classes', 'check_data',
-    'check_layouts', 'check_order_of_classes', 'check_rules_of_backbone',
-    'check_runner'
+    'check_checkpoint', 'check_classes', 'check_data', 'check_layouts',
+    'check_rules_of_backbone', 'check_runner'
 ]
 
 # Where the same modalities lie in the files, and whether all samples have
@@ -183,11 +182,11 @@ def check_classes(model: nn.Module, cfg: Mapping,
                 f'({_listed(classes)}): correct the one or the other')
 
 
-def check_order_of_classes(runner: Runner, checkpoint: Mapping) -> None:
-    """Check that an evaluation has the classes that a checkpoint learned.
+def check_checkpoint(runner: Runner, checkpoint: Mapping) -> None:
+    """Check that an evaluation has what a checkpoint learned.
 
-    A warning says if they have other names, as those of another dataset may.
-    A training is free to go on from other classes.
+    A training is free to go on from other classes, or to start a branch from
+    scratch.
 
     Args:
         runner (Runner): The runner.
@@ -195,12 +194,20 @@ def check_order_of_classes(runner: Runner, checkpoint: Mapping) -> None:
             if MMEngine saved it.
 
     Raises:
-        ValueError: If a dataset has the same classes in another order, or
-            another number of them.
+        ValueError: If a dataset has the same classes in another order or
+            another number of them, or the checkpoint has nothing of a branch.
     """
+    if isinstance(runner._train_loop, BaseLoop):
+        return
     meta = (checkpoint.get('meta') or {}).get('dataset_meta') or {}
-    learned = list(meta.get('classes') or ())
-    if not learned or isinstance(runner._train_loop, BaseLoop):
+    _check_order_of_classes(runner, list(meta.get('classes') or ()))
+    _check_branches(runner, list(checkpoint.get('state_dict', checkpoint)))
+
+
+def _check_order_of_classes(runner: Runner, learned: Sequence[str]) -> None:
+    """A warning says if they have other names, as those of another dataset
+    may."""
+    if not learned:
         return
     for stage in ('val', 'test'):
         loop = getattr(runner, f'_{stage}_loop')
@@ -226,23 +233,8 @@ def check_order_of_classes(runner: Runner, checkpoint: Mapping) -> None:
                   'current', logging.WARNING)
 
 
-def check_branches_of_checkpoint(runner: Runner,
-                                 checkpoint: Mapping) -> None:
-    """Check that an evaluation has weights for every branch.
-
-    MMEngine prints what a checkpoint lacks and goes on. A training is free to
-    start a branch from scratch.
-
-    Args:
-        runner (Runner): The runner.
-        checkpoint (Mapping): The checkpoint.
-
-    Raises:
-        ValueError: If the checkpoint has nothing of a branch.
-    """
-    if isinstance(runner._train_loop, BaseLoop):
-        return
-    keys = list(checkpoint.get('state_dict', checkpoint))
+def _check_branches(runner: Runner, keys: Sequence[str]) -> None:
+    """MMEngine prints what a checkpoint lacks and goes on."""
     for module in runner.model.modules():
         branches = getattr(module, 'branches', None)
         if not isinstance(getattr(module, 'layout', None), ModalityLayout) or \

@@ -5,8 +5,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from mwam_mm.consistency import (
-    check_branches_of_checkpoint,
-    check_order_of_classes,
+    check_checkpoint,
     check_rules_of_backbone,
     check_runner,
 )
@@ -58,5 +57,4 @@ class DataCheckHook(Hook):
             runner (Runner): The runner.
             checkpoint (dict): What was loaded.
         """
-        check_order_of_classes(runner, checkpoint)
-        check_branches_of_checkpoint(runner, checkpoint)
+        check_checkpoint(runner, checkpoint)
