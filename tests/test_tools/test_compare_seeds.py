@@ -1,28 +1,21 @@
-import copy
 import csv
 import json
-import multiprocessing
 import os
 import signal
 import sys
-from functools import lru_cache
 from pathlib import Path
 
 import cv2
-import mmcv
-import mmengine.fileio
 import numpy as np
 import pytest
 import torch
-from filelock import FileLock
-from mmengine.config import Config
 from mmengine.hooks import Hook
 
 from mwam_mm.registry import HOOKS
-from mwam_mm.stack import has_detection
-from tests import benchmarks, tiny
+from tests import tiny
 from tests.benchmarks import REPO
 from tests.processes import run_script
+from tests.studies import write_report, write_study
 
 TOOL = REPO / 'tools/analysis_tools/compare_seeds.py'
 
@@ -40,17 +33,10 @@ def compare(tmp_path):
 
 
 @pytest.fixture
-def tool(load_tool, monkeypatch):
-    """The tool, imported; what it replaces is put back."""
-    monkeypatch.setattr(mmcv, 'imfrombytes', mmcv.imfrombytes)
-    monkeypatch.setattr(mmengine.fileio, 'get', mmengine.fileio.get)
-    return load_tool('analysis_tools/compare_seeds')
-
-
-@pytest.fixture
-def tabulate(tool, tmp_path, monkeypatch, capsys):
+def tabulate(load_tool, tmp_path, monkeypatch, capsys):
     """Runs the tool in an empty folder, in this process, which saves the
     imports where no training is to start."""
+    tool = load_tool('analysis_tools/compare_seeds')
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(tool, 'train_all', None)
 
@@ -62,21 +48,6 @@ def tabulate(tool, tmp_path, monkeypatch, capsys):
     return run
 
 
-def write(folder, config, seed, scores, metrics):
-    """The report of a finished run, whose PCR is a tenth of the score."""
-    path = folder / f'work_dirs/compare_seeds/{config}/seed{seed}'
-    run = path / '20260101_000000'
-    run.mkdir(parents=True)
-    (run / 'missing_modality_val.json').write_text(json.dumps(dict(
-        combinations={
-            name: dict(metrics=dict.fromkeys(metrics, score))
-            for name, score in scores.items()},
-        avg=dict(
-            metrics=dict.fromkeys(metrics, sum(scores.values()) / 2),
-            PCR=dict.fromkeys(metrics, scores['rgb'] / 10)))))
-    (path / 'finished').touch()
-
-
 def cells(output, config):
     line, = (x for x in output.splitlines() if config in x)
     return [cell.strip() for cell in line.replace('┃', '│').split('│')[1:-1]]
@@ -84,7 +55,8 @@ def cells(output, config):
 
 def test_mean_and_deviation_of_finished_runs(tabulate, tmp_path):
     for seed, (both, rgb) in enumerate([(80., 60.), (82., 70.)]):
-        write(tmp_path, 'a', seed, {'rgb+depth': both, 'rgb': rgb}, ['mIoU'])
+        write_report(tmp_path, 'a', seed, {'rgb+depth': both, 'rgb': rgb},
+                     ['mIoU'])
     said = tabulate('configs/a.py', '--seeds', '0', '1')
     assert 'mIoU' in said
     # Deviations of two values are their difference over sqrt(2).
@@ -94,7 +66,7 @@ def test_mean_and_deviation_of_finished_runs(tabulate, tmp_path):
 
 def test_metric_in_shares_of_one(tabulate, tmp_path):
     metrics = ['coco/bbox_mAP', 'coco/bbox_mAP_50']
-    write(tmp_path, 'a', 0, {'rgb+depth': 0.5218, 'rgb': 0.25}, metrics)
+    write_report(tmp_path, 'a', 0, {'rgb+depth': 0.5218, 'rgb': 0.25}, metrics)
     command = ['a.py', '--seeds', '0', '--metric']
     said = tabulate(*command, 'coco/bbox_mAP_50')
     assert 'coco/bbox_mAP_50' in said
@@ -116,7 +88,8 @@ def test_a_run_that_fails_names_its_log(compare, tmp_path):
 
 def test_a_run_that_was_cut_off_is_repeated(compare, tmp_path):
     """Its validations so far have written the report."""
-    write(tmp_path, 'broken', 0, {'rgb+depth': 80., 'rgb': 60.}, ['mIoU'])
+    write_report(tmp_path, 'broken', 0, {'rgb+depth': 80., 'rgb': 60.},
+                 ['mIoU'])
     folder = tmp_path / 'work_dirs/compare_seeds/broken/seed0'
     (folder / 'finished').unlink()
     (tmp_path / 'broken.py').write_text('model = dict(\n')
@@ -128,7 +101,7 @@ def test_a_run_that_was_cut_off_is_repeated(compare, tmp_path):
 
 
 def test_a_test_in_the_same_folder_does_not_matter(tabulate, tmp_path):
-    write(tmp_path, 'a', 0, {'rgb+depth': 80., 'rgb': 60.}, ['mIoU'])
+    write_report(tmp_path, 'a', 0, {'rgb+depth': 80., 'rgb': 60.}, ['mIoU'])
     folder = tmp_path / 'work_dirs/compare_seeds/a/seed0'
     (folder / '20270101_000000').mkdir()
     (folder / '20270101_000000/missing_modality_test.json').write_text('{}')
@@ -137,7 +110,7 @@ def test_a_test_in_the_same_folder_does_not_matter(tabulate, tmp_path):
 
 
 def test_a_finished_run_without_its_report(tabulate, tmp_path):
-    write(tmp_path, 'a', 0, {'rgb+depth': 80., 'rgb': 60.}, ['mIoU'])
+    write_report(tmp_path, 'a', 0, {'rgb+depth': 80., 'rgb': 60.}, ['mIoU'])
     folder = tmp_path / 'work_dirs/compare_seeds/a/seed0'
     (folder / '20260101_000000/missing_modality_val.json').unlink()
     with pytest.raises(
@@ -212,23 +185,6 @@ def test_a_run_that_is_done(compare, tabulate, tmp_path):
     assert cells(first.stdout, 'tiny ') == cells(said, 'tiny ')
 
 
-def test_a_run_that_another_process_trains_is_left_to_it(
-        tool, tmp_path, capfd):
-    folder = tmp_path / 'work_dirs/compare_seeds/a/seed0'
-    folder.mkdir(parents=True)
-    run = tool.Run('a', 'a.py', tool.Variant('a.py'), 0, str(folder))
-    with FileLock(folder / 'lock'):
-        process = multiprocessing.get_context('fork').Process(
-            target=run.train)
-        process.start()
-        while 'is being trained already' not in capfd.readouterr().out:
-            assert process.is_alive()
-        write(tmp_path, 'a', 0, {'rgb+depth': 80., 'rgb': 60.}, ['mIoU'])
-    process.join()
-    assert process.exitcode == 0
-    assert run.is_done() and not os.path.exists(run.log)
-
-
 def test_a_killed_run_is_repeated_alone(compare, tmp_path):
     write_tiny(tmp_path / 'job.py')
     (tmp_path / 'study.py').write_text(f"""
@@ -272,26 +228,8 @@ def test_several_at_a_time_train_the_same(compare, tmp_path):
     assert any(not torch.equal(a[key], b[key]) for key in a)
 
 
-@pytest.fixture
-def study(tmp_path):
-    """A study of files with ceilings; the training is one iteration."""
-    root = benchmarks.write_msrs(tmp_path / 'msrs')
-    cfg = benchmarks.load_config('msrs/two-stream-r50_md_msrs.py', root,
-                                 tmp_path / 'job')
-    cfg.dump(tmp_path / 'job.py')
-    path = tmp_path / 'files.py'
-    path.write_text("""
-seeds = [0, 1]
-baseline = 'md'
-ceilings = 'md'
-metric = 'mIoU'
-options = {'train_cfg.val_begin': 1}
-variants = dict(md=dict(config='job.py'))
-""")
-    return path
-
-
-def test_study_with_ceilings(compare, study, tmp_path):
+def test_study_with_ceilings(compare, tmp_path):
+    write_study(tmp_path)
     result = compare('--study', 'files.py', '--jobs', '2')
     assert result.returncode == 0, result.stdout
     work = tmp_path / 'work_dirs/studies/files'
@@ -346,76 +284,6 @@ def test_study_with_ceilings(compare, study, tmp_path):
     assert_same_run(tmp_path / 'alone', work / 'md/seed1')
 
 
-def test_images_stay_in_memory(tool, study, tmp_path):
-    cfg = Config.fromfile(tmp_path / 'job.py')
-    tool.init_default_scope('mmseg')
-    dataset = dict(cfg.val_dataloader.dataset)
-    expected = tool.DATASETS.build(dataset)
-    expected = [expected[i]['inputs'] for i in range(len(expected))]
-    images = tool.DecodedImages(2**30)
-    images.fill(dataset)
-    built = tool.DATASETS.build(dataset)
-    root = tmp_path / 'msrs'
-    kept = root / 'test/vi/00003N.png'
-    for path in root.rglob('test/*/*.png'):
-        path.write_bytes(b'')
-    for _ in range(2):
-        for i, image in enumerate(expected):
-            assert torch.equal(built[i]['inputs'], image)
-    content = mmengine.fileio.get(str(kept))
-    first, second = (
-        mmcv.imfrombytes(content, flag='unchanged', backend='cv2')
-        for _ in range(2))
-    assert first.flags.writeable
-    first[:] = 0  # nobody else sees it
-    assert second.any()
-
-
-def test_images_beyond_the_memory_are_read(tool, study, tmp_path):
-    cfg = Config.fromfile(tmp_path / 'job.py')
-    tool.init_default_scope('mmseg')
-    dataset = dict(cfg.val_dataloader.dataset)
-    tool.DecodedImages(1).fill(dataset)  # room for the first sample only
-    built = tool.DATASETS.build(dataset)
-    for path in (tmp_path / 'msrs').rglob('test/*/*.png'):
-        path.unlink()
-    built[0]
-    with pytest.raises(FileNotFoundError, match='00005D'):
-        built[1]
-
-
-@pytest.mark.parametrize('text, message', [
-    ("seed = [1]", "has ['seed']; known are"),
-    ("variants = dict(a=dict(config='job.py'))", 'names no seeds'),
-    ('seeds = [1]', 'names no variants'),
-    ("seeds = [1]\nvariants = dict(a=dict(cfg='job.py'))",
-     "['a'] has ['cfg']"),
-    ("seeds = [1]\nvariants = dict(a=dict(only='rgb'))",
-     "['a'] names no config"),
-    ("seeds = [1]\nvariants = {'a/b': dict(config='job.py')}",
-     "['a/b']: a name is"),
-    ("seeds = [1]\nvariants = dict(a=dict(config='job.py'))\nceilings = 'b'",
-     "ceilings is 'b', but the variants are ['a']"),
-    ("seeds = [1]\nvariants = dict(a=dict(config='job.py'))\nbaseline = 'b'",
-     "baseline is 'b', but the variants are ['a']"),
-    ("seeds = [1, 1]\nvariants = dict(a=dict(config='job.py'))",
-     'a seed comes twice in [1, 1]'),
-    ("seeds = [1]\nvariants = dict(rgb_alone=dict(config='job.py'))\n"
-     "ceilings = 'rgb_alone'", "['rgb_alone'] has the name of a ceiling"),
-    ("seeds = [1]\nvariants = dict(a=dict(config='job.py', only='sonar'))",
-     "job.py has no modality 'sonar'"),
-])
-def test_a_wrong_study_is_named(tool, study, monkeypatch, tmp_path, text,
-                                message):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / 'wrong.py').write_text(text)
-    args = tool.build_parser().parse_args(['--study', 'wrong.py'])
-    with pytest.raises(ValueError) as error:
-        for variant in tool.load_study(args).variants.values():
-            variant.load('.')
-    assert message in str(error.value)
-
-
 @pytest.mark.parametrize('arguments, message', [
     ([], '--study'),
     (['a.py', '--jobs', '0'], '--jobs: 0 is not positive'),
@@ -424,32 +292,3 @@ def test_a_wrong_study_is_named(tool, study, monkeypatch, tmp_path, text,
 def test_wrong_arguments(exit_of_tool, arguments, message):
     code, said = exit_of_tool('analysis_tools/compare_seeds', *arguments)
     assert code == 2 and message in said
-
-
-@pytest.mark.parametrize(
-    'path', sorted((REPO / 'configs/studies').glob('*.py')),
-    ids=lambda path: path.stem)
-def test_shipped_studies(tool, path, monkeypatch):
-    if path.stem == 'urban_trees' and not has_detection():
-        pytest.skip('needs mmdet and the compiled ops of mmcv')
-    # Most variants are of few files.
-    read = lru_cache(maxsize=None)(Config.fromfile)
-    monkeypatch.setattr(Config, 'fromfile', lambda f: copy.deepcopy(read(f)))
-    study = tool.load_study(
-        tool.build_parser().parse_args(['--study', str(path)]))
-    assert len(study.seeds) >= 6 and study.baseline in study.variants
-    assert study.metric and len(study.ceilings) == 2
-    settings = {}
-    for name, variant in study.variants.items():
-        cfg = variant.load('.')
-        assert ('custom_hooks' in cfg) == (
-            name not in ('plain', 'md', 'md-1000-iterations',
-                         *study.ceilings.values()))
-        assert cfg.default_hooks.checkpoint is None
-        if variant.only is not None:
-            assert tool.modalities_of(cfg) == (variant.only, )
-        for hook in cfg.get('custom_hooks', []):
-            k = hook.get('weigher', {}).get('k')
-            assert k is None or tuple(k) == tool.modalities_of(cfg)
-        settings[name] = tool.fingerprint(cfg)
-    assert len(set(settings.values())) == len(settings)  # all differ

@@ -1,0 +1,97 @@
+import copy
+from functools import lru_cache
+
+import pytest
+from mmengine.config import Config
+
+from mwam_mm.stack import has_detection
+from mwam_mm.studies import Study
+from mwam_mm.studies.run import fingerprint
+from mwam_mm.studies.study import modalities_of
+from tests.benchmarks import REPO
+from tests.studies import write_study
+
+
+@pytest.mark.parametrize('text, message', [
+    ("seed = [1]", "has ['seed']; known are"),
+    ("variants = dict(a=dict(config='job.py'))", 'names no seeds'),
+    ('seeds = [1]', 'names no variants'),
+    ("seeds = [1]\nvariants = dict(a=dict(cfg='job.py'))",
+     "['a'] has ['cfg']"),
+    ("seeds = [1]\nvariants = dict(a=dict(only='rgb'))",
+     "['a'] names no config"),
+    ("seeds = [1]\nvariants = {'a/b': dict(config='job.py')}",
+     "['a/b']: a name is"),
+    ("seeds = [1]\nvariants = dict(a=dict(config='job.py'))\nceilings = 'b'",
+     "ceilings is 'b', but the variants are ['a']"),
+    ("seeds = [1]\nvariants = dict(a=dict(config='job.py'))\nbaseline = 'b'",
+     "baseline is 'b', but the variants are ['a']"),
+    ("seeds = [1, 1]\nvariants = dict(a=dict(config='job.py'))",
+     'a seed comes twice in [1, 1]'),
+    ("seeds = [1]\nvariants = dict(rgb_alone=dict(config='job.py'))\n"
+     "ceilings = 'rgb_alone'", "['rgb_alone'] has the name of a ceiling"),
+    ("seeds = [1]\nvariants = dict(a=dict(config='job.py', only='sonar'))",
+     "job.py has no modality 'sonar'"),
+])
+def test_a_wrong_study_is_named(monkeypatch, tmp_path, text, message):
+    monkeypatch.chdir(tmp_path)
+    write_study(tmp_path)
+    (tmp_path / 'wrong.py').write_text(text)
+    with pytest.raises(ValueError) as error:
+        for variant in Study.from_file('wrong.py', {}).variants.values():
+            variant.load('.')
+    assert message in str(error.value)
+
+
+def test_what_is_given_replaces_what_the_file_says(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    write_study(tmp_path)
+    study = Study.from_file('files.py', {'a': 1}, seeds=[5], metric='mAcc')
+    assert (study.seeds, study.metric, study.baseline) == ([5], 'mAcc', 'md')
+    assert study.work_dir == 'work_dirs/studies/files'
+    assert study.ceilings == dict(rgb='rgb_alone', thermal='thermal_alone')
+    for name, only in (('md', None), ('rgb_alone', 'rgb')):
+        variant = study.variants[name]
+        assert (variant.config, variant.only) == ('job.py', only)
+        assert variant.options == {'train_cfg.val_begin': 1, 'a': 1}
+
+
+def test_some_variants_with_baseline_and_ceilings(tmp_path):
+    (tmp_path / 'study.py').write_text(
+        "seeds = [0]\nbaseline = 'b'\nconfig = 'job.py'\n"
+        'variants = dict(a=dict(), b=dict(), c=dict())')
+    study = Study.from_file(str(tmp_path / 'study.py'), {})
+    study.ceilings['rgb'] = 'c'
+    assert list(study.select(['a']).variants) == ['a', 'b', 'c']
+    study.ceilings.clear()
+    assert list(study.select(['a']).variants) == ['a', 'b']
+    with pytest.raises(ValueError, match=r"--variants \['d'\]: the variants"):
+        study.select(['a', 'd'])
+
+
+@pytest.mark.parametrize(
+    'path', sorted((REPO / 'configs/studies').glob('*.py')),
+    ids=lambda path: path.stem)
+def test_shipped_studies(path, monkeypatch):
+    if path.stem == 'urban_trees' and not has_detection():
+        pytest.skip('needs mmdet and the compiled ops of mmcv')
+    # Most variants are of few files.
+    read = lru_cache(maxsize=None)(Config.fromfile)
+    monkeypatch.setattr(Config, 'fromfile', lambda f: copy.deepcopy(read(f)))
+    study = Study.from_file(str(path), {})
+    assert len(study.seeds) >= 6 and study.baseline in study.variants
+    assert study.metric and len(study.ceilings) == 2
+    settings = {}
+    for name, variant in study.variants.items():
+        cfg = variant.load('.')
+        assert ('custom_hooks' in cfg) == (
+            name not in ('plain', 'md', 'md-1000-iterations',
+                         *study.ceilings.values()))
+        assert cfg.default_hooks.checkpoint is None
+        if variant.only is not None:
+            assert modalities_of(cfg) == (variant.only, )
+        for hook in cfg.get('custom_hooks', []):
+            k = hook.get('weigher', {}).get('k')
+            assert k is None or tuple(k) == modalities_of(cfg)
+        settings[name] = fingerprint(cfg)
+    assert len(set(settings.values())) == len(settings)  # all differ
