@@ -115,7 +115,7 @@ def load_study(args: argparse.Namespace) -> Study:
     given = {
         key: value
         for key in ('seeds', 'baseline', 'metric', 'work_dir')
-        if (value := getattr(args, key))
+        if (value := getattr(args, key)) is not None
     }
     if args.study is None:
         return Study.of_configs(args.configs, args.cfg_options, **given)
