@@ -17,6 +17,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from mmengine.runner.base_loop import BaseLoop
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from .config import type_name, walk_datasets, walk_pipelines
 from .layout import Modality, ModalityLayout
@@ -29,6 +30,8 @@ __all__ = [
 # Where the same modalities lie in the files, and whether all samples have
 # them, may differ between datasets.
 _OF_FILES = ('path_key', 'file_channels', 'optional')
+# What inference does without.
+_IN_TRAINING_ONLY = re.compile(r'(?:auxiliary_head|modality_heads)\.')
 # Heads that tell the classes of the dataset apart.
 _HEADS = re.compile(r'^head$|'
                     r'(?:^|\.)(?:decode_head|auxiliary_head|bbox_head)'
@@ -195,13 +198,17 @@ def check_checkpoint(runner: Runner, checkpoint: Mapping) -> None:
 
     Raises:
         ValueError: If a dataset has the same classes in another order or
-            another number of them, or the checkpoint has nothing of a branch.
+            another number of them, or the checkpoint has nothing of a branch,
+            or lacks parameters of a multimodal model, or has them in other
+            shapes.
     """
     if isinstance(runner._train_loop, BaseLoop):
         return
     meta = (checkpoint.get('meta') or {}).get('dataset_meta') or {}
     _check_order_of_classes(runner, list(meta.get('classes') or ()))
-    _check_branches(runner, list(checkpoint.get('state_dict', checkpoint)))
+    weights = checkpoint.get('state_dict', checkpoint)
+    _check_branches(runner, list(weights))
+    _check_shapes(runner, weights)
 
 
 def _check_order_of_classes(runner: Runner, learned: Sequence[str]) -> None:
@@ -250,6 +257,30 @@ def _check_branches(runner: Runner, keys: Sequence[str]) -> None:
                 f'the checkpoint {runner._load_from} has no weights for the '
                 f'branches of {lacking}, which would be random: test it by '
                 'the config that it was trained with')
+
+
+def _check_shapes(runner: Runner, weights: Mapping) -> None:
+    """The same for single parameters, such as those of another head."""
+    model = runner.model
+    if isinstance(model, DistributedDataParallel):
+        model = model.module
+    # Other wrappers cut the parameters up.
+    if is_model_wrapper(model) or not any(
+            isinstance(getattr(module, 'layout', None), ModalityLayout)
+            for module in model.modules()):
+        return
+    weights = {re.sub(r'^module\.', '', key): x for key, x in weights.items()}
+    lacking = [
+        name for name, parameter in model.named_parameters()
+        if not _IN_TRAINING_ONLY.match(name)
+        and getattr(weights.get(name), 'shape', None) != parameter.shape
+    ]
+    if lacking:
+        raise ValueError(
+            f'the checkpoint {runner._load_from} lacks {len(lacking)} '
+            f'parameters of the model, or has them in other shapes: '
+            f'{_listed(lacking, 3)}. They would be random: test it by the '
+            'config that it was trained with')
 
 
 def check_rules_of_backbone(runner: Runner) -> None:

@@ -190,8 +190,17 @@ def test_checkpoints_of_other_models(tmp_path):
         })
     three = dict(learned, meta=dict(dataset_meta=dict(classes=('a', 'b', 'c')))
                  )
+    weights = learned['state_dict']
+    name = 'decode_head.conv_seg.weight'
+    other_head = dict(
+        learned, state_dict={**weights, name: weights[name][:, :1]})
+    no_head = dict(
+        learned, state_dict={k: v for k, v in weights.items() if k != name})
     cfg.load_from = str(tmp_path / 'other.pth')
+    message = r'lacks 1 parameters .*: decode_head.conv_seg.weight\. They'
     for checkpoint, message in (
+        (other_head, message),
+        (no_head, message),
         (one_branch, r"no weights for the branches of \['depth'\]"),
         (three, r'\(a, b\), but .* on \(a, b, c\): test it by')):
         torch.save(checkpoint, cfg.load_from)
