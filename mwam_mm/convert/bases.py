@@ -3,10 +3,12 @@ import difflib
 import glob
 import importlib
 import os.path as osp
-from typing import Any, List, NamedTuple, Optional
+from typing import Any, List, Mapping, NamedTuple, Optional
 
 from mmengine.config import Config
 from mmengine.config.utils import MODULE2PACKAGE
+from mmengine.registry import MODELS
+from torch import nn
 
 from mwam_mm.config import type_name, walk_datasets
 from mwam_mm.inheritance import follow_modalities
@@ -15,8 +17,8 @@ from mwam_mm.stack import check_scope
 from .code import Code
 
 __all__ = [
-    'Pipeline', 'Pipelines', 'base_of', 'base_pipelines', 'find_base',
-    'load_config', 'reference', 'scope_of'
+    'Pipeline', 'Pipelines', 'base_of', 'base_pipelines', 'build_model',
+    'find_base', 'load_config', 'reference', 'scope_of'
 ]
 
 
@@ -126,6 +128,28 @@ def load_config(path: str) -> Config:
 def scope_of(cfg: Config) -> str:
     """The default scope of a config, ``'mmseg'`` where it has none."""
     return cfg.get('default_scope') or 'mmseg'
+
+
+def build_model(cfg: Mapping) -> nn.Module:
+    """Build a model.
+
+    Args:
+        cfg (Mapping): Its config, whose scope is the default one.
+
+    Returns:
+        nn.Module: The model.
+
+    Raises:
+        ValueError: If it cannot be built; the message says why.
+    """
+    try:
+        return MODELS.build(cfg)
+    except Exception as error:
+        hint = ''
+        if '_ext' in str(error):
+            hint = ' (it needs mmcv with compiled ops)'
+        raise ValueError(
+            f'the model cannot be built: {error}{hint}') from error
 
 
 def reference(base: Config, value: Any) -> Any:

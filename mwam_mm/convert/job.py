@@ -3,12 +3,12 @@ import os.path as osp
 from typing import Optional, Sequence
 
 from mmengine.config import Config
-from mmengine.registry import MODELS, init_default_scope
+from mmengine.registry import init_default_scope
 
 from mwam_mm.atomic import replacing
 from mwam_mm.stack import check_scope
 
-from .bases import base_of, find_base, load_config, scope_of
+from .bases import base_of, build_model, find_base, load_config, scope_of
 from .code import format_settings
 from .datasets import choose_modalities, load_dataset
 from .model import check_base
@@ -42,7 +42,9 @@ def write_job(base: str,
         dataset (str, optional): Config file of a multimodal dataset. Defaults
             to None, the embedded scene set.
         recipe (str): What missing sensors are trained by. ``'combination'``:
-            the model's own losses of each modality alone, weighted by K.
+            the model's own losses of each modality alone and, where
+            ``distill`` knows the logits of the heads, the distance to the
+            prediction from all, both weighted by K.
             ``'dropout'``: training samples keep a random subset of their
             modalities, and K acts on the branches' gradients, or updates.
             ``'gradient'``: the latter alone. Defaults to ``'combination'``.
@@ -197,13 +199,6 @@ def _check(path: str, smoke_size: Optional[int], evaluate: bool) -> None:
     """
     cfg = load_config(path)
     init_default_scope(scope_of(cfg))
-    try:
-        model = MODELS.build(cfg.model)
-    except Exception as error:
-        hint = ''
-        if '_ext' in str(error):
-            hint = ' (it needs mmcv with compiled ops)'
-        raise ValueError(
-            f'the model cannot be built: {error}{hint}') from error
+    model = build_model(cfg.model)
     if smoke_size is not None:
         try_model(model, cfg, smoke_size, evaluate)

@@ -7,6 +7,7 @@ from mmengine.config import Config
 from mmengine.registry import OPTIMIZERS
 from torch import nn
 
+from mwam_mm.balance.interventions.distill import predicting_head
 from mwam_mm.balance.interventions.gradient import is_adaptive
 from mwam_mm.config import (
     leaf_datasets,
@@ -15,7 +16,7 @@ from mwam_mm.config import (
     walk_dicts,
 )
 
-from .bases import Pipeline, base_pipelines, reference
+from .bases import Pipeline, base_pipelines, build_model, reference
 from .code import Code
 from .datasets import (
     annotations_of,
@@ -122,7 +123,14 @@ class JobSettings:
             return hooks
         weighting: Dict[str, Any] = dict(type='mwam_mm.MWAMHook')
         if recipe == 'combination':
-            weighting['intervention'] = dict(type='combination', weights='k')
+            by_k = [dict(type='combination', weights='k')]
+            if predicting_head(build_model(self.base.model)) is not None:
+                by_k.append(dict(type='distill', weights='k'))
+            else:
+                print('note: "distill" left out of the recipe, since the '
+                      'heads give no logits of the same places for all '
+                      'combinations')
+            weighting['intervention'] = by_k
             return [*hooks, weighting]
         optimizer = self.base.optim_wrapper.to_dict().get('optimizer')
         if optimizer and is_adaptive(

@@ -21,6 +21,7 @@ from mwam_mm.convert.bases import base_of, find_base, load_config
 from mwam_mm.convert.datasets import load_dataset
 from mwam_mm.convert.pipeline import multimodal_transforms
 from mwam_mm.convert.sizes import fit_sizes
+from mwam_mm.stack import has_detection
 
 from ..processes import run_script
 
@@ -46,7 +47,10 @@ DROPOUT = dict(
             channels=1, mean=3.78, std=1.23, scale=0.001, invalid_value=0)))
 COMBINATION = dict(
     type='mwam_mm.MWAMHook',
-    intervention=dict(type='combination', weights='k'))
+    intervention=[
+        dict(type='combination', weights='k'),
+        dict(type='distill', weights='k')
+    ])
 LOOPS = [
     dict(type='mwam_mm.MissingModalityValLoop'),
     dict(type='mwam_mm.MissingModalityTestLoop')
@@ -141,6 +145,19 @@ def test_recipes(write_with_defaults, flags, hook, dropped):
     assert step.transforms == Config.fromfile(find_base(FCN)).train_pipeline
     assert dropout == dropped
     assert [cfg.val_cfg, cfg.test_cfg] == LOOPS
+
+
+@pytest.mark.parametrize('name', [
+    'mmseg::mask2former/mask2former_r50_8xb2-160k_ade20k-512x512.py',
+    'mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py',
+])
+def test_recipe_without_logits(write_with_defaults, capsys, name):
+    if not has_detection():
+        pytest.skip('needs mmdet and the compiled ops of mmcv')
+    _, cfg = write_with_defaults(name)
+    hook, = cfg.custom_hooks
+    assert hook.intervention == [dict(type='combination', weights='k')]
+    assert 'note: "distill" left out' in capsys.readouterr().out
 
 
 def test_no_such_recipe(tmp_path):

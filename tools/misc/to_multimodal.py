@@ -33,7 +33,8 @@ def build_parser() -> argparse.ArgumentParser:
         choices=RECIPES,
         default=RECIPES[0],
         help='what missing sensors are trained by: combination (default), '
-        "the model's own losses of each modality alone, weighted by K; "
+        "the model's own losses of each modality alone and, of logits, the "
+        'distance to the prediction from all, weighted by K; '
         "dropout, a random subset of each sample's modalities, with K on the "
         'gradients; gradient, K on the gradients only. docs/which.md compares')
     parser.add_argument(

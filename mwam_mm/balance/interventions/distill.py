@@ -19,7 +19,7 @@ from .base import Context
 from .boxes import boxes_of, giou, gives_boxes
 from .subsets import OnSubsets, SubsetChoice, training_subsets
 
-__all__ = ['Distill']
+__all__ = ['Distill', 'predicting_head']
 
 
 @INTERVENTIONS.register_module(name='distill')
@@ -104,14 +104,14 @@ class Distill(OnSubsets):
             raise ValueError(
                 f'{context.where} "distill" takes the subsets of '
                 f'"{self._given[0]}": leave out distill.subsets')
-        if self.on == 'logits' and _predicting_head(context.model) is None:
+        if self.on == 'logits' and predicting_head(context.model) is None:
             raise ValueError(
                 f'{context.where} "distill" finds no logits in '
                 f'{type(context.model).__name__} that belong to the same '
                 "places for all subsets: set on='features'")
         if self.box_weight and not gives_boxes(
-                _predicting_head(context.model)):
-            head = type(_predicting_head(context.model)).__name__
+                predicting_head(context.model)):
+            head = type(predicting_head(context.model)).__name__
             raise ValueError(
                 f'{context.where} "distill" does not know how {head} codes '
                 'boxes of the same places, if it has any: set '
@@ -119,7 +119,7 @@ class Distill(OnSubsets):
 
     def attach(self, context: Context) -> None:
         super().attach(context)
-        self._head = _predicting_head(context.model)
+        self._head = predicting_head(context.model)
 
     def at_features(self, signal: Signal,
                     outputs: BranchOutputs) -> BranchOutputs:
@@ -241,9 +241,17 @@ def _weighted_mean(values: List[Tensor], weights: List[Tensor]) -> Tensor:
     return total / sum(w.sum() for w in weights)
 
 
-def _predicting_head(model: nn.Module) -> Optional[nn.Module]:
-    """The head that gives a model's prediction, if its logits belong to the
-    same places whatever the features are."""
+def predicting_head(model: nn.Module) -> Optional[nn.Module]:
+    """The head whose logits ``distill`` compares.
+
+    Args:
+        model (nn.Module): A model of OpenMMLab.
+
+    Returns:
+        nn.Module, optional: The head that gives the model's prediction. None
+        if its logits do not belong to the same places whatever the features
+        are, as those of two-stage and DETR-like detectors.
+    """
     heads = splittable_heads(model)
     for name, gives_logits in (('decode_head', _is_decoder),
                                ('bbox_head', _is_dense),
