@@ -149,8 +149,8 @@ class BalanceHook(Hook):
             runner (Runner): The runner of the training process.
         """
         check_alone(runner.hooks, BalanceHook)
-        if self._handles:
-            self._end_interrupted(runner)
+        if self._handles:  # of a training that was interrupted
+            self.after_train(runner)
         model = runner.model
         if is_model_wrapper(model):
             model = model.module
@@ -178,18 +178,10 @@ class BalanceHook(Hook):
         self.probe.attach(self._now.at_features, self._now.at_fusion,
                           self._at_end)
         self._handles = step_hooks(self.context.optimizers, self._now)
+        state, self._saved_state = self._saved_state, None
         if runner.iter > 0:
-            restore_state(self._saved_state, self.probe, self.weigher,
-                          self._acting, self.title, runner.logger)
-
-    def _end_interrupted(self, runner) -> None:
-        """Detach from a training that was interrupted before its end, and go
-        on with what is known as if it had been saved."""
-        checkpoint: Dict[str, Any] = {}
-        self.before_save_checkpoint(runner, checkpoint)
-        # What is saved may be what attaching changes in place.
-        self.after_load_checkpoint(runner, copy.deepcopy(checkpoint))
-        self.after_train(runner)
+            restore_state(state, self.probe, self.weigher, self._acting,
+                          self.title, runner.logger)
 
     def before_train_iter(self,
                           runner,
@@ -269,11 +261,15 @@ class BalanceHook(Hook):
         checkpoint[self.key] = collect_state(self.weigher, self._acting)
 
     def after_train(self, runner) -> None:
-        """Leave the model as it was.
+        """Leave the model as it was, and keep the state in case that the
+        runner goes on training.
 
         Args:
             runner (Runner): The runner of the training process.
         """
+        # A copy, since attaching may change in place what is collected.
+        self._saved_state = copy.deepcopy(
+            collect_state(self.weigher, self._acting))
         self.probe.detach()
         self.weigher.detach()
         for intervention in self._acting:
