@@ -13,34 +13,16 @@ from .predictions import (
     logits_of,
     loss_of,
 )
-from .probes import Probe
 from .signal import Signal
 
-__all__ = ['KINDS', 'Scores', 'check_scored']
+__all__ = ['BY_IMAGES', 'KINDS', 'Scores']
 
 #: What a score is: the probability of the label, or exp(-loss).
 KINDS = ('auto', 'probability', 'loss')
+#: What to use with models that give no scores, see `Probe.require_host`.
+BY_IMAGES = 'a weigher that goes by the images, such as mwam_mm.MWAM'
 # Below it a probability counts as this, so that its logarithm is finite.
 _TINY = 1e-8
-
-
-def check_scored(probe: Probe, where: str) -> None:
-    """Refuse a model of which no score of a modality alone can be had.
-
-    Args:
-        probe (Probe): Knows the modalities' branches in the model.
-        where (str): What asks for scores, for the error message.
-
-    Raises:
-        ValueError: If it is one.
-    """
-    if not probe.gives_features or probe.host is None:
-        raise ValueError(
-            f'{where} compares what the model predicts from each modality '
-            'alone, which needs one mwam_mm.MultiModalBackbone and one '
-            'mwam_mm.MWAMNeck: build the model with them and leave out '
-            'branches, or take a weigher that goes by the images, such as '
-            'mwam_mm.MWAM')
 
 
 class Scores:

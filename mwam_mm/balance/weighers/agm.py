@@ -19,7 +19,7 @@ from ..predictions import (
     loss_of,
 )
 from ..probes import Probe
-from ..scores import KINDS, check_scored
+from ..scores import BY_IMAGES, KINDS
 from ..signal import Signal
 from .base import Weigher
 
@@ -156,7 +156,7 @@ class AGM(Weigher):
         self.counts = torch.zeros_like(self.scores)
 
     def attach(self, probe: Probe) -> None:
-        check_scored(probe, 'AGM')
+        probe.require_host('AGM', BY_IMAGES)
 
     def observe(self, signal: Signal) -> None:
         if not has_labels(signal):
