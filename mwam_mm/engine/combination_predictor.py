@@ -3,7 +3,6 @@ from contextlib import nullcontext
 from typing import Dict, Iterator, List, Optional, Sequence, Tuple
 
 import torch
-from mmengine.model import is_model_wrapper
 from mmengine.runner.amp import autocast
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
@@ -16,7 +15,7 @@ from mwam_mm.models.backbones.multi_modal_backbone import (
     EncodeOnce,
     MultiModalBackbone,
 )
-from mwam_mm.sharding import count_sharded_units
+from mwam_mm.wrappers import count_sharded_units, unwrapped
 
 from .combinations import Combination
 
@@ -45,7 +44,7 @@ class CombinationPredictor:
     """
 
     def __init__(self, model: nn.Module, fp16: bool = False) -> None:
-        module = model.module if is_model_wrapper(model) else model
+        module = unwrapped(model)
         preprocessor = getattr(module, 'data_preprocessor', None)
         layout = getattr(preprocessor, 'layout', None)
         if not isinstance(layout, ModalityLayout):

@@ -7,6 +7,7 @@ from mmengine.optim import OptimWrapper
 from torch import nn
 
 from mwam_mm.registry import OPTIM_WRAPPER_CONSTRUCTORS
+from mwam_mm.wrappers import unwrapped
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
@@ -65,7 +66,7 @@ class MultiModalOptimWrapperConstructor:
         Returns:
             OptimWrapper: With the parameters of all branches.
         """
-        model = getattr(model, 'module', model)
+        model = unwrapped(model)
         views = self._views(model)
         constructor = self.constructor
         add_params = constructor.add_params

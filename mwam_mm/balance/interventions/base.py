@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from mwam_mm.models.backbones import BranchOutputs
-from mwam_mm.sharding import count_sharded_units
+from mwam_mm.wrappers import count_sharded_units
 
 from ..probes import Probe
 from ..probes.base import untraced

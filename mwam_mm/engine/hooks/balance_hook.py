@@ -4,7 +4,6 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Union
 
 import torch
 from mmengine.hooks import Hook, LoggerHook
-from mmengine.model import is_model_wrapper
 from torch import nn
 
 from mwam_mm.balance import (
@@ -33,6 +32,7 @@ from mwam_mm.balance.state import collect_state, restore_state
 from mwam_mm.balance.window import Acting, Window
 from mwam_mm.models.necks import MWAMNeck
 from mwam_mm.registry import HOOKS
+from mwam_mm.wrappers import unwrapped
 
 
 @HOOKS.register_module()
@@ -151,9 +151,7 @@ class BalanceHook(Hook):
         check_alone(runner.hooks, BalanceHook)
         if self._handles:  # of a training that was interrupted
             self.after_train(runner)
-        model = runner.model
-        if is_model_wrapper(model):
-            model = model.module
+        model = unwrapped(runner.model)
         self.probe = self._build_probe(model)
         if self.weigher is None:
             self.weigher = self._build_weigher(self.probe.modalities)
