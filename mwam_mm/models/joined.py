@@ -17,8 +17,8 @@ from .subsets import Host, own_labels, restrict, take_rows
 
 __all__ = ['Group', 'JoinedForward', 'normalises', 'splittable_heads']
 
-# Whose `loss` runs the heads once, on all samples, and hands what they give
-# to `loss_by_feat`, in MMPretrain `_get_loss`, sample by sample.
+# Models and heads whose `loss` runs the heads once, on all samples, and hands
+# what they give to `loss_by_feat` (MMPretrain: `_get_loss`), sample by sample.
 _MODELS = ('EncoderDecoder.loss', 'SingleStageDetector.loss',
            'ImageClassifier.loss')
 _HEADS = ('BaseDecodeHead.loss', 'BaseCascadeDecodeHead.loss',
@@ -239,7 +239,8 @@ class JoinedForward:
 
 
 def _remembered(function: Callable, calls: List[Any]) -> Callable:
-    """Give what each call, counted from the first, gave before."""
+    """A function whose n-th call gives what the n-th call before gave, or
+    calls ``function`` where there was none."""
     number = iter(range(1 << 30))
 
     def call(*args, **kwargs) -> Any:

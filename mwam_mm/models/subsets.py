@@ -27,7 +27,7 @@ __all__ = [
     'take_rows'
 ]
 
-# The last has a dropout of its own.
+# MultiheadAttention has a dropout that is no layer.
 _IN_EVALUATION = (_NormBase, _DropoutNd, nn.MultiheadAttention)
 
 

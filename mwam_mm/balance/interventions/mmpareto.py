@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 
 from mwam_mm.layout import to_device
-from mwam_mm.models.backbones import BranchOutputs
-from mwam_mm.models.backbones.multi_modal_backbone import (
+from mwam_mm.models.backbones import (
+    BranchOutputs,
     flatten_levels,
     map_levels,
 )
@@ -19,7 +19,8 @@ from .subsets import OnSubsets, SubsetChoice, times
 
 __all__ = ['MMPareto', 'combine_gradients']
 
-
+# A point whose squared norm is below this share of those of both gradients
+# consists of rounding errors.
 _CANCELLED = 1e-6
 
 

@@ -105,7 +105,6 @@ class MultiBranch(BaseModule):
                     'after normalisation, so its files, or the crop of them, '
                     'hold no measurement. Leave it out of the training set')
 
-
     @contextmanager
     def _joined(self, present: Presence, x: Tensor) -> Iterator[List[str]]:
         """Find the branches that run although no sample here needs them.

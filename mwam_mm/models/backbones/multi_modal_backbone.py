@@ -260,8 +260,9 @@ class MultiModalBackbone(MultiBranch):
                     known[name] = self._encode(name, inputs[name],
                                                present[name])
                 features[name] = known[name]
-        # A blank window, in evaluation.
+        # A blank window, in evaluation: the zeros of any modality will do.
         if all(f is None for f in features.values()):
+            name = self.layout.names[0]
             features[name] = map_levels(
                 torch.zeros_like, self.branches[name](inputs[name]))
         zero = self._touching_idle(present) if self.training else None
