@@ -8,7 +8,7 @@ from mwam_mm.layout import to_device
 from mwam_mm.models.backbones import (
     BranchOutputs,
     flatten_levels,
-    map_levels,
+    nest_levels,
 )
 from mwam_mm.registry import INTERVENTIONS
 
@@ -161,8 +161,8 @@ class MMPareto(OnSubsets):
             views = _TwoViews.apply(
                 self.gamma, None if all(present) else to_device(
                     present, levels[0]), *levels)
-            first[name] = _nest(views[:len(levels)], features)
-            second[name] = _nest(views[len(levels):], features)
+            first[name] = nest_levels(views[:len(levels)], features)
+            second[name] = nest_levels(views[len(levels):], features)
         # The modalities alone are made of the second ones.
         signal.outputs = signal.outputs._replace(features=second)
         return outputs._replace(features=first)
@@ -180,8 +180,3 @@ class MMPareto(OnSubsets):
                     weight, joined.losses(name), only_losses=True).items()
             })
         return losses
-
-
-def _nest(levels: Tuple[Tensor, ...], like: Any) -> Any:
-    remaining = iter(levels)
-    return map_levels(lambda _: next(remaining), like)

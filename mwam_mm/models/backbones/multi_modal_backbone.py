@@ -4,6 +4,7 @@ from typing import (
     Any,
     Callable,
     Dict,
+    Iterable,
     Iterator,
     List,
     NamedTuple,
@@ -43,6 +44,12 @@ def flatten_levels(features: Features) -> List[Tensor]:
     levels: List[Tensor] = []
     map_levels(levels.append, features)
     return levels
+
+
+def nest_levels(levels: Iterable[Tensor], like: Features) -> Features:
+    """Levels of a flat list, nested as others are."""
+    remaining = iter(levels)
+    return map_levels(lambda _: next(remaining), like)
 
 
 class BranchOutputs(NamedTuple):
