@@ -15,7 +15,7 @@ from .predictions import (
 )
 from .signal import Signal
 
-__all__ = ['BY_IMAGES', 'KINDS', 'Scores']
+__all__ = ['BY_IMAGES', 'KINDS', 'Scores', 'kind_of_score']
 
 #: What a score is: the probability of the label, or exp(-loss).
 KINDS = ('auto', 'probability', 'loss')
@@ -23,6 +23,31 @@ KINDS = ('auto', 'probability', 'loss')
 BY_IMAGES = 'a weigher that goes by the images, such as mwam_mm.MWAM'
 # Below it a probability counts as this, so that its logarithm is finite.
 _TINY = 1e-8
+
+
+def kind_of_score(kind: str, signal: Signal) -> str:
+    """What a model's scores are.
+
+    Args:
+        kind (str): One of :data:`KINDS`.
+        signal (Signal): A forward for losses.
+
+    Returns:
+        str: ``'probability'`` or ``'loss'``.
+
+    Raises:
+        ValueError: If the model gives no logits for ``'probability'``.
+    """
+    if kind == 'loss':
+        return kind
+    found = gives_logits_of_labels(signal)
+    if kind == 'probability' and not found:
+        raise ValueError(
+            'score="probability" needs a model that gives one map of '
+            'logits, of shape (N, num_classes, H, W), and data samples '
+            'with gt_sem_seg, or logits of shape (N, num_classes) and one '
+            'gt_label that is not mixed: use score="loss", exp(-loss)')
+    return 'probability' if found else 'loss'
 
 
 class Scores:
@@ -130,19 +155,10 @@ class Scores:
 
     def _begin(self, signal: Signal) -> None:
         self._begun = True
-        if self.kind == 'loss':
-            return
-        found = gives_logits_of_labels(signal)
-        if self.kind == 'probability' and not found:
-            raise ValueError(
-                'score="probability" needs a model that gives one map of '
-                'logits, of shape (N, num_classes, H, W), and data samples '
-                'with gt_sem_seg, or logits of shape (N, num_classes) and one '
-                'gt_label that is not mixed: use score="loss", exp(-loss)')
-        if self.class_mean and not found:
+        self.kind = kind_of_score(self.kind, signal)
+        if self.class_mean and self.kind == 'loss':
             raise ValueError('class_mean=True needs a model that gives one '
                              'map of logits for labels of pixels')
-        self.kind = 'probability' if found else 'loss'
 
     def _loss(self, signal: Signal, name: str) -> Tuple[Tensor, Tensor]:
         """Sum of the loss over the samples and their number, shape (1,)."""

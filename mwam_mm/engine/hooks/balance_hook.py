@@ -73,7 +73,7 @@ class BalanceHook(Hook):
             Defaults to None, see the note.
         inputs (dict[str, str], optional): Modality to the path of the module
             that the modality's image of shape (B, C, H, W) enters as the
-            first image-like argument. Defaults to None, the first path of
+            only argument of that shape. Defaults to None, the first path of
             each branch.
         begin (int): The first iteration in which the balancing acts, counted
             from 0. Before it K is 1. Defaults to 0.
