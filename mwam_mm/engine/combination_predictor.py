@@ -64,6 +64,23 @@ class CombinationPredictor:
         ]
         self._backbone = backbones[0] if len(backbones) == 1 else None
 
+    def present(self, inputs: Tensor,
+                counts: Sequence[bool]) -> Dict[int, Combination]:
+        """What the samples that count have.
+
+        Args:
+            inputs (Tensor): Normalised stacked tensor of shape (B, C, H, W).
+            counts (Sequence[bool]): Whether each of the B samples counts.
+
+        Returns:
+            dict[int, tuple[str]]: Index in the batch to the modalities.
+        """
+        presence = self.layout.presence(inputs)
+        return {
+            i: tuple(n for n, flag in zip(presence, flags) if flag)
+            for i, flags in enumerate(zip(*presence.values())) if counts[i]
+        }
+
     def predict(
         self,
         inputs: Tensor,
@@ -92,10 +109,7 @@ class CombinationPredictor:
             lacks those that have none of its modalities.
         """
         presence = self.layout.presence(inputs)
-        present = {
-            i: tuple(n for n, flag in zip(presence, flags) if flag)
-            for i, flags in enumerate(zip(*presence.values())) if counts[i]
-        }
+        present = self.present(inputs, counts)
         for group in self._groups(present, len(samples)):
             chosen = self._choose(inputs, presence, group)
             sharing = (

@@ -121,11 +121,7 @@ class MissingModalityLoop(BaseLoop):
         inputs, samples = data['inputs'], data['data_samples']
         outputs = HookOutputs()
         counting = self._counting(len(samples))
-        presence = self.layout.presence(inputs)
-        self._evaluators.expect({
-            i: tuple(n for n, flag in zip(presence, flags) if flag)
-            for i, flags in enumerate(zip(*presence.values())) if counting[i]
-        })
+        self._evaluators.expect(self._predictor.present(inputs, counting))
         for combination, predictions in self._predictor.predict(
                 inputs, samples, counting, self.combinations, self.faults,
                 self._places(len(samples))):
