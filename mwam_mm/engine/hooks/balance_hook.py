@@ -130,6 +130,7 @@ class BalanceHook(Hook):
         self.weigher: Optional[Weigher] = None
         if self.branches is not None:
             self.weigher = self._build_weigher(list(self.branches))
+        self.context: Optional[Context] = None
         self._saved_state: Optional[Dict[str, Any]] = None
         self._handles: List[Any] = []
 
@@ -149,23 +150,19 @@ class BalanceHook(Hook):
             runner (Runner): The runner of the training process.
         """
         check_alone(runner.hooks, BalanceHook)
-        if self._handles:  # of a training that was interrupted
-            self.after_train(runner)
+        if self.context is not None:
+            self._go_on(runner)
         model = unwrapped(runner.model)
         self.probe = self._build_probe(model)
         if self.weigher is None:
             self.weigher = self._build_weigher(self.probe.modalities)
         device = next(model.parameters()).device
         self.weigher.to(device)
-        where = type(self).__name__
         self.context = Context(
-            runner,
-            model,
-            self.probe,
+            runner, model, self.probe,
             torch.ones(len(self.probe.modalities), device=device),
-            optimizers_of(runner.optim_wrapper),
-            tuple(self.interventions),
-            f'{where}.intervention')
+            optimizers_of(runner.optim_wrapper), tuple(self.interventions),
+            f'{type(self).__name__}.intervention')
         check_run(self.context, self.weigher, self._acting)
         self.window.attach(self.context)
         for intervention in self._acting:
@@ -180,6 +177,16 @@ class BalanceHook(Hook):
         if runner.iter > 0:
             restore_state(state, self.probe, self.weigher, self._acting,
                           self.title, runner.logger)
+
+    def _go_on(self, runner) -> None:
+        """Go on after a training that has ended or was interrupted, with what
+        is known, unless a checkpoint was loaded since."""
+        if self._saved_state is None:
+            # A copy, since attaching may change in place what is collected.
+            self._saved_state = copy.deepcopy(
+                collect_state(self.weigher, self._acting))
+        if self._handles:  # it was interrupted
+            self.after_train(runner)
 
     def before_train_iter(self,
                           runner,
@@ -259,15 +266,11 @@ class BalanceHook(Hook):
         checkpoint[self.key] = collect_state(self.weigher, self._acting)
 
     def after_train(self, runner) -> None:
-        """Leave the model as it was, and keep the state in case that the
-        runner goes on training.
+        """Leave the model as it was.
 
         Args:
             runner (Runner): The runner of the training process.
         """
-        # A copy, since attaching may change in place what is collected.
-        self._saved_state = copy.deepcopy(
-            collect_state(self.weigher, self._acting))
         self.probe.detach()
         self.weigher.detach()
         for intervention in self._acting:
