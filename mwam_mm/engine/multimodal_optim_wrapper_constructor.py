@@ -70,6 +70,7 @@ class MultiModalOptimWrapperConstructor:
         views = self._views(model)
         constructor = self.constructor
         add_params = constructor.add_params
+        paramwise_cfg = constructor.paramwise_cfg
         of_branches = self._take_rules_of_branches(model)
 
         def add_all(params: List[dict], module: nn.Module,
@@ -89,6 +90,7 @@ class MultiModalOptimWrapperConstructor:
             return constructor(model)
         finally:
             del constructor.add_params
+            constructor.paramwise_cfg = paramwise_cfg
 
     def _take_rules_of_branches(
             self, model: nn.Module) -> Dict[nn.Parameter, dict]:
