@@ -13,7 +13,6 @@ from typing import (
 )
 
 from mmengine.logging import print_log
-from mmengine.model import is_model_wrapper
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from mmengine.runner.base_loop import BaseLoop
 from torch import nn
@@ -21,6 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from .config import type_name, walk_datasets, walk_pipelines
 from .layout import Modality, ModalityLayout
+from .wrappers import unwrapped
 
 __all__ = [
     'check_checkpoint', 'check_classes', 'check_data', 'check_layouts',
@@ -51,9 +51,6 @@ def check_runner(runner: Runner,
     Raises:
         ValueError: As :func:`check_data`, and if the training has no batch.
     """
-    model = runner.model
-    if is_model_wrapper(model):
-        model = model.module
     if loops is None:
         loops = dict(
             train=runner._train_loop,
@@ -69,7 +66,7 @@ def check_runner(runner: Runner,
             f'{train.dataloader.batch_size}, and drop_last leaves out a '
             'smaller batch: reduce the batch size')
     check_data(
-        model, runner.cfg, {
+        unwrapped(runner.model), runner.cfg, {
             f'{stage}_dataloader.dataset': loop.dataloader.dataset
             for stage, loop in loops.items() if isinstance(loop, BaseLoop)
         })
@@ -297,10 +294,8 @@ def check_rules_of_backbone(runner: Runner) -> None:
     if type_name(constructor) == 'MultiModalOptimWrapperConstructor':
         return
     keys = (cfg.get('paramwise_cfg') or {}).get('custom_keys') or {}
-    model = runner.model
-    if is_model_wrapper(model):
-        model = model.module
-    names = [name for name, _ in model.named_parameters()]
+    names = [
+        name for name, _ in unwrapped(runner.model).named_parameters()]
     stock = [re.sub(r'^backbone\.branches\.[^.]+', 'backbone', name)
              for name in names]
     lost = [key for key in keys if any(key in name for name in stock)

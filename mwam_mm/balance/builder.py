@@ -39,7 +39,8 @@ def build_interventions(interventions: Interventions,
         dict[str, Intervention]: Name to intervention, in the given order.
 
     Raises:
-        ValueError: If there is none, an unknown one, or one twice.
+        ValueError: If there is none, one without ``type``, an unknown one, or
+            one twice.
     """
     if isinstance(interventions, (str, Mapping)):
         interventions = [interventions]
@@ -50,6 +51,9 @@ def build_interventions(interventions: Interventions,
     known = sorted(INTERVENTIONS.module_dict)
     # A config may hold the class, which others still know by its name.
     of_class = {cls: name for name, cls in INTERVENTIONS.module_dict.items()}
+    if not all('type' in cfg for cfg in cfgs):
+        raise ValueError(f'{where} has a config without type, which is one of '
+                         f'{known}')
     names = [of_class.get(cfg['type'], type_name(cfg)) for cfg in cfgs]
     if not names:
         raise ValueError(f'{where} is empty: name one or several of {known}')

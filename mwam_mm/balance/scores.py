@@ -13,34 +13,41 @@ from .predictions import (
     logits_of,
     loss_of,
 )
-from .probes import Probe
 from .signal import Signal
 
-__all__ = ['KINDS', 'Scores', 'check_scored']
+__all__ = ['BY_IMAGES', 'KINDS', 'Scores', 'kind_of_score']
 
 #: What a score is: the probability of the label, or exp(-loss).
 KINDS = ('auto', 'probability', 'loss')
+#: What to use with models that give no scores, see `Probe.require_host`.
+BY_IMAGES = 'a weigher that goes by the images, such as mwam_mm.MWAM'
 # Below it a probability counts as this, so that its logarithm is finite.
 _TINY = 1e-8
 
 
-def check_scored(probe: Probe, where: str) -> None:
-    """Refuse a model of which no score of a modality alone can be had.
+def kind_of_score(kind: str, signal: Signal) -> str:
+    """What a model's scores are.
 
     Args:
-        probe (Probe): Knows the modalities' branches in the model.
-        where (str): What asks for scores, for the error message.
+        kind (str): One of :data:`KINDS`.
+        signal (Signal): A forward for losses.
+
+    Returns:
+        str: ``'probability'`` or ``'loss'``.
 
     Raises:
-        ValueError: If it is one.
+        ValueError: If the model gives no logits for ``'probability'``.
     """
-    if not probe.gives_features or probe.host is None:
+    if kind == 'loss':
+        return kind
+    found = gives_logits_of_labels(signal)
+    if kind == 'probability' and not found:
         raise ValueError(
-            f'{where} compares what the model predicts from each modality '
-            'alone, which needs one mwam_mm.MultiModalBackbone and one '
-            'mwam_mm.MWAMNeck: build the model with them and leave out '
-            'branches, or take a weigher that goes by the images, such as '
-            'mwam_mm.MWAM')
+            'score="probability" needs a model that gives one map of '
+            'logits, of shape (N, num_classes, H, W), and data samples '
+            'with gt_sem_seg, or logits of shape (N, num_classes) and one '
+            'gt_label that is not mixed: use score="loss", exp(-loss)')
+    return 'probability' if found else 'loss'
 
 
 class Scores:
@@ -148,19 +155,10 @@ class Scores:
 
     def _begin(self, signal: Signal) -> None:
         self._begun = True
-        if self.kind == 'loss':
-            return
-        found = gives_logits_of_labels(signal)
-        if self.kind == 'probability' and not found:
-            raise ValueError(
-                'score="probability" needs a model that gives one map of '
-                'logits, of shape (N, num_classes, H, W), and data samples '
-                'with gt_sem_seg, or logits of shape (N, num_classes) and one '
-                'gt_label that is not mixed: use score="loss", exp(-loss)')
-        if self.class_mean and not found:
+        self.kind = kind_of_score(self.kind, signal)
+        if self.class_mean and self.kind == 'loss':
             raise ValueError('class_mean=True needs a model that gives one '
                              'map of logits for labels of pixels')
-        self.kind = 'probability' if found else 'loss'
 
     def _loss(self, signal: Signal, name: str) -> Tuple[Tensor, Tensor]:
         """Sum of the loss over the samples and their number, shape (1,)."""

@@ -1,14 +1,14 @@
 """Hooks, loops and the constructor of optimizers."""
 from .hooks import (
-                                      BalanceHook,
-                                      DataCheckHook,
-                                      MultiModalVisualizationHook,
-                                      MWAMHook,
-                                      RandomStateHook,
+    BalanceHook,
+    DataCheckHook,
+    MultiModalVisualizationHook,
+    MWAMHook,
+    RandomStateHook,
 )
 from .missing_modality_loops import (
-                                     MissingModalityTestLoop,
-                                     MissingModalityValLoop,
+    MissingModalityTestLoop,
+    MissingModalityValLoop,
 )
 from .multimodal_optim_wrapper_constructor import (
     MultiModalOptimWrapperConstructor,

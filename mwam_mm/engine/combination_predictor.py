@@ -3,7 +3,6 @@ from contextlib import nullcontext
 from typing import Dict, Iterator, List, Optional, Sequence, Tuple
 
 import torch
-from mmengine.model import is_model_wrapper
 from mmengine.runner.amp import autocast
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
@@ -11,12 +10,10 @@ from torch import Tensor, nn
 from mwam_mm.consistency import check_layouts
 from mwam_mm.evaluation import Fault
 from mwam_mm.layout import ModalityLayout, Presence, with_presence
+from mwam_mm.models.backbones import MultiModalBackbone
 from mwam_mm.models.backbones.multi_branch import gather
-from mwam_mm.models.backbones.multi_modal_backbone import (
-    EncodeOnce,
-    MultiModalBackbone,
-)
-from mwam_mm.sharding import count_sharded_units
+from mwam_mm.models.backbones.multi_modal_backbone import EncodeOnce
+from mwam_mm.wrappers import count_sharded_units, unwrapped
 
 from .combinations import Combination
 
@@ -45,7 +42,7 @@ class CombinationPredictor:
     """
 
     def __init__(self, model: nn.Module, fp16: bool = False) -> None:
-        module = model.module if is_model_wrapper(model) else model
+        module = unwrapped(model)
         preprocessor = getattr(module, 'data_preprocessor', None)
         layout = getattr(preprocessor, 'layout', None)
         if not isinstance(layout, ModalityLayout):
@@ -66,6 +63,23 @@ class CombinationPredictor:
             m for m in module.modules() if isinstance(m, MultiModalBackbone)
         ]
         self._backbone = backbones[0] if len(backbones) == 1 else None
+
+    def present(self, inputs: Tensor,
+                counts: Sequence[bool]) -> Dict[int, Combination]:
+        """What the samples that count have.
+
+        Args:
+            inputs (Tensor): Normalised stacked tensor of shape (B, C, H, W).
+            counts (Sequence[bool]): Whether each of the B samples counts.
+
+        Returns:
+            dict[int, tuple[str]]: Index in the batch to the modalities.
+        """
+        presence = self.layout.presence(inputs)
+        return {
+            i: tuple(n for n, flag in zip(presence, flags) if flag)
+            for i, flags in enumerate(zip(*presence.values())) if counts[i]
+        }
 
     def predict(
         self,
@@ -95,10 +109,7 @@ class CombinationPredictor:
             lacks those that have none of its modalities.
         """
         presence = self.layout.presence(inputs)
-        present = {
-            i: tuple(n for n, flag in zip(presence, flags) if flag)
-            for i, flags in enumerate(zip(*presence.values())) if counts[i]
-        }
+        present = self.present(inputs, counts)
         for group in self._groups(present, len(samples)):
             chosen = self._choose(inputs, presence, group)
             sharing = (

@@ -1,7 +1,6 @@
 """What the loops over modality combinations share."""
 import logging
 import os.path as osp
-from numbers import Real
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 import torch
@@ -19,7 +18,6 @@ from mwam_mm.evaluation import (
     build_report,
     flatten_report,
     format_report,
-    is_higher_better,
     save_report,
     values_per_class,
 )
@@ -123,11 +121,7 @@ class MissingModalityLoop(BaseLoop):
         inputs, samples = data['inputs'], data['data_samples']
         outputs = HookOutputs()
         counting = self._counting(len(samples))
-        presence = self.layout.presence(inputs)
-        self._evaluators.expect({
-            i: tuple(n for n, flag in zip(presence, flags) if flag)
-            for i, flags in enumerate(zip(*presence.values())) if counting[i]
-        })
+        self._evaluators.expect(self._predictor.present(inputs, counting))
         for combination, predictions in self._predictor.predict(
                 inputs, samples, counting, self.combinations, self.faults,
                 self._places(len(samples))):
@@ -190,7 +184,6 @@ class MissingModalityLoop(BaseLoop):
         counts = {
             combination_name(c): count for c, count in by_combination.items()
         }
-        self._score_nothing(scores, counts, self.higher_is_better)
         metrics = self._report(
             scores,
             counts,
@@ -201,36 +194,6 @@ class MissingModalityLoop(BaseLoop):
             for key, value in values.items():
                 metrics.setdefault(f'{name}/{key}', value)
         return metrics
-
-    @staticmethod
-    def _score_nothing(scores: Dict[str, dict],
-                       counts: Dict[str, int],
-                       higher_is_better: Optional[Mapping[str, bool]] = None
-                       ) -> None:
-        """Give 0 where an evaluator has nothing to say.
-
-        ``CocoMetric`` returns no metric where not one object was detected,
-        which may happen to a detector that lacks a modality. A metric of
-        which lower is better stays undefined, as 0 would be perfect.
-        """
-        keys = {
-            key
-            for values in scores.values() for key, value in values.items()
-            if isinstance(value, Real)
-        }
-        undefined = {
-            key
-            for key in keys if is_higher_better(key, higher_is_better) is False
-        }
-        for name, values in scores.items():
-            if counts[name] and not values:
-                print_log(
-                    f'The evaluator gives no metric of "{name}", so all are '
-                    '0: nothing was detected' +
-                    (f'. {sorted(undefined)}, of which lower is better, are '
-                     'undefined' if undefined else ''), 'current',
-                    logging.WARNING)
-                values.update(dict.fromkeys(keys - undefined, 0.))
 
     def _report(self, scores: Dict[str, dict], counts: Dict[str, int],
                 **details: Dict[str, Any]) -> Dict[str, Optional[float]]:

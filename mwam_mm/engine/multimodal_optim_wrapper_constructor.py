@@ -7,6 +7,7 @@ from mmengine.optim import OptimWrapper
 from torch import nn
 
 from mwam_mm.registry import OPTIM_WRAPPER_CONSTRUCTORS
+from mwam_mm.wrappers import unwrapped
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
@@ -65,10 +66,11 @@ class MultiModalOptimWrapperConstructor:
         Returns:
             OptimWrapper: With the parameters of all branches.
         """
-        model = getattr(model, 'module', model)
+        model = unwrapped(model)
         views = self._views(model)
         constructor = self.constructor
         add_params = constructor.add_params
+        paramwise_cfg = constructor.paramwise_cfg
         of_branches = self._take_rules_of_branches(model)
 
         def add_all(params: List[dict], module: nn.Module,
@@ -88,6 +90,7 @@ class MultiModalOptimWrapperConstructor:
             return constructor(model)
         finally:
             del constructor.add_params
+            constructor.paramwise_cfg = paramwise_cfg
 
     def _take_rules_of_branches(
             self, model: nn.Module) -> Dict[nn.Parameter, dict]:

@@ -273,7 +273,7 @@ def _digits(comparison: Mapping, column: str) -> int:
     """Shares of 1, such as mAP, get more digits than percentages."""
     means = [abs(entry['mean'] or 0)
              for entries in comparison['rows'].values()
-             for column, entry in entries.items() if '%' not in column]
+             for name, entry in entries.items() if '%' not in name]
     return 3 if '%' not in column and max(means, default=0) <= 1 else 1
 
 

@@ -12,13 +12,13 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from mwam_mm.layout import Presence
 
-from .backbones import BranchOutputs, map_levels
+from .backbones import BranchOutputs, flatten_levels, nest_levels
 from .subsets import Host, own_labels, restrict, take_rows
 
 __all__ = ['Group', 'JoinedForward', 'normalises', 'splittable_heads']
 
-# Whose `loss` runs the heads once, on all samples, and hands what they give
-# to `loss_by_feat`, in MMPretrain `_get_loss`, sample by sample.
+# Models and heads whose `loss` runs the heads once, on all samples, and hands
+# what they give to `loss_by_feat` (MMPretrain: `_get_loss`), sample by sample.
 _MODELS = ('EncoderDecoder.loss', 'SingleStageDetector.loss',
            'ImageClassifier.loss')
 _HEADS = ('BaseDecodeHead.loss', 'BaseCascadeDecodeHead.loss',
@@ -239,7 +239,8 @@ class JoinedForward:
 
 
 def _remembered(function: Callable, calls: List[Any]) -> Callable:
-    """Give what each call, counted from the first, gave before."""
+    """A function whose n-th call gives what the n-th call before gave, or
+    calls ``function`` where there was none."""
     number = iter(range(1 << 30))
 
     def call(*args, **kwargs) -> Any:
@@ -275,16 +276,10 @@ def _concatenate(a: BranchOutputs, b: BranchOutputs) -> BranchOutputs:
         if f is None:
             features[name] = None
             continue
-        levels: List[Tensor] = []
-        if b.features[name] is None:
-            map_levels(
-                lambda x: levels.append(
-                    x.new_zeros(_rows(b), *x.shape[1:])), f)
-        else:
-            map_levels(levels.append, b.features[name])
-        rest = iter(levels)
-        features[name] = map_levels(
-            lambda x: torch.cat([x, next(rest)]), f)
+        levels = flatten_levels(f)
+        rest = [x.new_zeros(_rows(b), *x.shape[1:]) for x in levels] \
+            if b.features[name] is None else flatten_levels(b.features[name])
+        features[name] = nest_levels(map(torch.cat, zip(levels, rest)), f)
     return BranchOutputs(
         features,
         {name: torch.cat([x, b.inputs[name]]) for name, x in a.inputs.items()},

@@ -160,9 +160,10 @@ class ModalityHeads(nn.ModuleDict):
             rows = [i for i, p in enumerate(outputs.present[name]) if p]
             idle = not rows
             if idle:
-                # On one blank sample, for nothing: so every parameter gets a
-                # gradient and the collective calls within heads (SyncBN,
-                # MMDetection's reduce_mean) meet on all ranks.
+                # The heads run on one blank sample, whose loss counts 0, so
+                # that every parameter gets a gradient and the collective
+                # calls within heads (SyncBN, MMDetection's reduce_mean) meet
+                # on all ranks.
                 rows, weight = [0], 0.
             if len(rows) == 1 < len(data_samples) and _normalises(heads):
                 # The same loss, but norm layers on pooled features of 1x1

@@ -2,13 +2,13 @@
 
 The branches run once. What they gave is then selected: rows of the batch, and
 for each row some of its modalities. The model's own neck and heads make losses
-or logits of the selection, as if the other modalities had been absent.
-Training (losses of combinations, scores of modalities) and evaluation
-(:meth:`MultiModalBackbone.encode_once`) both stand on this.
+or logits of the selection, as if the other modalities had been absent. The
+losses of subsets (:class:`JoinedForward`) and the scores of single modalities
+(:meth:`Signal.losses`) both stand on this.
 """
 import copy
 from contextlib import contextmanager
-from typing import Any, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Iterator, List, NamedTuple, Optional, Sequence
 
 import torch
 from mmengine.model import BaseModel
@@ -23,11 +23,11 @@ from .backbones import BranchOutputs, MultiModalBackbone, map_levels
 from .necks import MWAMNeck
 
 __all__ = [
-    'Host', 'Selection', 'find_host', 'join', 'own_labels', 'restrict',
-    'select', 'take_rows'
+    'Host', 'Selection', 'find_host', 'own_labels', 'restrict', 'select',
+    'take_rows'
 ]
 
-# The last has a dropout of its own.
+# MultiheadAttention has a dropout that is no layer.
 _IN_EVALUATION = (_NormBase, _DropoutNd, nn.MultiheadAttention)
 
 
@@ -52,48 +52,23 @@ def select(outputs: BranchOutputs, names: Sequence[str]) -> Selection:
 
     Returns:
         Selection: Without rows if no sample has any of the modalities.
-    """
-    return join(outputs, [names])[0]
-
-
-def join(outputs: BranchOutputs, subsets: Sequence[Sequence[str]]
-         ) -> Tuple[Selection, List[slice]]:
-    """Several subsets of the modalities as one batch.
-
-    Normalisation layers after the fusion then see all of them at once, so
-    that their running statistics are those of the mixture.
-
-    Args:
-        outputs (BranchOutputs): What the branches gave for B samples.
-        subsets (Sequence[Sequence[str]]): The modalities that are there, for
-            each subset. A sample without any of them is left out of it.
-
-    Returns:
-        tuple[Selection, list[slice]]: The joined batch, and which rows of it
-        are of each subset.
 
     Raises:
-        ValueError: If a subset is empty or names an unknown modality.
+        ValueError: If ``names`` is empty or has an unknown modality.
     """
-    rows: List[int] = []
-    groups: List[slice] = []
-    present: Presence = {name: [] for name in outputs.present}
-    for names in subsets:
-        unknown = set(names) - set(present)
-        if unknown or not names:
-            raise ValueError(f'the subset {list(names)} must name some of the '
-                             f'modalities {list(present)}')
-        group = [
-            i for i, has in enumerate(
-                zip(*(outputs.present[name] for name in names))) if any(has)
-        ]
-        groups.append(slice(len(rows), len(rows) + len(group)))
-        rows += group
-        for name, flags in present.items():
-            flags += [
-                name in names and outputs.present[name][i] for i in group
-            ]
-    return restrict(outputs, rows, present), groups
+    unknown = set(names) - set(outputs.present)
+    if unknown or not names:
+        raise ValueError(f'the subset {list(names)} must name some of the '
+                         f'modalities {list(outputs.present)}')
+    rows = [
+        i for i, has in enumerate(
+            zip(*(outputs.present[name] for name in names))) if any(has)
+    ]
+    return restrict(
+        outputs, rows, {
+            name: [name in names and flags[i] for i in rows]
+            for name, flags in outputs.present.items()
+        })
 
 
 def take_rows(x: Tensor, rows: List[int]) -> Tensor:

@@ -7,10 +7,10 @@ from torch import Tensor
 
 
 def check_range(alpha: float, beta: float) -> None:
-    """Raise ValueError if the weights could be negative."""
-    if not 0 <= beta <= alpha:
+    """Raise ValueError if the weights could be negative or not finite."""
+    if not 0 <= beta <= alpha < math.inf:
         raise ValueError('K lies in (alpha - beta, alpha), so 0 <= beta <= '
-                         f'alpha, but got alpha={alpha}, beta={beta}')
+                         f'alpha < inf, but got alpha={alpha}, beta={beta}')
 
 
 def sigmoid_weights(t: Tensor, alpha: float, beta: float, lam: float,

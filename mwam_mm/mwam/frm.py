@@ -220,9 +220,10 @@ def _metric(low: Tensor, high: Tensor, sigma: float, metric: str) -> Tensor:
 
 
 def _sum(values: Tensor) -> Tensor:
-    """Sum per sample of (B, C, rows, ..), over the rows in float64 if any.
+    """Sum per sample of (B, C, rows, ..).
 
-    So the sum does not depend on how the samples and rows were cut.
+    The rows are added in :func:`sum_dtype`, so that the sum hardly depends on
+    how the samples and rows were cut.
     """
     return values.flatten(3).sum(3).to(sum_dtype(values.device)).sum((1, 2))
 
@@ -236,18 +237,16 @@ def _parts(low: Tensor, high: Tensor, patches: Tensor, sigma: float,
         return torch.stack([total, torch.full_like(total, count)])
     q = low.size(3)
     # Without DC, and without its counterpart so that white noise gives 1.
-    low, high = (
-        band.abs().transpose(3, 4).flatten(4) for band in (low, high))
+    low, high = (x.abs().transpose(3, 4).flatten(4) for x in (low, high))
     dc, low, high = low[..., 0], low[..., 1:].sum(4), high[..., 1:].sum(4)
     if band:  # whose first coefficient is not DC
         p = patches.size(3)
         dc = patches.to(low).unflatten(4, (-1, p)).sum((3, 5)).abs() / p
     rest = low + high
-    # Inf, which is not above Inf, must be seen, as must NaN.
+    # A patch with Inf or NaN is not flat, so that these are seen.
     flat = (rest <= FLAT * dc) & (rest < math.inf)
     high = high + (q * q - 1) * sigma
-    return torch.stack(
-        [_sum(band.masked_fill(flat, 0.)) for band in (low, high)])
+    return torch.stack([_sum(x.masked_fill(flat, 0.)) for x in (low, high)])
 
 
 def frm_parts(x: Tensor,

@@ -7,7 +7,7 @@ class _ScaleGradient(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x: Tensor, scale: Tensor) -> Tensor:
-        # Not as a saved tensor, which must not change until backward.
+        # Autograd refuses a saved tensor that changes before backward.
         ctx.scale = scale
         return x.view_as(x)
 

@@ -291,9 +291,9 @@ class MWAM:
 
     def observe(self, modality: str, x: Tensor,
                 present: Presence = None) -> None:
-        """Take in one modality's input of the batch, at once.
+        """Measure one modality's input of the batch.
 
-        So the input may be changed in place afterwards.
+        The input may be changed in place afterwards.
 
         Args:
             modality (str): Its name.
@@ -311,7 +311,7 @@ class MWAM:
 
     def observe_all(
             self, images: Sequence[Tuple[str, Tensor, Presence]]) -> None:
-        """Take in several inputs of the batch, by one kernel where possible.
+        """Measure several inputs of the batch, by one kernel where possible.
 
         Args:
             images (Sequence[tuple[str, Tensor, Presence]]): What
@@ -373,8 +373,8 @@ class MWAM:
         Every rank of a distributed run must call it, once per batch.
 
         Returns:
-            Tensor: K of shape (M,), float32; 1 for a modality never seen. A
-            new tensor each time.
+            Tensor: K of shape (M,), float32; 1 for a modality never seen.
+            No later step changes this tensor.
         """
         due = self._due
         self._batches += 1

@@ -5,6 +5,7 @@ import pytest
 import torch
 from mmengine.config.lazy import LazyObject
 from mmengine.runner import Runner
+from mmseg.models import EncoderDecoder
 from mmseg.models.decode_heads import FCNHead
 from torch import nn
 
@@ -504,6 +505,22 @@ def test_what_cannot_work_is_refused(tmp_path):
         kept(job(tmp_path / 'a'), 'combination', branches=BRANCHES)
     with pytest.raises(ValueError, match='"combination".*compile=False'):
         kept(job(tmp_path / 'b', compile=True), 'combination')
+
+
+@HEADS.register_module()
+class TwoViews(EncoderDecoder):
+    """Has a loss of what it makes of a second view besides."""
+
+    def loss(self, inputs, data_samples):
+        losses = super().loss(inputs, data_samples)
+        other = self.extract_feat(inputs.flip(3))[-1]
+        return dict(losses, loss_view=other.square().mean())
+
+
+def test_a_model_that_fuses_twice_is_refused(tmp_path):
+    model = dict(tiny.model(), type='mwam_mm.TwoViews')
+    with pytest.raises(ValueError, match='TwoViews fuses .* several times'):
+        kept(job(tmp_path, model=model), 'combination')
 
 
 @pytest.mark.parametrize('interventions, message', [

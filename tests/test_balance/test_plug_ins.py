@@ -260,6 +260,7 @@ def test_copies_of_a_model_in_training_report_to_nobody(tmp_path):
 @pytest.mark.parametrize('kwargs, message', [
     (dict(hook=hook('magic')), 'BalanceHook.intervention.*magic'),
     (dict(hook=hook([])), 'empty'),
+    (dict(hook=hook([dict(share=0.5)])), 'share.* without type.*detach'),
     (dict(hook=hook('loss', branches=BRANCHES)), 'drop branches'),
     (dict(hook=hook('gradient', branches=BRANCHES), mwam={}), 'already'),
     (dict(hook=hook('loss'), mwam={}), 'with_modality_heads'),

@@ -92,8 +92,17 @@ def test_scores_of_losses():
     assert k == [1, 1]
     with pytest.raises(ValueError, match="'loss_iou'.*loss_cls"):
         weigh(build('OGM', TWO, losses='loss_iou'), x)
-    with pytest.raises(ValueError, match='score="loss"'):
-        weigh(build('OGM', TWO, score='probability'), x)
+    for type in ('OGM', 'AGM'):
+        with pytest.raises(ValueError, match='score="loss"'):
+            weigh(build(type, TWO, score='probability'), x)
+
+
+def test_agm_moves_with_what_it_knows():
+    weigher = build('AGM', TWO)
+    weigh(weigher, two())
+    before = weigher.scalars()['score'].tolist()
+    weigher.to(torch.device('cpu'))
+    assert weigher.scalars()['score'].tolist() == before
 
 
 @pytest.mark.parametrize('type', ['OGM', 'OPM', 'AGM'])

@@ -3,9 +3,6 @@ import json
 
 import pytest
 
-from mwam_mm.engine import missing_modality_loop
-from mwam_mm.engine.missing_modality_loop import MissingModalityLoop
-
 pytest.importorskip('mmdet')
 pytest.importorskip('mmcv.ops')
 from mmengine.runner import Runner, load_checkpoint  # noqa: E402
@@ -124,24 +121,3 @@ def test_a_detector_that_finds_nothing_at_all(tmp_path):
     assert report['avg']['metrics']['coco/bbox_mAP'] == 0
     assert report['avg']['PCR']['coco/bbox_mAP'] is None
     assert list(tmp_path.glob('best_avg_coco_bbox_mAP_iter_1.pth'))
-
-
-def test_no_detection_is_a_score_of_zero():
-    """CocoMetric then returns no metric at all."""
-    scores = dict(full={'mAP': 0.5, 'text': 'a'}, one={}, unseen={})
-    MissingModalityLoop._score_nothing(
-        scores, dict(full=2, one=2, unseen=0))
-    assert scores['one'] == dict(mAP=0.)
-    assert scores['unseen'] == {}
-
-
-def test_no_detection_is_no_error_of_zero(monkeypatch):
-    messages = []
-    monkeypatch.setattr(missing_modality_loop, 'print_log',
-                        lambda message, *args: messages.append(message))
-    scores = dict(full=dict(mAP=0.5, MAE=2., gap=3., cost=4.), one={})
-    MissingModalityLoop._score_nothing(
-        scores, dict(full=2, one=2), dict(gap=False))
-    assert scores['one'] == dict(mAP=0., cost=0.)
-    message, = messages
-    assert "['MAE', 'gap'], of which lower is better, are undefined" in message

@@ -57,7 +57,8 @@ class ScriptedScore(BaseMetric):
         self.results += [0] * len(data_samples)
 
     def compute_metrics(self, results):
-        return {self.key: self.scores.pop(0)}
+        score = self.scores.pop(0)
+        return {} if score is None else {self.key: score}
 
 
 @TRANSFORMS.register_module()
@@ -604,6 +605,18 @@ def test_metric_of_unknown_direction(data, capfd):
     assert report['higher_is_better'] == dict(roughness=None)
     assert ("set test_cfg.higher_is_better={'roughness': False}" in
             capfd.readouterr().out)
+
+
+def test_no_metric_of_a_combination_is_no_score(data, capfd):
+    """Nobody knows why the evaluator gives none, so it is not 0."""
+    ScriptedScore.scores[:] = [2., None, 1.]
+    cfg = config(data)
+    cfg.test_evaluator = dict(type='ScriptedScore')
+    metrics = build(cfg).test()
+    assert metrics['rgb/mIoU'] is metrics['rgb/PCR'] is None
+    assert metrics['avg/mIoU'] is None
+    assert metrics['depth/PCR'] == pytest.approx(50)
+    assert 'Undefined, reported as null' in capfd.readouterr().out
 
 
 @pytest.mark.parametrize('given', [['MAE'], dict(MAE='lower'), False])

@@ -4,7 +4,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 from torch import nn
 
-from mwam_mm.registry import MODELS
+from mwam_mm.registry import MODELS, OPTIM_WRAPPER_CONSTRUCTORS
 
 MODALITIES = dict(rgb=dict(channels=3), depth=dict(channels=1))
 BEIT = dict(
@@ -159,6 +159,18 @@ def test_a_rule_for_no_parameter(models, key):
                        "no parameter.*'backbone.branches.depth'"):
         wrapper(models[1], dict(custom_keys={key: dict(lr_mult=0.1)}),
                 'mwam_mm.MultiModalOptimWrapperConstructor')
+
+
+def test_building_twice_gives_the_same_rules(models):
+    constructor = OPTIM_WRAPPER_CONSTRUCTORS.build(
+        dict(
+            type='mwam_mm.MultiModalOptimWrapperConstructor',
+            optim_wrapper_cfg=dict(optimizer=dict(type='SGD', lr=1.)),
+            paramwise_cfg=dict(
+                custom_keys={'backbone.branches.rgb': dict(lr_mult=0.1)})))
+    first, second = (
+        rules(models[1], constructor(models[1]).optimizer) for _ in range(2))
+    assert first == second
 
 
 def test_a_branch_whose_name_begins_like_another():

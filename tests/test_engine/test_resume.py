@@ -182,6 +182,26 @@ def test_validation_does_not_change_training(tmp_path):
     assert drawn == expected
 
 
+def test_training_on_goes_on_with_what_is_known(tmp_path):
+    """Not with what the run had resumed from."""
+    cfg = way_config(tmp_path, 'neck-dropout', max_iters=2)
+    Runner.from_cfg(cfg).train()
+    cfg.train_cfg.max_iters, cfg.resume = 4, True
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    hook = mwam_hook(runner)
+    k, frm = hook.mwam.weights, hook.mwam.frm
+    runner.train_loop._max_iters = 5
+    draws = []
+    hook.before_train_iter = lambda *args, **kwargs: draws.append(
+        (hook.interventions['dropout']._k.weights, hook.mwam.frm))
+    runner.train()
+    (drawn_by, smoothed), = draws
+    assert torch.equal(drawn_by, k)
+    assert torch.equal(smoothed, frm)
+    assert hook.mwam.state_dict()['batches'] == 5
+
+
 def test_the_state_is_readable_without_running_code(tmp_path):
     runner, _, _ = run(config(tmp_path, 'hook-gradient', 'iterations'))
     checkpoint = torch.load(tmp_path / 'iter_6.pth', weights_only=False)

@@ -7,7 +7,7 @@ from mmengine.registry import DefaultScope
 from mmseg.models.decode_heads import FCNHead
 from torch import nn
 
-from mwam_mm.models.subsets import find_host, join, select
+from mwam_mm.models.subsets import find_host, select
 from mwam_mm.registry import MODELS
 
 from .. import tiny
@@ -43,7 +43,6 @@ def zeroed(x, *names):
 
 @pytest.mark.parametrize('absent', [(), ((1, 'depth'), (2, 'rgb'))])
 def test_losses_and_gradients_are_those_of_zeroed_inputs(absent):
-    """For all subsets joined into one batch, and for each."""
     model = build()
     x, samples = batch(model, absent).values()
     host = find_host(model)
@@ -64,29 +63,17 @@ def test_losses_and_gradients_are_those_of_zeroed_inputs(absent):
             zeroed(x, *names)[rows],
             [samples[i] for i in rows])['decode.loss_ce']
 
-    selection, groups = join(model.backbone(x), subsets)
-    total, weight = 0., 0
-    for names, group in zip(subsets, groups):
+    for names in subsets:
         rows, loss = separate(names)
-        assert selection.rows[group] == rows
-        ours = host.losses(
-            select(model.backbone(x), names), x, samples)['decode.loss_ce']
+        selection = select(model.backbone(x), names)
+        assert selection.rows == rows
+        ours = host.losses(selection, x, samples)['decode.loss_ce']
         torch.testing.assert_close(ours, loss)
-        a, b = gradients(ours), gradients(separate(names)[1])
+        a, b = gradients(ours), gradients(loss)
         for name in b:
             torch.testing.assert_close(
                 a.get(name, torch.zeros_like(b[name])), b[name], rtol=1e-4,
                 atol=1e-7)
-        total, weight = total + len(rows) * separate(names)[1], weight + len(
-            rows)
-    joined = host.losses(selection, x, samples)['decode.loss_ce']
-    torch.testing.assert_close(joined, total / weight)
-    expected = gradients(total / weight)
-    for name, gradient in gradients(
-            host.losses(join(model.backbone(x), subsets)[0], x,
-                        samples)['decode.loss_ce']).items():
-        torch.testing.assert_close(
-            gradient, expected[name], rtol=1e-4, atol=1e-7)
 
 
 def test_branches_run_once_whatever_the_number_of_subsets():
@@ -100,22 +87,6 @@ def test_branches_run_once_whatever_the_number_of_subsets():
     for names in (('rgb', ), ('depth', ), ('rgb', 'depth')):
         host.losses(select(outputs, names), x, samples)
     assert len(calls) == 2
-
-
-def test_norm_layers_see_the_subsets_as_one_batch():
-    model = build(norm_cfg=dict(type='BN'))
-    x, samples = batch(model).values()
-    norm = next(m for m in model.decode_head.modules()
-                if isinstance(m, nn.BatchNorm2d))
-    seen = []
-    norm.register_forward_hook(lambda m, args, out: seen.append(args[0]))
-    selection, _ = join(
-        model.backbone(x), [('rgb', 'depth'), ('rgb', ), ('depth', )])
-    find_host(model).losses(selection, x, samples)
-    (mixture, ) = seen
-    assert len(mixture) == 12
-    torch.testing.assert_close(
-        norm.running_mean, 0.1 * mixture.mean((0, 2, 3)))
 
 
 def test_scoring_learns_nothing_and_leaves_everything_as_it_was():

@@ -50,3 +50,5 @@ def test_wrong_shape(frm):
 def test_weights_cannot_be_negative():
     with pytest.raises(ValueError, match='beta'):
         allocate(torch.ones(2), alpha=1., beta=2.)
+    with pytest.raises(ValueError, match='alpha=inf'):
+        allocate(torch.ones(2), alpha=math.inf)

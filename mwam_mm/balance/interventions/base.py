@@ -2,7 +2,16 @@
 import functools
 from dataclasses import dataclass, field
 from types import MethodType
-from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
+from typing import (
+    Any,
+    Dict,
+    Iterable,
+    List,
+    Optional,
+    Sequence,
+    Set,
+    Tuple,
+)
 
 from mmengine.logging import MMLogger
 from mmengine.optim import OptimWrapperDict
@@ -10,13 +19,15 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from mwam_mm.models.backbones import BranchOutputs
-from mwam_mm.sharding import count_sharded_units
+from mwam_mm.wrappers import count_sharded_units
 
 from ..probes import Probe
 from ..probes.base import untraced
 from ..signal import Signal
 
-__all__ = ['Context', 'Intervention', 'optimizers_of', 'step_hooks']
+__all__ = [
+    'Context', 'Intervention', 'held_by', 'optimizers_of', 'step_hooks'
+]
 
 
 @dataclass
@@ -249,6 +260,15 @@ class StepHook:
             del self.optimizer.step
         else:
             self.optimizer.step = self._before
+
+
+def held_by(*optimizers: Optimizer) -> Set[int]:
+    """The ids of the parameters that optimizers change."""
+    return {
+        id(p)
+        for optimizer in optimizers
+        for group in optimizer.param_groups for p in group['params']
+    }
 
 
 def optimizers_of(wrapper: Any) -> List[Optimizer]:

@@ -5,11 +5,12 @@ from torch import Tensor, nn
 
 __all__ = ['boxes_of', 'gives_boxes', 'giou']
 
-# Whose second output is what `bbox_coder` decodes, or the bins of it.
+# The methods of heads whose second output `bbox_coder` decodes, or of which it
+# is the bins.
 _PREDICTS = ('BaseDenseHead.predict_by_feat',
              'BaseDenseHead._predict_by_feat_single',
              'GFLHead._predict_by_feat_single')
-# Whose second output in training is only a first guess.
+# Heads whose second output in training is only a first guess.
 _NOT = ('VFNetHead', )
 
 

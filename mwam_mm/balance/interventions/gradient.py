@@ -108,7 +108,7 @@ class Gradient(Intervention):
         self._weights = self.context.weights
         gradients = self._gradients()
         if any(gradients):
-            # Not by 0, which would lose what is there.
+            # A factor of 0 would lose what is there.
             self._weights = self._weights.clamp(min=_TINY)
         for weight, of_branch in zip(self._weights, gradients):
             if of_branch:

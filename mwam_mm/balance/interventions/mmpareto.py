@@ -5,10 +5,10 @@ import torch
 from torch import Tensor
 
 from mwam_mm.layout import to_device
-from mwam_mm.models.backbones import BranchOutputs
-from mwam_mm.models.backbones.multi_modal_backbone import (
+from mwam_mm.models.backbones import (
+    BranchOutputs,
     flatten_levels,
-    map_levels,
+    nest_levels,
 )
 from mwam_mm.registry import INTERVENTIONS
 
@@ -19,7 +19,8 @@ from .subsets import OnSubsets, SubsetChoice, times
 
 __all__ = ['MMPareto', 'combine_gradients']
 
-
+# A point whose squared norm is below this share of those of both gradients
+# consists of rounding errors.
 _CANCELLED = 1e-6
 
 
@@ -160,8 +161,8 @@ class MMPareto(OnSubsets):
             views = _TwoViews.apply(
                 self.gamma, None if all(present) else to_device(
                     present, levels[0]), *levels)
-            first[name] = _nest(views[:len(levels)], features)
-            second[name] = _nest(views[len(levels):], features)
+            first[name] = nest_levels(views[:len(levels)], features)
+            second[name] = nest_levels(views[len(levels):], features)
         # The modalities alone are made of the second ones.
         signal.outputs = signal.outputs._replace(features=second)
         return outputs._replace(features=first)
@@ -179,8 +180,3 @@ class MMPareto(OnSubsets):
                     weight, joined.losses(name), only_losses=True).items()
             })
         return losses
-
-
-def _nest(levels: Tuple[Tensor, ...], like: Any) -> Any:
-    remaining = iter(levels)
-    return map_levels(lambda _: next(remaining), like)

@@ -7,7 +7,7 @@ from torch.optim import Optimizer
 
 from mwam_mm.registry import INTERVENTIONS
 
-from .base import Context, Intervention
+from .base import Context, Intervention, held_by
 
 __all__ = ['Noise']
 
@@ -98,8 +98,7 @@ class Noise(Intervention):
             self._seeded = runner.iter
             self._generator.manual_seed(
                 (runner.seed * 1_000_003 + runner.iter) % 2**63)
-        held = {id(p) for group in optimizer.param_groups
-                for p in group['params']}
+        held = held_by(optimizer)
         branches = self.context.probe.branches
         for name, k in zip(self.context.modalities, self.context.weights):
             for p in branches[name]:

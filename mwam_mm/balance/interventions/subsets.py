@@ -63,14 +63,7 @@ class SubsetChoice:
             ValueError: If it is one.
         """
         where = f'{context.where} "{self.name}"'
-        host = context.probe.host
-        if not context.probe.gives_features or host is None or \
-                host.neck is None:
-            raise ValueError(
-                f'{where} runs neck and heads on subsets of the modalities, '
-                'which needs one mwam_mm.MultiModalBackbone and one '
-                'mwam_mm.MWAMNeck: build the model with them and leave out '
-                'branches')
+        context.probe.require_host(where, 'another intervention')
         if not hasattr(context.model, 'loss'):
             raise ValueError(f'{where}: {type(context.model).__name__} has '
                              'no loss that could be taken of a subset: use '

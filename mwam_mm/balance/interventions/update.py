@@ -8,7 +8,7 @@ from torch.optim import Optimizer
 
 from mwam_mm.registry import INTERVENTIONS
 
-from .base import Context, Intervention, step_hooks
+from .base import Context, Intervention, held_by, step_hooks
 
 __all__ = ['Update', 'scale_updates']
 
@@ -33,8 +33,7 @@ class Update(Intervention):
             raise ValueError(
                 f'{context.where} "update" finds no parameters of the '
                 'branches: set use_orig_params=True in FSDP')
-        held = {id(p) for optimizer in context.optimizers
-                for p in _parameters(optimizer)}
+        held = held_by(*context.optimizers)
         for name, parameters in branches.items():
             trainable = [p for p in parameters if p.requires_grad]
             if trainable and not any(id(p) in held for p in trainable):
@@ -44,7 +43,7 @@ class Update(Intervention):
                     'a wrapper that flattens its parameters, use "gradient"')
 
     def before_step(self, optimizer: Optimizer) -> None:
-        held = {id(p) for p in _parameters(optimizer)}
+        held = held_by(optimizer)
         self._params: Dict[str, List[Tensor]] = {}
         self._before: Dict[str, Sequence[Tensor]] = {}
         for name, parameters in self.context.probe.branches.items():
@@ -64,10 +63,6 @@ class Update(Intervention):
             torch._foreach_mul_(change, back[name].to(params[0].device))
             torch._foreach_add_(params, change)
         self._params, self._before = {}, {}
-
-
-def _parameters(optimizer: Optimizer) -> List[Tensor]:
-    return [p for group in optimizer.param_groups for p in group['params']]
 
 
 def scale_updates(weights: Any, branches: Mapping[str, Sequence[nn.Parameter]],

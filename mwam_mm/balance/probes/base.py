@@ -61,6 +61,25 @@ class Probe:
         self._versions: List[int] = []
         self._handles: List[Any] = []
 
+    def require_host(self, where: str, instead: str) -> None:
+        """Refuse a model whose neck and heads cannot run on the features of
+        some of the modalities.
+
+        Args:
+            where (str): What runs them, for the error message.
+            instead (str): What to use with such a model, likewise.
+
+        Raises:
+            ValueError: If the model is one.
+        """
+        if self.host is None or self.host.neck is None:
+            raise ValueError(
+                f"{where} runs the model's own neck and heads on the features "
+                'of some of the modalities, which needs one '
+                'mwam_mm.MultiModalBackbone and one mwam_mm.MWAMNeck: build '
+                'the model with them and leave out branches, or use '
+                f'{instead}')
+
     def entrances(self) -> Set[nn.Module]:
         """The modules that the images enter."""
         raise NotImplementedError

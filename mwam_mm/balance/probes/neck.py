@@ -66,6 +66,12 @@ class NeckProbe(Probe):
         outputs = self._at_fusion(signal, signal.outputs)
         if not signal.subsets or not has_labels(signal):
             return outputs
+        if signal.joined is not None:
+            raise ValueError(
+                f'{type(self.model).__name__} fuses features several times '
+                'in one forward, so that nobody knows of which its losses '
+                f'are that {list(signal.subsets)} repeat: use an intervention '
+                'that trains no subsets of the modalities')
         signal.joined = JoinedForward(
             self.host, outputs, signal.outputs, signal.subsets,
             signal.arguments['inputs'], signal.arguments['data_samples'])

@@ -12,14 +12,13 @@ from mwam_mm.models.subsets import take_rows
 from mwam_mm.registry import WEIGHERS
 
 from ..predictions import (
-    gives_logits_of_labels,
     has_labels,
     labelled,
     logits_of,
     loss_of,
 )
 from ..probes import Probe
-from ..scores import KINDS, check_scored
+from ..scores import BY_IMAGES, KINDS, kind_of_score
 from ..signal import Signal
 from .base import Weigher
 
@@ -117,7 +116,8 @@ class AGM(Weigher):
 
     Raises:
         ValueError: If ``alpha`` or ``cap`` is negative or not finite, there
-            is one modality only, or ``score`` is unknown.
+            is one modality only, or ``score`` is unknown. In training, if the
+            model gives no logits for ``'probability'``.
 
     Examples:
         .. code-block:: python
@@ -147,25 +147,26 @@ class AGM(Weigher):
             raise ValueError(f'AGM.score={score!r} is none of {list(KINDS)}')
         self.alpha, self.cap = alpha, cap
         self.kind, self.losses = score, losses
-        self.to(torch.device('cpu'))
-
-    def to(self, device: torch.device) -> None:
-        unknown = torch.full((len(self.modalities), ), float('nan'))
-        self.scores = unknown.to(device)
-        self.means = unknown.to(device)
+        self._begun = False
+        self.scores = torch.full((len(self.modalities), ), float('nan'))
+        self.means = self.scores
         self.counts = torch.zeros_like(self.scores)
 
+    def to(self, device: torch.device) -> None:
+        self.scores, self.means, self.counts = (
+            x.to(device) for x in (self.scores, self.means, self.counts))
+
     def attach(self, probe: Probe) -> None:
-        check_scored(probe, 'AGM')
+        probe.require_host('AGM', BY_IMAGES)
 
     def observe(self, signal: Signal) -> None:
         if not has_labels(signal):
             self._sums = torch.zeros_like(self.scores)
             self._numbers = torch.zeros_like(self.scores)
             return
-        if self.kind == 'auto':
-            self.kind = 'probability' if gives_logits_of_labels(
-                signal) else 'loss'
+        if not self._begun:
+            self._begun = True
+            self.kind = kind_of_score(self.kind, signal)
         pairs = self._shapley(signal) if self.kind == 'probability' else [
             self._alone(signal, name) for name in self.modalities
         ]

@@ -1,5 +1,5 @@
 """Weights that stay as they are: the controls."""
-from typing import Mapping, Sequence
+from typing import Mapping, Optional, Sequence
 
 import torch
 from torch import Tensor
@@ -41,7 +41,7 @@ class Constant(Weigher):
 
     def __init__(self,
                  modalities: Sequence[str],
-                 k: Mapping[str, float] = None) -> None:
+                 k: Optional[Mapping[str, float]] = None) -> None:
         super().__init__(modalities)
         k = dict.fromkeys(self.modalities, 1.) if k is None else dict(k)
         if set(k) != set(self.modalities):

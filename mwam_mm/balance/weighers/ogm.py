@@ -7,7 +7,7 @@ from torch import Tensor
 from mwam_mm.registry import WEIGHERS
 
 from ..probes import Probe
-from ..scores import Scores, check_scored
+from ..scores import BY_IMAGES, Scores
 from ..signal import Signal
 from .base import Weigher
 
@@ -64,7 +64,7 @@ class ScoreRatios(Weigher):
         self.scores = Scores(modalities, **scores)
 
     def attach(self, probe: Probe) -> None:
-        check_scored(probe, type(self).__name__)
+        probe.require_host(type(self).__name__, BY_IMAGES)
 
     def observe(self, signal: Signal) -> None:
         self.scores.observe(signal)

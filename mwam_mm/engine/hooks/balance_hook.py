@@ -4,7 +4,6 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Union
 
 import torch
 from mmengine.hooks import Hook, LoggerHook
-from mmengine.model import is_model_wrapper
 from torch import nn
 
 from mwam_mm.balance import (
@@ -33,6 +32,7 @@ from mwam_mm.balance.state import collect_state, restore_state
 from mwam_mm.balance.window import Acting, Window
 from mwam_mm.models.necks import MWAMNeck
 from mwam_mm.registry import HOOKS
+from mwam_mm.wrappers import unwrapped
 
 
 @HOOKS.register_module()
@@ -73,7 +73,7 @@ class BalanceHook(Hook):
             Defaults to None, see the note.
         inputs (dict[str, str], optional): Modality to the path of the module
             that the modality's image of shape (B, C, H, W) enters as the
-            first image-like argument. Defaults to None, the first path of
+            only argument of that shape. Defaults to None, the first path of
             each branch.
         begin (int): The first iteration in which the balancing acts, counted
             from 0. Before it K is 1. Defaults to 0.
@@ -130,6 +130,7 @@ class BalanceHook(Hook):
         self.weigher: Optional[Weigher] = None
         if self.branches is not None:
             self.weigher = self._build_weigher(list(self.branches))
+        self.context: Optional[Context] = None
         self._saved_state: Optional[Dict[str, Any]] = None
         self._handles: List[Any] = []
 
@@ -149,25 +150,19 @@ class BalanceHook(Hook):
             runner (Runner): The runner of the training process.
         """
         check_alone(runner.hooks, BalanceHook)
-        if self._handles:
-            self._end_interrupted(runner)
-        model = runner.model
-        if is_model_wrapper(model):
-            model = model.module
+        if self.context is not None:
+            self._go_on(runner)
+        model = unwrapped(runner.model)
         self.probe = self._build_probe(model)
         if self.weigher is None:
             self.weigher = self._build_weigher(self.probe.modalities)
         device = next(model.parameters()).device
         self.weigher.to(device)
-        where = type(self).__name__
         self.context = Context(
-            runner,
-            model,
-            self.probe,
+            runner, model, self.probe,
             torch.ones(len(self.probe.modalities), device=device),
-            optimizers_of(runner.optim_wrapper),
-            tuple(self.interventions),
-            f'{where}.intervention')
+            optimizers_of(runner.optim_wrapper), tuple(self.interventions),
+            f'{type(self).__name__}.intervention')
         check_run(self.context, self.weigher, self._acting)
         self.window.attach(self.context)
         for intervention in self._acting:
@@ -178,18 +173,20 @@ class BalanceHook(Hook):
         self.probe.attach(self._now.at_features, self._now.at_fusion,
                           self._at_end)
         self._handles = step_hooks(self.context.optimizers, self._now)
+        state, self._saved_state = self._saved_state, None
         if runner.iter > 0:
-            restore_state(self._saved_state, self.probe, self.weigher,
-                          self._acting, self.title, runner.logger)
+            restore_state(state, self.probe, self.weigher, self._acting,
+                          self.title, runner.logger)
 
-    def _end_interrupted(self, runner) -> None:
-        """Detach from a training that was interrupted before its end, and go
-        on with what is known as if it had been saved."""
-        checkpoint: Dict[str, Any] = {}
-        self.before_save_checkpoint(runner, checkpoint)
-        # What is saved may be what attaching changes in place.
-        self.after_load_checkpoint(runner, copy.deepcopy(checkpoint))
-        self.after_train(runner)
+    def _go_on(self, runner) -> None:
+        """Go on after a training that has ended or was interrupted, with what
+        is known, unless a checkpoint was loaded since."""
+        if self._saved_state is None:
+            # A copy, since attaching may change in place what is collected.
+            self._saved_state = copy.deepcopy(
+                collect_state(self.weigher, self._acting))
+        if self._handles:  # it was interrupted
+            self.after_train(runner)
 
     def before_train_iter(self,
                           runner,

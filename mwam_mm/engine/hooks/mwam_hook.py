@@ -44,7 +44,7 @@ class MWAMHook(BalanceHook):
             Defaults to None, see the note.
         inputs (dict[str, str], optional): Modality to the path of the module
             that the modality's image of shape (B, C, H, W) enters as the
-            first image-like argument. Defaults to None, the first path of
+            only argument of that shape. Defaults to None, the first path of
             each branch.
         intervention (str | dict | list): One or several of those of
             :class:`BalanceHook` and your own. Defaults to ``'gradient'``.

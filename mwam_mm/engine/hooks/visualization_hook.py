@@ -7,7 +7,6 @@ from typing import Any, Optional, Sequence, Tuple
 import cv2
 import numpy as np
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmengine.structures import BaseDataElement
 from mmengine.visualization import LocalVisBackend, Visualizer
@@ -17,6 +16,7 @@ from mwam_mm.layout import ModalityLayout
 from mwam_mm.outputs import OutputNames
 from mwam_mm.registry import HOOKS
 from mwam_mm.visualization import modality_picture
+from mwam_mm.wrappers import unwrapped
 
 __all__ = ['MultiModalVisualizationHook', 'draw_what_is_loaded']
 
@@ -225,8 +225,7 @@ def _flip_back(picture: np.ndarray, meta: dict) -> np.ndarray:
 
 def _layout(runner: Runner) -> Any:
     """The layout of a runner's model; None where it is not multimodal."""
-    model = runner.model
-    model = model.module if is_model_wrapper(model) else model
+    model = unwrapped(runner.model)
     for part in (model, getattr(model, 'module', None)):  # of a TTA model
         layout = getattr(
             getattr(part, 'data_preprocessor', None), 'layout', None)

@@ -6,9 +6,10 @@ from .multi_modal_backbone import (
     MultiModalBackbone,
     flatten_levels,
     map_levels,
+    nest_levels,
 )
 
 __all__ = [
     'BranchOutputs', 'ESANetBackbone', 'Features', 'MultiModalBackbone',
-    'flatten_levels', 'map_levels'
+    'flatten_levels', 'map_levels', 'nest_levels'
 ]

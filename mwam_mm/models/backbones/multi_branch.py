@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from mwam_mm.config import parameter_of
 from mwam_mm.layout import ModalityLayout, Presence, to_device
 from mwam_mm.registry import MODELS
-from mwam_mm.sharding import count_sharded_units
+from mwam_mm.wrappers import count_sharded_units
 
 from .pretrained import checked_pretrained, replace_stems
 
@@ -104,7 +104,6 @@ class MultiBranch(BaseModule):
                     f'{list(self.layout.names)}: all their channels are 0 '
                     'after normalisation, so its files, or the crop of them, '
                     'hold no measurement. Leave it out of the training set')
-
 
     @contextmanager
     def _joined(self, present: Presence, x: Tensor) -> Iterator[List[str]]:

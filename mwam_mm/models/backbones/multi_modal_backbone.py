@@ -4,6 +4,7 @@ from typing import (
     Any,
     Callable,
     Dict,
+    Iterable,
     Iterator,
     List,
     NamedTuple,
@@ -43,6 +44,12 @@ def flatten_levels(features: Features) -> List[Tensor]:
     levels: List[Tensor] = []
     map_levels(levels.append, features)
     return levels
+
+
+def nest_levels(levels: Iterable[Tensor], like: Features) -> Features:
+    """Levels of a flat list, nested as others are."""
+    remaining = iter(levels)
+    return map_levels(lambda _: next(remaining), like)
 
 
 class BranchOutputs(NamedTuple):
@@ -260,8 +267,9 @@ class MultiModalBackbone(MultiBranch):
                     known[name] = self._encode(name, inputs[name],
                                                present[name])
                 features[name] = known[name]
-        # A blank window, in evaluation.
+        # A blank window, in evaluation: the zeros of any modality will do.
         if all(f is None for f in features.values()):
+            name = self.layout.names[0]
             features[name] = map_levels(
                 torch.zeros_like, self.branches[name](inputs[name]))
         zero = self._touching_idle(present) if self.training else None

@@ -32,8 +32,8 @@ def adapt_in_channels(weight: Tensor, channels: int,
         tensor([3.])
     """
     weight = weight.unflatten(1, (phases, -1))
-    mean = weight.sum(2, keepdim=True) / channels
-    return mean.repeat(1, 1, channels, 1, 1).flatten(1, 2)
+    share = weight.sum(2, keepdim=True) / channels
+    return share.repeat(1, 1, channels, 1, 1).flatten(1, 2)
 
 
 def _phases(module: nn.Module, name: str) -> int:
@@ -145,7 +145,7 @@ def adapt_stems(module: nn.Module, state_dict: dict, channels: int,
 
 def _fit(module: nn.Module, state_dict: dict, channels: int, strict: bool,
          where: str) -> None:
-    # Counters and index tables may differ, so only what is floating.
+    # Counters and index tables may differ, so only what is floating counts.
     own = {k: v for k, v in module.state_dict().items()
            if v.is_floating_point()}
     adapt_stems(module, state_dict, channels, where)

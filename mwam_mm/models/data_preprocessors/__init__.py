@@ -7,8 +7,7 @@ __all__ = []
 
 @MODELS.register_module(name='MultiModalClsDataPreprocessor')
 def _build_cls_data_preprocessor(**kwargs):
-    """Build it; the import of mmpretrain, which takes seconds, waits so far.
-    """
+    """Build it. Importing mmpretrain takes seconds and waits until then."""
     check_stack('mmpretrain')
     from .cls_data_preprocessor import MultiModalClsDataPreprocessor
     return MultiModalClsDataPreprocessor(**kwargs)

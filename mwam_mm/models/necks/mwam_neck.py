@@ -24,7 +24,7 @@ from mwam_mm.layout import ModalityLayout, Presence
 from mwam_mm.mwam import MWAM, scale_gradient
 from mwam_mm.registry import MODELS
 
-from ..backbones import BranchOutputs, Features, flatten_levels, map_levels
+from ..backbones import BranchOutputs, Features, flatten_levels, nest_levels
 from ..backbones.multi_branch import zero_touching
 
 
@@ -186,7 +186,7 @@ class MWAMNeck(BaseModule):
         ]
         if self.training and is_distributed():
             fused = self._touch_fusions(fused)
-        fused = _nest(fused, _some(outputs))
+        fused = nest_levels(fused, _some(outputs))
         return fused if self.neck is None else self.neck(fused)
 
     def unfused(self, outputs: BranchOutputs) -> Dict[str, Features]:
@@ -202,7 +202,7 @@ class MWAMNeck(BaseModule):
         """
         by_level = self._by_level(outputs, self._levels())
         return {
-            name: _nest([f[name] for f in by_level], _some(outputs))
+            name: nest_levels([f[name] for f in by_level], _some(outputs))
             for name in outputs.features
         }
 
@@ -321,12 +321,6 @@ class MWAMNeck(BaseModule):
 def _some(outputs: BranchOutputs) -> Features:
     """The features of a modality that any sample has."""
     return next(f for f in outputs.features.values() if f is not None)
-
-
-def _nest(levels: List[Tensor], like: Features) -> Features:
-    """Nest the levels as the branches returned theirs."""
-    remaining = iter(levels)
-    return map_levels(lambda _: next(remaining), like)
 
 
 def _default_fusion(channels: Mapping[str, int]) -> dict:

@@ -1,7 +1,20 @@
-"""Whether FSDP shards a model."""
+"""What DDP and FSDP wrap around a model."""
+from mmengine.model import is_model_wrapper
 from torch import nn
 
-__all__ = ['count_sharded_units']
+__all__ = ['count_sharded_units', 'unwrapped']
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The model itself.
+
+    Args:
+        model (nn.Module): The model, in a wrapper or not.
+
+    Returns:
+        nn.Module: The model without its wrapper.
+    """
+    return model.module if is_model_wrapper(model) else model
 
 
 def count_sharded_units(module: nn.Module) -> int:
