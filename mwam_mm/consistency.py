@@ -262,7 +262,7 @@ def _check_shapes(runner: Runner, weights: Mapping) -> None:
     if isinstance(model, DistributedDataParallel):
         model = model.module
     # Other wrappers cut the parameters up.
-    if is_model_wrapper(model) or not any(
+    if unwrapped(model) is not model or not any(
             isinstance(getattr(module, 'layout', None), ModalityLayout)
             for module in model.modules()):
         return

@@ -182,10 +182,11 @@ class ModalityLayout(Mapping):
     @classmethod
     def _parse(cls, name: str, fields: Mapping, start: int) -> Modality:
         where = f'modalities[{name!r}]'
-        if not name or any(c in name for c in '+/., '):
+        if not name or name == 'avg' or any(c in name for c in '+/., '):
             raise ValueError(
                 f'{where}: a modality name is a non-empty word without '
-                '"+", "/", ".", "," or spaces')
+                '"+", "/", ".", "," or spaces, and not "avg", the average '
+                'over combinations')
         if not isinstance(fields, Mapping):
             raise TypeError(f'{where} must be a mapping of fields, but got '
                             f'{type(fields).__name__}')

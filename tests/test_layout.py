@@ -61,6 +61,7 @@ def test_combinations_are_all_non_empty_subsets():
     (dict(rgb=dict(channels=1, file_channels=[0, 1])), 'file_channels'),
     (dict(rgb=dict(channels=1, meen=0)), 'meen'),
     ({'rgb+d': dict(channels=1)}, 'word'),
+    (dict(avg=dict(channels=1)), 'not "avg"'),
 ])
 def test_what_does_not_fit_is_named(modalities, message):
     with pytest.raises(ValueError, match=message):

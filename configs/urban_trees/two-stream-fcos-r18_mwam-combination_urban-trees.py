@@ -1,5 +1,5 @@
-# The recommended recipe: the losses of each modality alone, and the distance of
-# its prediction to the complete one, weighted by K.
+# The recommended recipe: the losses of each modality alone, and the distance
+# of its prediction to the complete one, both weighted by K.
 _base_ = './two-stream-fcos-r18_urban-trees.py'
 model = dict(neck=dict(mwam=dict()))
 custom_hooks = [

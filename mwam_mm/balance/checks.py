@@ -28,12 +28,14 @@ def check_run(context: Context, weigher: Weigher,
     Raises:
         ValueError: If data and model do not fit each other, what the images
             enter is recomputed, nobody trains the heads of the modalities, or
-            the weigher goes by validations and there are none.
+            the weigher goes by validations and there are none, or gives
+            probabilities and the interventions take factors.
     """
     check_runner(context.runner)
     _check_validated(context, weigher)
     _check_recomputed(context)
     _check_heads(context)
+    _check_probabilities(context, weigher)
     _warn_of_frozen(context, acting)
     if len(context.modalities) == 1:
         context.logger.warning(
@@ -174,6 +176,15 @@ def _check_heads(context: Context) -> None:
             'the model has heads for each modality, which '
             f'{context.where}={list(context.interventions)} does not train: '
             'add "loss", or build the model without with_modality_heads')
+
+
+def _check_probabilities(context: Context, weigher: Weigher) -> None:
+    if weigher.probabilities and set(context.interventions) != {'dropout'}:
+        raise ValueError(
+            f'{type(weigher).__name__} gives the probability that a sample '
+            f'keeps a modality, which {context.where}='
+            f'{list(context.interventions)} would take for a factor: set it '
+            "to dict(type='dropout', draw='each')")
 
 
 def _warn_of_frozen(context: Context,

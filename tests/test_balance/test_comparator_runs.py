@@ -270,6 +270,14 @@ def test_what_would_never_act(tmp_path):
     assert 'BalanceHook.begin=6 lies after' in log.read_text()
 
 
+@pytest.mark.parametrize('intervention', ['gradient', ['dropout', 'update']])
+def test_probabilities_are_not_taken_for_factors(tmp_path, intervention):
+    runner = Runner.from_cfg(
+        config(tmp_path, dict(type='OPM'), intervention, max_iters=1))
+    with pytest.raises(ValueError, match="OPM gives the prob.*draw='each'"):
+        runner.train()
+
+
 def test_opm_drops_what_is_ahead(tmp_path):
     """With K = 1 - q of the iteration before, each by itself."""
     constant = dict(type='Constant', k=dict(rgb=0., depth=3.))

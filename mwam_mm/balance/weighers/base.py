@@ -44,6 +44,9 @@ class Weigher:
             ]
     """
 
+    #: Whether K are probabilities, which the intervention ``dropout`` takes.
+    probabilities = False
+
     def __init__(self, modalities: Sequence[str]) -> None:
         self.modalities = tuple(modalities)
 

@@ -51,6 +51,8 @@ class OPM(ScoreRatios):
             ]
     """
 
+    probabilities = True
+
     def __init__(self,
                  modalities: Sequence[str],
                  q_base: float = 0.5,
