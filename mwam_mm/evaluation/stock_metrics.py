@@ -23,7 +23,8 @@ def keep_everything(evaluator: Evaluator, dataset: Any) -> None:
     - ``IoUMetric`` and ``CocoMetric`` no longer round, and have the values
       of each class ready for :func:`values_per_class`.
     - ``CocoMetric`` scores 0 where nothing was detected, in place of giving
-      no metric.
+      no metric, and counts the images that were predicted, of all in its
+      ``ann_file``.
     - Label maps in ``output_dir`` keep the folders of their images.
 
     Metrics of other classes, and what subclasses of these add, stay as they
@@ -152,6 +153,9 @@ class _ExactCoco(BaseMetric):
     def _compute_exactly(self, results: list) -> Dict[str, float]:
         from mmdet.evaluation.metrics import coco_metric
         evaluations: List[Any] = []
+        # Of an `ann_file` it would count all images, also those that lack
+        # what is evaluated and were not predicted.
+        self.img_ids = [prediction['img_id'] for _, prediction in results]
 
         class Recorded(coco_metric.COCOeval):
 

@@ -112,6 +112,33 @@ def test_digits_and_classes_of_the_map(coco):
         road=pytest.approx(34 / 101), car=pytest.approx(34 / 101), never=None)
 
 
+def test_images_that_were_not_predicted_are_no_misses(coco, tmp_path):
+    """The json names all images, a combination may have fewer."""
+    annotations = [
+        dict(id=3 * i + j + 1, image_id=i, category_id=j, iscrowd=0, area=1600,
+             bbox=box)
+        for i in range(3)
+        for j, box in enumerate([[0, 0, 40 + i, 40], [50, 50, 40, 40]])
+    ]
+    (tmp_path / 'all.json').write_text(
+        json.dumps(
+            dict(
+                images=[dict(id=i, height=100, width=100) for i in range(3)],
+                annotations=annotations,
+                categories=[
+                    dict(id=i, name=name) for i, name in enumerate(CLASSES)
+                ])))
+    found = [boxes(i, [[0, 0, 40 + i, 40], [50, 50, 90, 90]], [0, 1])
+             for i in range(3)]
+    metric = coco(ann_file=str(tmp_path / 'all.json'))
+    for samples in (found[1:2], found[:2], found):
+        metrics, per_class = evaluate(metric, samples)
+        assert metrics['coco/bbox_mAP'] == pytest.approx(1)
+        assert per_class['coco/bbox_mAP']['car'] == pytest.approx(1)
+    missed = [found[0], boxes(1, [], [])]
+    assert evaluate(metric, missed)[0]['coco/bbox_mAP'] < 0.6
+
+
 def test_nothing_detected_at_all(coco, tmp_path):
     samples = [boxes(i, [], []) for i in range(2)]
     metric = coco(outfile_prefix=str(tmp_path / 'found'))
