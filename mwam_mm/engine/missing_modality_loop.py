@@ -17,6 +17,7 @@ from mwam_mm.consistency import check_runner
 from mwam_mm.evaluation import (
     build_faults,
     build_report,
+    evaluate_defined,
     flatten_report,
     format_report,
     is_higher_better,
@@ -183,7 +184,7 @@ class MissingModalityLoop(BaseLoop):
                     f'{total - count} samples have none of the '
                     f'modalities of "{name}" and are left out of it',
                     'current', logging.WARNING)
-            scores[name] = evaluator.evaluate(count) if count else {}
+            scores[name] = evaluate_defined(evaluator, count) if count else {}
             per_class[name] = values_per_class(evaluator)
         if not any(scores.values()):
             return {}  # the evaluator only writes files
@@ -260,7 +261,8 @@ class MissingModalityLoop(BaseLoop):
             print_log(
                 f'Undefined, reported as null: {undefined}. PCR needs a '
                 f'positive score of "{full}", an average needs every score '
-                'in it, an expectation every combination of modalities',
+                'in it, an expectation every combination of modalities, an '
+                'mAP objects of its kind',
                 'current', logging.WARNING)
         print_log('Evaluation with missing modalities:\n'
                   f'{format_report(report)}', 'current')

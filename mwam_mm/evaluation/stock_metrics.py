@@ -9,7 +9,7 @@ from mmengine.utils import mkdir_or_exist
 
 from mwam_mm.outputs import OutputNames
 
-__all__ = ['keep_everything', 'values_per_class']
+__all__ = ['evaluate_defined', 'keep_everything', 'values_per_class']
 
 # Where COCOeval.stats has what CocoMetric calls so.
 _COCO_STATS = ('mAP', 'mAP_50', 'mAP_75', 'mAP_s', 'mAP_m', 'mAP_l',
@@ -50,6 +50,31 @@ def keep_everything(evaluator: Evaluator, dataset: Any) -> None:
             metric.__class__ = type(cls.__name__, (*mixins, cls), {})
         if isinstance(metric, _KeepsFolders):
             metric.output_names = names
+
+
+def evaluate_defined(evaluator: Evaluator, size: int) -> Dict[str, Any]:
+    """Evaluate, without the -1 that ``CocoMetric`` gives for no such truth.
+
+    As a number it would spoil averages, such as that of large objects where
+    the samples of one combination have none.
+
+    Args:
+        evaluator (Evaluator): One that :func:`keep_everything` has changed.
+        size (int): Number of samples.
+
+    Returns:
+        dict: The metrics; such a one is NaN.
+    """
+    values = dict(evaluator.evaluate(size))
+    for metric in evaluator.metrics:
+        if isinstance(metric, _ExactCoco):
+            prefix = f'{metric.prefix}/' if metric.prefix else ''
+            values.update({
+                key: float('nan')
+                for key, value in values.items()
+                if key.startswith(prefix) and value == -1
+            })
+    return values
 
 
 def values_per_class(

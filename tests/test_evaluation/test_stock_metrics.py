@@ -9,7 +9,11 @@ import torch
 from mmengine.evaluator import Evaluator
 from mmseg.evaluation import IoUMetric
 
-from mwam_mm.evaluation import keep_everything, values_per_class
+from mwam_mm.evaluation import (
+    evaluate_defined,
+    keep_everything,
+    values_per_class,
+)
 
 CLASSES = ('road', 'car', 'never')
 
@@ -149,6 +153,21 @@ def test_nothing_detected_at_all(coco, tmp_path):
     assert per_class['coco/bbox_mAP'] == dict(road=0, car=0, never=None)
     assert json.loads((tmp_path / 'found.bbox.json').read_text()) == []
     assert metric.outfile_prefix == str(tmp_path / 'found')
+
+
+def test_no_such_truth_is_undefined(coco):
+    """An average over combinations would take -1 for a score."""
+    evaluator = Evaluator([coco(prefix='det'), IoUMetric(prefix='seg')])
+    evaluator.dataset_meta = dict(classes=CLASSES)
+    keep_everything(evaluator, SimpleNamespace())
+    evaluator.metrics[1].compute_metrics = lambda results: dict(kappa=-1.)
+    found = boxes(0, [[0, 0, 40, 40], [50, 50, 90, 90]], [0, 1])
+    evaluator.process(
+        data_batch={}, data_samples=[dict(found, **pair([[0]], [[0]]))])
+    metrics = evaluate_defined(evaluator, 1)
+    assert metrics['det/bbox_mAP'] == pytest.approx(1)
+    assert np.isnan([metrics[f'det/bbox_mAP_{k}'] for k in 'sl']).all()
+    assert metrics['seg/kappa'] == -1
 
 
 def test_no_mask_detected_at_all(coco):
