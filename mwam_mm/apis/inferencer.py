@@ -106,7 +106,13 @@ class MultiModalInferencer:
         self._predictor = CombinationPredictor(self.model)
         self.layout: ModalityLayout = self._predictor.layout
         steps = prediction_transforms(self.model.cfg)
-        if any(type_name(s) == 'TestTimeAug' for _, s in walk_dicts(steps)):
+        names = {type_name(step) for _, step in walk_dicts(steps)}
+        if 'LoadClip' in names:
+            raise ValueError('the test pipeline loads clips, of several '
+                             'folders each, but single files are predicted '
+                             'here: tools/test.py --out FILE.pkl saves the '
+                             'scores of the clips of a dataset')
+        if 'TestTimeAug' in names:
             raise ValueError('the test pipeline has TestTimeAug, but one '
                              'prediction is made for each sample')
         self.pipeline = Compose(steps)
