@@ -65,7 +65,7 @@ def build_report(scores: Mapping[str, Mapping[str, Any]],
         modalities (Sequence[str]): All modalities.
         metric (str | Sequence[str], optional): Metrics to give the PCR of.
             Defaults to None, the first found of ``mIoU``, ``coco/bbox_mAP``,
-            ``pascal_voc/mAP`` or else the first of all.
+            ``pascal_voc/mAP``, ``accuracy/top1`` or else the first of all.
         drop_probs (Sequence[float]): Drop probabilities of the expectation.
             Defaults to (0.05, 0.1, 0.2).
         higher_is_better (Mapping[str, bool], optional): Metric to whether a
