@@ -22,6 +22,8 @@ def keep_everything(evaluator: Evaluator, dataset: Any) -> None:
 
     - ``IoUMetric`` and ``CocoMetric`` no longer round, and have the values
       of each class ready for :func:`values_per_class`.
+    - ``CocoMetric`` counts an object whose id is 0 in the ``ann_file``, and
+      those without ``area`` or ``iscrowd`` there.
     - ``CocoMetric`` scores 0 where nothing was detected, in place of giving
       no metric, and counts the images that were predicted, of all in its
       ``ann_file``.
@@ -181,6 +183,8 @@ class _ExactCoco(BaseMetric):
         # Of an `ann_file` it would count all images, also those that lack
         # what is evaluated and were not predicted.
         self.img_ids = [prediction['img_id'] for _, prediction in results]
+        if getattr(self, '_coco_api', None) is not None:  # not so LVIS's
+            _complete(self._coco_api)
 
         class Recorded(coco_metric.COCOeval):
 
@@ -218,6 +222,22 @@ class _ExactCoco(BaseMetric):
             added['masks'] = encode_mask_results(
                 np.zeros((1, truth['height'], truth['width']), bool))
         return truth, added
+
+
+def _complete(coco: Any) -> None:
+    """Let pycocotools count all annotations of a json.
+
+    It takes a match with the id 0 for none, and needs keys that the dataset
+    does without.
+    """
+    for annotation in coco.anns.values():
+        annotation.setdefault('iscrowd', 0)
+        if 'bbox' in annotation and not annotation.get('area'):
+            annotation['area'] = annotation['bbox'][2] * annotation['bbox'][3]
+    first = coco.anns.pop(0, None)
+    if first is not None:
+        first['id'] = max(coco.anns, default=0) + 1
+        coco.anns[first['id']] = first
 
 
 def _average(precision: np.ndarray) -> float:
