@@ -174,8 +174,9 @@ class MultiModalInferencer:
 
         Raises:
             TypeError: If an input is neither a path nor an array.
-            ValueError: If a modality is unknown, a sample has none, or two
-                samples would write the same file.
+            ValueError: If a modality is unknown, a sample has none, no sample
+                has those of any combination, or two samples would write the
+                same file.
             FileNotFoundError: If a file does not exist.
         """
         if inputs is not None and modalities:
@@ -187,6 +188,12 @@ class MultiModalInferencer:
             combinations, self.layout, 'combinations')
         samples, names, single = self._list(
             modalities if inputs is None else inputs)
+        if chosen is not None and not any(
+                set(one) <= set(sample) for one in chosen
+                for sample in samples):
+            raise ValueError(
+                'nothing to predict: no sample has all modalities of any of '
+                f'the combinations {list(map(combination_name, chosen))}')
         if out_dir is not None and names is None:
             names = out_names(samples)
 

@@ -164,6 +164,14 @@ class TestErrors:
         with pytest.raises(ValueError, match=f'lacks 1 .*{lost}'):
             MultiModalInferencer(*seg_job)
 
+    def test_combinations_that_no_sample_has(self, seg_job, pair):
+        inferencer = MultiModalInferencer(*seg_job)
+        rgb = dict(rgb=pair['rgb'])
+        with pytest.raises(ValueError, match=r"combinations \['rgb\+depth', "):
+            inferencer(rgb, combinations=['rgb+depth', 'depth'])
+        results = inferencer([rgb, pair], combinations=['depth'])
+        assert [list(result) for result in results] == [[], ['depth']]
+
     def test_clips_are_no_files(self, seg_job):
         key = 'test_dataloader.dataset.pipeline.0.type'
         with pytest.raises(ValueError, match='loads clips'):
