@@ -22,6 +22,7 @@ from mwam_mm.evaluation import (
     format_report,
     is_higher_better,
     save_report,
+    undefined_names,
     values_per_class,
 )
 from mwam_mm.layout import combination_name
@@ -255,7 +256,7 @@ class MissingModalityLoop(BaseLoop):
                 f'{self.stage}_cfg.higher_is_better='
                 f'{dict.fromkeys(unknown, False)}', 'current',
                 logging.WARNING)
-        undefined = [key for key, value in metrics.items() if value is None]
+        undefined = undefined_names(report)
         if undefined:
             full = combination_name(self.layout.names)
             print_log(

@@ -22,6 +22,7 @@ from .report import (
     format_report,
     newest_report,
     save_report,
+    undefined_names,
 )
 from .stock_metrics import (
     evaluate_defined,
@@ -35,5 +36,6 @@ __all__ = [
     'comparison_tables', 'evaluate_defined', 'expectation', 'flatten_report',
     'format_comparison', 'format_report', 'is_higher_better',
     'keep_everything', 'newest_report', 'paired_difference', 'pcr',
-    'save_report', 't_interval', 'tpr_at_fpr', 'values_per_class'
+    'save_report', 't_interval', 'tpr_at_fpr', 'undefined_names',
+    'values_per_class'
 ]

@@ -37,7 +37,7 @@ from .functional import (
 
 __all__ = [
     'build_report', 'flatten_report', 'format_report', 'newest_report',
-    'save_report'
+    'save_report', 'undefined_names'
 ]
 
 
@@ -212,6 +212,25 @@ def flatten_report(report: Mapping) -> Dict[str, Optional[float]]:
         row.pop('samples', None)
         flat.update({f'{name}/{key}': value for key, value in row.items()})
     return flat
+
+
+def undefined_names(report: Mapping) -> List[str]:
+    """Names of the values that are undefined.
+
+    Args:
+        report (Mapping): What :func:`build_report` returns.
+
+    Returns:
+        list[str]: The keys that are None in what :func:`flatten_report`
+        returns. A metric that is None in every row comes once, by its own
+        name, as the mAP of large objects where there are none.
+    """
+    rows = _rows(report)
+    never = [key for key in report['avg']['metrics']
+             if all(row.get(key) is None for row in rows)]
+    return never + [
+        name for name, value in flatten_report(report).items()
+        if value is None and name.split('/', 1)[1] not in never]
 
 
 def format_report(report: Mapping) -> str:
