@@ -106,7 +106,13 @@ class MultiModalInferencer:
         self._predictor = CombinationPredictor(self.model)
         self.layout: ModalityLayout = self._predictor.layout
         steps = prediction_transforms(self.model.cfg)
-        if any(type_name(s) == 'TestTimeAug' for _, s in walk_dicts(steps)):
+        names = {type_name(step) for _, step in walk_dicts(steps)}
+        if 'LoadClip' in names:
+            raise ValueError('the test pipeline loads clips, of several '
+                             'folders each, but single files are predicted '
+                             'here: tools/test.py --out FILE.pkl saves the '
+                             'scores of the clips of a dataset')
+        if 'TestTimeAug' in names:
             raise ValueError('the test pipeline has TestTimeAug, but one '
                              'prediction is made for each sample')
         self.pipeline = Compose(steps)
@@ -168,8 +174,9 @@ class MultiModalInferencer:
 
         Raises:
             TypeError: If an input is neither a path nor an array.
-            ValueError: If a modality is unknown, a sample has none, or two
-                samples would write the same file.
+            ValueError: If a modality is unknown, a sample has none, no sample
+                has those of any combination, or two samples would write the
+                same file.
             FileNotFoundError: If a file does not exist.
         """
         if inputs is not None and modalities:
@@ -181,6 +188,12 @@ class MultiModalInferencer:
             combinations, self.layout, 'combinations')
         samples, names, single = self._list(
             modalities if inputs is None else inputs)
+        if chosen is not None and not any(
+                set(one) <= set(sample) for one in chosen
+                for sample in samples):
+            raise ValueError(
+                'nothing to predict: no sample has all modalities of any of '
+                f'the combinations {list(map(combination_name, chosen))}')
         if out_dir is not None and names is None:
             names = out_names(samples)
 

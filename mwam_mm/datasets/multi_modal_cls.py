@@ -1,9 +1,11 @@
 """Classification dataset whose samples have one file per modality."""
+import logging
 import os.path as osp
 from typing import Iterator, List, Optional, Sequence, Tuple
 
 import mmengine.fileio as fileio
 from mmengine.dataset import BaseDataset
+from mmengine.logging import print_log
 
 from mwam_mm.registry import DATASETS
 
@@ -63,6 +65,7 @@ class MultiModalClsDataset(BaseDataset):
             are missing.
         ValueError: If a line has another number of columns, or a label or
             folder that is no class; the message names the list and the line.
+            If a class has files in its folder, but none of the suffix.
 
     Examples:
         >>> train_dataset = dict(
@@ -190,17 +193,25 @@ class MultiModalClsDataset(BaseDataset):
                 f'data_prefix[{first!r}]: folder {root!r} does not exist')
         folders = sorted(fileio.list_dir_or_file(root, list_file=False))
         classes = self._metainfo.setdefault('classes', tuple(folders))
+        suffix = self.modality_suffix.get(first, self.img_suffix)
+        others = tuple(
+            {self.modality_suffix.get(key, self.img_suffix)
+             for key in self.data_prefix})
+        found, left, without = 0, [], []
         for folder in folders:
             if folder not in classes:
                 raise ValueError(f'folder {osp.join(root, folder)!r} is none '
                                  f'of the classes {list(classes)}')
-            suffix = self.modality_suffix.get(first, self.img_suffix)
-            for name in sorted(
-                    fileio.list_dir_or_file(
-                        osp.join(root, folder),
-                        list_dir=False,
-                        suffix=suffix,
-                        recursive=True)):
+            files = sorted(
+                fileio.list_dir_or_file(
+                    osp.join(root, folder), list_dir=False, recursive=True))
+            names = [name for name in files if name.endswith(suffix)]
+            found += len(names)
+            left += [osp.join(root, folder, name) for name in files
+                     if not name.endswith(others)]
+            if files and not names:
+                without.append(folder)
+            for name in names:
                 stem = osp.join(folder, name[:len(name) - len(suffix)])
                 paths = {
                     key: osp.join(
@@ -210,3 +221,12 @@ class MultiModalClsDataset(BaseDataset):
                 }
                 yield paths[first], dict(
                     paths, gt_label=list(classes).index(folder))
+        if found and without:
+            raise ValueError(
+                f'{root!r}: of the classes {without} no file ends in '
+                f'{suffix!r}, so they would have no sample: give all images '
+                'one suffix, or a list of the files as ann_file')
+        if found and left:
+            print_log(
+                f'{len(left)} file(s) do not end in {suffix!r} and are left '
+                f'out; the first: {left[0]!r}', 'current', logging.WARNING)

@@ -83,15 +83,15 @@ class MultiModalCocoDataset(CocoDataset):
 
     Raises:
         FileNotFoundError: If there is no ``ann_file``.
-        ValueError: If ``ann_file`` is no COCO json; if a category is no
-            class, a class no category, or their orders differ; if a box has
-            no area or lies outside its image, or a polygon has less than
-            three points; if the pipeline loads masks and a box has none; if
-            a key of ``data_prefix`` or ``modality_suffix`` does not fit; or
-            if the pipeline holds a stock transform that does not work on a
-            stacked image (see
-            :func:`check_pipeline`). The message names the file, image and
-            annotation.
+        ValueError: If ``ann_file`` is no COCO json; if two images or two
+            annotations have one id; if a category is no class, a class no
+            category, or their orders differ; if a box has no area or lies
+            outside its image, or a polygon has less than three points; if the
+            pipeline loads masks and a box has none; if a key of
+            ``data_prefix`` or ``modality_suffix`` does not fit; or if the
+            pipeline holds a stock transform that does not work on a stacked
+            image (see :func:`check_pipeline`). The message names the file,
+            image and annotation.
 
     Examples:
         >>> train_dataset = dict(
@@ -288,7 +288,15 @@ class MultiModalCocoDataset(CocoDataset):
         if not images:
             raise ValueError(f'{where} has no image')
         annotations: Dict[int, List[dict]] = defaultdict(list)
+        by_id: Dict[int, dict] = {}
         for annotation in content['annotations']:
+            # The metric would take one's box for both.
+            if 'id' in annotation and by_id.setdefault(
+                    annotation['id'], annotation) is not annotation:
+                raise ValueError(
+                    f'{where}: two annotations have id={annotation["id"]!r}, '
+                    f'of the images {by_id[annotation["id"]]["image_id"]!r} '
+                    f'and {annotation.get("image_id")!r}: number them anew')
             img_id = annotation.get('image_id')
             if img_id not in images:
                 raise ValueError(

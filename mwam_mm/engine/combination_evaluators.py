@@ -9,7 +9,10 @@ from mmengine.evaluator import Evaluator
 from mmengine.structures import BaseDataElement
 from mmengine.utils import mkdir_or_exist
 
-from mwam_mm.evaluation.stock_metrics import keep_everything
+from mwam_mm.evaluation.stock_metrics import (
+    evaluate_defined,
+    keep_everything,
+)
 from mwam_mm.layout import combination_name
 
 from .combinations import Combination
@@ -144,7 +147,7 @@ class CombinationEvaluators:
             but some, to the metrics of the complete one on those.
         """
         return {
-            combination_name(c): self._on_same[c].evaluate(counts[c])
+            combination_name(c): evaluate_defined(self._on_same[c], counts[c])
             for c in self.evaluators if c in self._on_same and counts[c]
         }
 

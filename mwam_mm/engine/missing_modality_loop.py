@@ -16,9 +16,11 @@ from mwam_mm.consistency import check_runner
 from mwam_mm.evaluation import (
     build_faults,
     build_report,
+    evaluate_defined,
     flatten_report,
     format_report,
     save_report,
+    undefined_names,
     values_per_class,
 )
 from mwam_mm.layout import combination_name
@@ -177,7 +179,7 @@ class MissingModalityLoop(BaseLoop):
                     f'{total - count} samples have none of the '
                     f'modalities of "{name}" and are left out of it',
                     'current', logging.WARNING)
-            scores[name] = evaluator.evaluate(count) if count else {}
+            scores[name] = evaluate_defined(evaluator, count) if count else {}
             per_class[name] = values_per_class(evaluator)
         if not any(scores.values()):
             return {}  # the evaluator only writes files
@@ -217,13 +219,14 @@ class MissingModalityLoop(BaseLoop):
                 f'{self.stage}_cfg.higher_is_better='
                 f'{dict.fromkeys(unknown, False)}', 'current',
                 logging.WARNING)
-        undefined = [key for key, value in metrics.items() if value is None]
+        undefined = undefined_names(report)
         if undefined:
             full = combination_name(self.layout.names)
             print_log(
                 f'Undefined, reported as null: {undefined}. PCR needs a '
                 f'positive score of "{full}", an average needs every score '
-                'in it, an expectation every combination of modalities',
+                'in it, an expectation every combination of modalities, an '
+                'mAP objects of its kind',
                 'current', logging.WARNING)
         print_log('Evaluation with missing modalities:\n'
                   f'{format_report(report)}', 'current')

@@ -57,7 +57,8 @@ class MissingModalityValLoop(MissingModalityLoop, ValLoop):
             expectation all of them. Defaults to ``'all'``.
         metric (str | Sequence[str], optional): Metrics to give the PCR of and
             to plot. Defaults to None, the first found of ``mIoU``,
-            ``coco/bbox_mAP``, ``pascal_voc/mAP`` or else the first of all.
+            ``coco/bbox_mAP``, ``pascal_voc/mAP``, ``accuracy/top1`` or else
+            the first of all.
         drop_probs (Sequence[float]): Probabilities p of the expectation.
             Defaults to (0.05, 0.1, 0.2).
         fp16 (bool): Whether to predict in fp16. Defaults to False.

@@ -22,14 +22,20 @@ from .report import (
     format_report,
     newest_report,
     save_report,
+    undefined_names,
 )
-from .stock_metrics import keep_everything, values_per_class
+from .stock_metrics import (
+    evaluate_defined,
+    keep_everything,
+    values_per_class,
+)
 
 __all__ = [
     'Fault', 'attack_error_rates', 'average_pcr', 'build_comparison',
     'build_faults', 'build_report', 'combination_average', 'comparison_csv',
-    'comparison_tables', 'expectation', 'flatten_report', 'format_comparison',
-    'format_report', 'is_higher_better', 'keep_everything', 'newest_report',
-    'paired_difference', 'pcr', 'save_report', 't_interval', 'tpr_at_fpr',
+    'comparison_tables', 'evaluate_defined', 'expectation', 'flatten_report',
+    'format_comparison', 'format_report', 'is_higher_better',
+    'keep_everything', 'newest_report', 'paired_difference', 'pcr',
+    'save_report', 't_interval', 'tpr_at_fpr', 'undefined_names',
     'values_per_class'
 ]

@@ -37,7 +37,7 @@ from .functional import (
 
 __all__ = [
     'build_report', 'flatten_report', 'format_report', 'newest_report',
-    'save_report'
+    'save_report', 'undefined_names'
 ]
 
 
@@ -65,7 +65,7 @@ def build_report(scores: Mapping[str, Mapping[str, Any]],
         modalities (Sequence[str]): All modalities.
         metric (str | Sequence[str], optional): Metrics to give the PCR of.
             Defaults to None, the first found of ``mIoU``, ``coco/bbox_mAP``,
-            ``pascal_voc/mAP`` or else the first of all.
+            ``pascal_voc/mAP``, ``accuracy/top1`` or else the first of all.
         drop_probs (Sequence[float]): Drop probabilities of the expectation.
             Defaults to (0.05, 0.1, 0.2).
         higher_is_better (Mapping[str, bool], optional): Metric to whether a
@@ -212,6 +212,25 @@ def flatten_report(report: Mapping) -> Dict[str, Optional[float]]:
         row.pop('samples', None)
         flat.update({f'{name}/{key}': value for key, value in row.items()})
     return flat
+
+
+def undefined_names(report: Mapping) -> List[str]:
+    """Names of the values that are undefined.
+
+    Args:
+        report (Mapping): What :func:`build_report` returns.
+
+    Returns:
+        list[str]: The keys that are None in what :func:`flatten_report`
+        returns. A metric that is None in every row comes once, by its own
+        name, as the mAP of large objects where there are none.
+    """
+    rows = _rows(report)
+    never = [key for key in report['avg']['metrics']
+             if all(row.get(key) is None for row in rows)]
+    return never + [
+        name for name, value in flatten_report(report).items()
+        if value is None and name.split('/', 1)[1] not in never]
 
 
 def format_report(report: Mapping) -> str:

@@ -9,7 +9,7 @@ from mmengine.utils import mkdir_or_exist
 
 from mwam_mm.outputs import OutputNames
 
-__all__ = ['keep_everything', 'values_per_class']
+__all__ = ['evaluate_defined', 'keep_everything', 'values_per_class']
 
 # Where COCOeval.stats has what CocoMetric calls so.
 _COCO_STATS = ('mAP', 'mAP_50', 'mAP_75', 'mAP_s', 'mAP_m', 'mAP_l',
@@ -22,8 +22,11 @@ def keep_everything(evaluator: Evaluator, dataset: Any) -> None:
 
     - ``IoUMetric`` and ``CocoMetric`` no longer round, and have the values
       of each class ready for :func:`values_per_class`.
+    - ``CocoMetric`` counts an object whose id is 0 in the ``ann_file``, and
+      those without ``area`` or ``iscrowd`` there.
     - ``CocoMetric`` scores 0 where nothing was detected, in place of giving
-      no metric.
+      no metric, and counts the images that were predicted, of all in its
+      ``ann_file``.
     - Label maps in ``output_dir`` keep the folders of their images.
 
     Metrics of other classes, and what subclasses of these add, stay as they
@@ -49,6 +52,31 @@ def keep_everything(evaluator: Evaluator, dataset: Any) -> None:
             metric.__class__ = type(cls.__name__, (*mixins, cls), {})
         if isinstance(metric, _KeepsFolders):
             metric.output_names = names
+
+
+def evaluate_defined(evaluator: Evaluator, size: int) -> Dict[str, Any]:
+    """Evaluate, without the -1 that ``CocoMetric`` gives for no such truth.
+
+    As a number it would spoil averages, such as that of large objects where
+    the samples of one combination have none.
+
+    Args:
+        evaluator (Evaluator): One that :func:`keep_everything` has changed.
+        size (int): Number of samples.
+
+    Returns:
+        dict: The metrics; such a one is NaN.
+    """
+    values = dict(evaluator.evaluate(size))
+    for metric in evaluator.metrics:
+        if isinstance(metric, _ExactCoco):
+            prefix = f'{metric.prefix}/' if metric.prefix else ''
+            values.update({
+                key: float('nan')
+                for key, value in values.items()
+                if key.startswith(prefix) and value == -1
+            })
+    return values
 
 
 def values_per_class(
@@ -152,6 +180,11 @@ class _ExactCoco(BaseMetric):
     def _compute_exactly(self, results: list) -> Dict[str, float]:
         from mmdet.evaluation.metrics import coco_metric
         evaluations: List[Any] = []
+        # Of an `ann_file` it would count all images, also those that lack
+        # what is evaluated and were not predicted.
+        self.img_ids = [prediction['img_id'] for _, prediction in results]
+        if getattr(self, '_coco_api', None) is not None:  # not so LVIS's
+            _complete(self._coco_api)
 
         class Recorded(coco_metric.COCOeval):
 
@@ -189,6 +222,22 @@ class _ExactCoco(BaseMetric):
             added['masks'] = encode_mask_results(
                 np.zeros((1, truth['height'], truth['width']), bool))
         return truth, added
+
+
+def _complete(coco: Any) -> None:
+    """Let pycocotools count all annotations of a json.
+
+    It takes a match with the id 0 for none, and needs keys that the dataset
+    does without.
+    """
+    for annotation in coco.anns.values():
+        annotation.setdefault('iscrowd', 0)
+        if 'bbox' in annotation and not annotation.get('area'):
+            annotation['area'] = annotation['bbox'][2] * annotation['bbox'][3]
+    first = coco.anns.pop(0, None)
+    if first is not None:
+        first['id'] = max(coco.anns, default=0) + 1
+        coco.anns[first['id']] = first
 
 
 def _average(precision: np.ndarray) -> float:

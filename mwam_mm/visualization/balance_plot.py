@@ -21,7 +21,8 @@ _COLORS = ('#c8553d', '#1b4965', '#e0a030', '#62a8c8', '#5b8c5a', '#8a5a83',
            '#333333', '#999999')
 _STYLES = ('-', '--', ':', '-.')
 # The metric that stands for the result where nobody names one.
-PREFERRED_METRICS = ('mIoU', 'coco/bbox_mAP', 'pascal_voc/mAP')
+PREFERRED_METRICS = ('mIoU', 'coco/bbox_mAP', 'pascal_voc/mAP',
+                     'accuracy/top1')
 
 
 def read_log(path: str) -> Curves:
@@ -98,7 +99,7 @@ def choose_metric(curves: Curves) -> Optional[str]:
         curves (dict): What :func:`read_log` returns.
 
     Returns:
-        str | None: ``mIoU`` or an mAP, None if neither was logged.
+        str | None: ``mIoU``, an mAP or the accuracy, None if none was logged.
     """
     for metric in PREFERRED_METRICS:
         if _by_combination(curves, metric):

@@ -164,6 +164,20 @@ class TestErrors:
         with pytest.raises(ValueError, match=f'lacks 1 .*{lost}'):
             MultiModalInferencer(*seg_job)
 
+    def test_combinations_that_no_sample_has(self, seg_job, pair):
+        inferencer = MultiModalInferencer(*seg_job)
+        rgb = dict(rgb=pair['rgb'])
+        with pytest.raises(ValueError, match=r"combinations \['rgb\+depth', "):
+            inferencer(rgb, combinations=['rgb+depth', 'depth'])
+        results = inferencer([rgb, pair], combinations=['depth'])
+        assert [list(result) for result in results] == [[], ['depth']]
+
+    def test_clips_are_no_files(self, seg_job):
+        key = 'test_dataloader.dataset.pipeline.0.type'
+        with pytest.raises(ValueError, match='loads clips'):
+            MultiModalInferencer(
+                *seg_job, cfg_options={key: 'mwam_mm.LoadClip'})
+
     def test_pipeline_of_other_modalities(self, tmp_path):
         cfg = seg_config()
         pipeline = cfg['test_dataloader']['dataset']['pipeline']

@@ -5,7 +5,11 @@ import cv2
 import numpy as np
 import pytest
 
-from mwam_mm.datasets import CASIASURFDataset, MultiModalClsDataset
+from mwam_mm.datasets import (
+    CASIASURFDataset,
+    MultiModalClsDataset,
+    multi_modal_cls,
+)
 
 MODALITIES = dict(
     rgb=dict(channels=3, bgr_to_rgb=True),
@@ -133,6 +137,22 @@ def test_folders_with_gaps(folders, tmp_path):
         MultiModalClsDataset(**folders, img_suffix='.bmp')
     with pytest.raises(FileNotFoundError, match='folder .*gone. does not'):
         MultiModalClsDataset(**dict(folders, data_prefix=dict(a_path='gone')))
+
+
+def test_images_of_another_suffix_are_not_lost_without_a_word(
+        folders, tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr(multi_modal_cls, 'print_log',
+                        lambda message, *args: said.append(message))
+    assert len(MultiModalClsDataset(**folders)) == 3
+    assert not said
+    save(tmp_path / 'rgb/dog/4.jpeg', 9)
+    assert len(MultiModalClsDataset(**folders)) == 3
+    message, = said
+    assert message.startswith('1 file(s)') and 'dog/4.jpeg' in message
+    (tmp_path / 'rgb/dog/1.jpg').unlink()
+    with pytest.raises(ValueError, match=r"classes \['dog'\] no file ends"):
+        MultiModalClsDataset(**folders)
 
 
 def test_a_stock_photometric_transform_is_refused(folders):

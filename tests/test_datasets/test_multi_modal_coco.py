@@ -291,6 +291,7 @@ def test_polygons_that_are_none(root, content, log, monkeypatch):
     (0, dict(bbox=[4, 2, 5, float('nan')]), 'nan'),
     (1, dict(category_id=5), 'category_id=5'),
     (1, dict(image_id=55), 'annotation 2 has image_id=55'),
+    (2, dict(id=1), 'two annotations have id=1, of the images 7 and 3'),
 ])
 def test_bad_annotations(root, content, index, change, message):
     content['annotations'][index].update(change)

@@ -14,6 +14,7 @@ from mwam_mm.evaluation import (
     format_report,
     newest_report,
     save_report,
+    undefined_names,
 )
 
 SCORES = {
@@ -50,6 +51,18 @@ def test_pcr_of_further_metrics_and_other_probabilities():
     assert flat['avg/PCR_aAcc'] == pytest.approx((12.5 - 12.5) / 2)
     assert flat['emm_0.5/aAcc'] == pytest.approx(80.)
     assert 'emm_0.1/aAcc' not in flat
+
+
+def test_undefined_names():
+    nan = float('nan')
+    report = build_report(
+        {'rgb+depth': dict(mAP=.5, mAP_l=nan, mAP_s=.1),
+         'rgb': dict(mAP=.4, mAP_l=nan, mAP_s=.1),
+         'depth': dict(mAP=.4, mAP_l=nan, mAP_s=nan)},
+        {'rgb+depth': 3, 'rgb': 3, 'depth': 2}, ['rgb', 'depth'], 'mAP',
+        drop_probs=[.1])
+    assert undefined_names(report) == [
+        'mAP_l', 'depth/mAP_s', 'avg/mAP_s', 'emm_0.1/mAP_s']
 
 
 @pytest.mark.parametrize('names, expected', [

@@ -9,7 +9,11 @@ import torch
 from mmengine.evaluator import Evaluator
 from mmseg.evaluation import IoUMetric
 
-from mwam_mm.evaluation import keep_everything, values_per_class
+from mwam_mm.evaluation import (
+    evaluate_defined,
+    keep_everything,
+    values_per_class,
+)
 
 CLASSES = ('road', 'car', 'never')
 
@@ -112,6 +116,35 @@ def test_digits_and_classes_of_the_map(coco):
         road=pytest.approx(34 / 101), car=pytest.approx(34 / 101), never=None)
 
 
+def test_images_that_were_not_predicted_are_no_misses(coco, tmp_path):
+    """The json names all images, a combination may have fewer.
+
+    Ids from 0 on, without area and iscrowd, are usual in files of one's own.
+    """
+    annotations = [
+        dict(id=3 * i + j, image_id=i, category_id=j, bbox=box)
+        for i in range(3)
+        for j, box in enumerate([[0, 0, 40 + i, 40], [50, 50, 40, 40]])
+    ]
+    (tmp_path / 'all.json').write_text(
+        json.dumps(
+            dict(
+                images=[dict(id=i, height=100, width=100) for i in range(3)],
+                annotations=annotations,
+                categories=[
+                    dict(id=i, name=name) for i, name in enumerate(CLASSES)
+                ])))
+    found = [boxes(i, [[0, 0, 40 + i, 40], [50, 50, 90, 90]], [0, 1])
+             for i in range(3)]
+    metric = coco(ann_file=str(tmp_path / 'all.json'))
+    for samples in (found[1:2], found[:2], found):
+        metrics, per_class = evaluate(metric, samples)
+        assert metrics['coco/bbox_mAP'] == pytest.approx(1)
+        assert per_class['coco/bbox_mAP']['car'] == pytest.approx(1)
+    missed = [found[0], boxes(1, [], [])]
+    assert evaluate(metric, missed)[0]['coco/bbox_mAP'] < 0.6
+
+
 def test_nothing_detected_at_all(coco, tmp_path):
     samples = [boxes(i, [], []) for i in range(2)]
     metric = coco(outfile_prefix=str(tmp_path / 'found'))
@@ -122,6 +155,21 @@ def test_nothing_detected_at_all(coco, tmp_path):
     assert per_class['coco/bbox_mAP'] == dict(road=0, car=0, never=None)
     assert json.loads((tmp_path / 'found.bbox.json').read_text()) == []
     assert metric.outfile_prefix == str(tmp_path / 'found')
+
+
+def test_no_such_truth_is_undefined(coco):
+    """An average over combinations would take -1 for a score."""
+    evaluator = Evaluator([coco(prefix='det'), IoUMetric(prefix='seg')])
+    evaluator.dataset_meta = dict(classes=CLASSES)
+    keep_everything(evaluator, SimpleNamespace())
+    evaluator.metrics[1].compute_metrics = lambda results: dict(kappa=-1.)
+    found = boxes(0, [[0, 0, 40, 40], [50, 50, 90, 90]], [0, 1])
+    evaluator.process(
+        data_batch={}, data_samples=[dict(found, **pair([[0]], [[0]]))])
+    metrics = evaluate_defined(evaluator, 1)
+    assert metrics['det/bbox_mAP'] == pytest.approx(1)
+    assert np.isnan([metrics[f'det/bbox_mAP_{k}'] for k in 'sl']).all()
+    assert metrics['seg/kappa'] == -1
 
 
 def test_no_mask_detected_at_all(coco):

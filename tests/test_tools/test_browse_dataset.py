@@ -4,6 +4,8 @@ import sys
 import cv2
 import numpy as np
 import pytest
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
 
 from mwam_mm import stack
 from mwam_mm.datasets import SceneDataset
@@ -74,6 +76,7 @@ def test_before_and_after(browse, root, tmp_path):
     assert holes.any()
     np.testing.assert_array_equal((depth == INVALID).all(2), holes)
     assert (truth != rgb).any(2).mean() > 0.9
+    assert (truth != 255).any(2).mean() > 0.9  # not the white beside a row
 
     # the second row, above which the legend of the first one lies
     top = len(picture) - 120 - 4 - 22 * ((len(picture) - 352) // 22 // 2)
@@ -81,6 +84,24 @@ def test_before_and_after(browse, root, tmp_path):
     assert (rgb == ABSENT).all()
     found = (depth == INVALID).all(2)
     assert any((found == holes[i:i + 40, ::-1]).all() for i in range(21))
+
+
+def test_a_pipeline_for_tests(load_tool, write_config, root):
+    """It resizes the image, and loads the annotations after that."""
+    cfg = Config.fromfile(write_config(CONFIG.format(root=root)))
+    dataset = cfg.train_dataloader.dataset
+    load, annotations, _, _, pack, _ = dataset.dataset.pipeline
+    dataset.dataset.pipeline = [
+        load, dict(type='Resize', scale=(40, 30)), annotations, pack]
+    init_default_scope('mmseg')
+    tool = load_tool('analysis_tools/browse_dataset')
+    browser = tool.Browser(dataset)
+    truth = browser.dataset[1]['data_samples'].gt_sem_seg.data[0]
+    label = cv2.imread(f'{root}/label/train/000001.png', -1)
+    same = truth.numpy() == label[:60, :80][::2, ::2]
+    assert truth.shape == (30, 40) and same.mean() > 0.8
+    path, _ = browser.draw(1)
+    assert path == f'{root}/rgb/train/000001.png'
 
 
 def test_number(browse, tmp_path):

@@ -113,6 +113,8 @@ class TestPlot:
     def test_stock_metric_and_errors(self, run):
         figure = plot_balance(dict(a={'mIoU': {1: 2., 2: 3.}}))
         assert lines_of(figure.axes[0])[0][2] == [2, 3]
+        figure = plot_balance(dict(a={'avg/accuracy/top1': {1: 4.}}))
+        assert lines_of(figure.axes[0])[0][2] == [4]
         figure = plot_balance(dict(a=read_log(str(run))), 'aAcc')
         assert lines_of(figure.axes[-1])[0][2] == [3, 3]
         with pytest.raises(ValueError, match="no run has logged 'mAP'"):

@@ -18,6 +18,7 @@ from mmengine.visualization import Visualizer
 
 from mwam_mm.cli import add_cfg_options, read_config
 from mwam_mm.config import leaf_datasets, walk_pipelines, walk_transforms
+from mwam_mm.datasets.transforms import LoadModalities
 from mwam_mm.layout import ModalityLayout
 from mwam_mm.registry import DATASETS
 from mwam_mm.visualization import draw_columns
@@ -76,10 +77,8 @@ class Browser:
                 if isinstance(value, ModalityLayout):
                     setattr(transform, key, mark_holes(value))
         leaf = next(leaf_datasets(self.dataset))
-        loading = [
-            t for t in walk_transforms(leaf.pipeline)
-            if type(t).__name__.startswith('Load')
-        ]
+        _load_first(leaf.pipeline)
+        loading = list(filter(_loads, walk_transforms(leaf.pipeline)))
         packing = [t for t in transforms if hasattr(t, 'meta_keys')]
         self._load = Compose([*loading, *packing[-1:]])
         self._classes = self.dataset.metainfo.get('classes')
@@ -116,6 +115,24 @@ class Browser:
         }
         return draw_columns(pictures, {}, self._classes, self._palette,
                             sample if _has_truth(sample) else None)
+
+
+def _loads(transform: Any) -> bool:
+    # Segmentation sets wrap LoadAnnotations, by a class that is called so too.
+    return 'Load' in type(transform).__name__
+
+
+def _load_first(pipeline: Any) -> None:
+    """Load the annotations before anything changes the image.
+
+    Pipelines for tests do so at the end, in the size of the file, of which
+    the picture no longer is.
+    """
+    for step in walk_transforms(pipeline):
+        held = getattr(step, 'transforms', None)
+        if isinstance(held, list) and any(
+                isinstance(s, LoadModalities) for s in held):
+            held.sort(key=lambda s: not _loads(s))
 
 
 def _has_truth(sample: Any) -> bool:

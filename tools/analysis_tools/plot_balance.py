@@ -17,7 +17,8 @@ def build_parser() -> argparse.ArgumentParser:
         '--names', nargs='+', help='what to call the runs in the figure')
     parser.add_argument(
         '--metric',
-        help='such as coco/bbox_mAP_50; by default mIoU or mAP')
+        help='such as coco/bbox_mAP_50; by default mIoU, mAP or '
+        'accuracy/top1')
     parser.add_argument(
         '--out',
         default='balance.png',
