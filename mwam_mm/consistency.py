@@ -18,7 +18,13 @@ from mmengine.runner.base_loop import BaseLoop
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from .config import type_name, walk_datasets, walk_pipelines
+from .config import (
+    leaf_datasets,
+    type_name,
+    walk_datasets,
+    walk_pipelines,
+    walk_transforms,
+)
 from .layout import Modality, ModalityLayout
 from .wrappers import unwrapped
 
@@ -95,6 +101,7 @@ def check_data(model: nn.Module, cfg: Mapping,
     layouts = [(key, type(part).__name__, getattr(part, 'layout', None))
                for key, part in parts]
     check_layouts(model, cfg, layouts)
+    _warn_of_absent(datasets)
     first: Optional[Tuple[str, list]] = None
     for key, dataset in datasets.items():
         metainfo = getattr(dataset, 'metainfo', None) or {}
@@ -109,6 +116,36 @@ def check_data(model: nn.Module, cfg: Mapping,
                 f'but {key} has ({_listed(classes)}). A label would mean '
                 'another class: give both the same, in one order, by '
                 'metainfo=dict(classes=(...))')
+
+
+def _warn_of_absent(datasets: Mapping[str, Any]) -> None:
+    """Warn of optional modalities that no sample of a dataset has.
+
+    What may be absent is absent without a word, also by a wrong path.
+    """
+    for key, dataset in datasets.items():
+        optional, found = set(), set()
+        for leaf in leaf_datasets(dataset):
+            for load in walk_transforms(getattr(leaf, 'pipeline', None) or []):
+                if not hasattr(load, 'has_file'):
+                    continue
+                for name, modality in load.layout.items():
+                    if modality.optional and name not in found:
+                        optional.add(name)
+                        if any(load.has_file(leaf.get_data_info(i), name)
+                               for i in _spread(len(leaf))):
+                            found.add(name)
+        for name in sorted(optional - found):
+            print_log(
+                f'No sample of {key} that was looked at has the optional '
+                f'modality "{name}": if it is to have any, correct the '
+                'folder or the suffix of its files', 'current',
+                logging.WARNING)
+
+
+def _spread(count: int, at_most: int = 1000) -> range:
+    """Indices all over a dataset."""
+    return range(0, count, max(1, count // at_most))
 
 
 def check_layouts(model: nn.Module,

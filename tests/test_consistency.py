@@ -1,6 +1,8 @@
 """Data and model that do not fit each other are errors."""
 import types
 
+import cv2
+import numpy as np
 import pytest
 import torch
 from mmengine.dataset import Compose
@@ -122,6 +124,35 @@ def test_training_checks_what_it_validates_on(tmp_path):
     with pytest.raises(ValueError, match='val_dataloader.dataset.pipeline'):
         runner.train()
     assert runner.iter == 0
+
+
+@pytest.mark.parametrize('suffix', ['.png', '_d.png'])
+def test_an_optional_modality_that_no_sample_has(tmp_path, suffix,
+                                                 monkeypatch):
+    for folder in ('rgb', 'depth', 'ann'):
+        (tmp_path / folder).mkdir()
+        cv2.imwrite(str(tmp_path / folder / 'a.png'),
+                    np.ones((4, 4), np.uint8))
+    dataset = DATASETS.build(dict(
+        type='mwam_mm.MultiModalSegDataset',
+        metainfo=dict(classes=('a', 'b')),
+        data_root=str(tmp_path),
+        data_prefix=dict(
+            img_path='rgb', depth_path='depth', seg_map_path='ann'),
+        img_suffix='.png',
+        modality_suffix=dict(depth_path=suffix),
+        pipeline=[dict(
+            type='mwam_mm.LoadModalities',
+            modalities=dict(
+                rgb=dict(channels=1),
+                depth=dict(channels=1, optional=True)))]))
+    said = []
+    monkeypatch.setattr('mwam_mm.consistency.print_log',
+                        lambda text, *args: said.append(text))
+    check_data(torch.nn.Identity(), {}, {'train_dataloader.dataset': dataset})
+    assert bool(said) == (suffix != '.png')
+    assert all('train_dataloader.dataset' in text and '"depth"' in text
+               for text in said)
 
 
 def test_any_runner_with_ours_in_it_checks(tmp_path):

@@ -205,6 +205,20 @@ class LoadModalities(BaseTransform):
                 name for name in self.layout if name not in images)
         return results
 
+    def has_file(self, results: dict, name: str) -> bool:
+        """Whether a sample has the file of a modality.
+
+        Args:
+            results (dict): The sample, as a dataset describes it.
+            name (str): Name of the modality.
+
+        Returns:
+            bool: Whether there is one. It is not read.
+        """
+        path = results.get(self.layout[name].path_key)
+        return path is not None and fileio.exists(
+            path, backend_args=self.backend_args)
+
     @staticmethod
     def _where(modality: Modality, path: str) -> str:
         """How error messages call the file of a modality."""
