@@ -49,7 +49,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--show', action='store_true', help='show the predictions in a window')
     parser.add_argument(
-        '--show-dir', help='save images with the predictions painted on them')
+        '--show-dir',
+        help='save images with the predictions painted on them; of a detector '
+        "the directory lies in the run's, as in MMDetection")
     parser.add_argument(
         '--wait-time',
         type=float,
