@@ -23,6 +23,22 @@ variants = {
                     intervention=dict(type='combination', weights='k'))
             ]
         }),
+    'combination-k_distill': dict(
+        config='../rgbd_seg.py',
+        options={
+            'train_dataloader.dataset.pipeline.4.weights': {
+                'rgb+depth': 1
+            },
+            'model.neck.mwam': {},
+            'custom_hooks': [
+                dict(
+                    type='mwam_mm.MWAMHook',
+                    intervention=[
+                        dict(type='combination', weights='k'),
+                        dict(type='distill', weights='k')
+                    ])
+            ]
+        }),
     'md_gradient': dict(config='../rgbd_seg_mwam.py'),
     'md_loss': dict(
         config='../rgbd_seg_mwam.py',
