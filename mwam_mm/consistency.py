@@ -13,6 +13,7 @@ from typing import (
 )
 
 from mmengine.logging import print_log
+from mmengine.model import BaseTTAModel
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from mmengine.runner.base_loop import BaseLoop
 from torch import nn
@@ -296,7 +297,7 @@ def _check_branches(runner: Runner, keys: Sequence[str]) -> None:
 def _check_shapes(runner: Runner, weights: Mapping) -> None:
     """The same for single parameters, such as those of another head."""
     model = runner.model
-    if isinstance(model, DistributedDataParallel):
+    while isinstance(model, (BaseTTAModel, DistributedDataParallel)):
         model = model.module
     # Other wrappers cut the parameters up.
     if unwrapped(model) is not model or not any(

@@ -124,7 +124,9 @@ class JobSettings:
         weighting: Dict[str, Any] = dict(type='mwam_mm.MWAMHook')
         if recipe == 'combination':
             by_k = [dict(type='combination', weights='k')]
-            if predicting_head(build_model(self.base.model)) is not None:
+            stock = dict(self.base.model)
+            stock.pop('pretrained', None)  # which `multimodal` moves
+            if predicting_head(build_model(stock)) is not None:
                 by_k.append(dict(type='distill', weights='k'))
             else:
                 print('note: "distill" left out of the recipe, since the '

@@ -327,7 +327,7 @@ def test_where_the_image_cannot_be_found_the_error_says_what_to_do(
         runner.train()
 
 
-@pytest.mark.parametrize('type', ['OGM', 'OPM', 'AGM'])
+@pytest.mark.parametrize('type', ['OGM', 'AGM'])
 def test_weighers_that_need_scores_of_single_modalities(tmp_path, type):
     """Without them K would be 1 for ever."""
     runner = build(

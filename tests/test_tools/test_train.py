@@ -61,6 +61,8 @@ def test_work_dir(train, write_config, text, argv, expected):
 
 def test_local_rank_reaches_the_environment(train, write_config, monkeypatch):
     path = write_config('')
+    monkeypatch.setenv('LOCAL_RANK', '')  # so that it is put back
+    monkeypatch.delenv('LOCAL_RANK')
     load_config(parse(train, path, '--local_rank', '2'))
     assert os.environ['LOCAL_RANK'] == '2'
     # what torchrun has set counts
