@@ -113,7 +113,8 @@ class SingleCombination(nn.Module):
                 f'{len(images)} images for the {len(self.combination)} '
                 f'modalities {list(self.combination)}')
         inputs = self._stack(dict(zip(self.combination, images)))
-        size = tuple(inputs.shape[2:])
+        # Numbers, where the tracer has tensors, which it does not let copy.
+        size = tuple(map(int, inputs.shape[2:]))
         meta = dict(
             img_shape=size,
             ori_shape=size,
