@@ -374,7 +374,10 @@ def test_augmentation_and_folders_on_the_recipe(test, tmp_path, monkeypatch):
         out, shown = tmp_path / f'out{flags}', tmp_path / f'shown{flags}'
         monkeypatch.setattr(sys, 'argv', [
             'test.py', str(tmp_path / 'job.py'), str(tmp_path / 'job.pth'),
-            '--out', str(out), '--show-dir', str(shown), *flags
+            '--out', str(out), '--show-dir', str(shown), *flags,
+            # MMEngine has one visualizer for all runs of one name, which two
+            # that start within a second have.
+            '--cfg-options', f'experiment_name=run{len(found)}'
         ])
         test.main()
         # Both files are called I0.png.
