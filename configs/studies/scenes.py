@@ -2,43 +2,31 @@
 _base_ = '../_base_/study.py'
 metric = 'mIoU'
 ceilings = 'md'  # of one modality, dropout drops nothing
+
+
+def without_dropout(intervention=None):
+    """Train all modalities together, and with an intervention by MWAM."""
+    # The last transform is the dropout: it keeps all.
+    options = {
+        'train_dataloader.dataset.pipeline.4.weights': {
+            'rgb+depth': 1
+        }
+    }
+    if intervention is not None:
+        options['model.neck.mwam'] = {}
+        options['custom_hooks'] = [
+            dict(type='mwam_mm.MWAMHook', intervention=intervention)
+        ]
+    return dict(config='../rgbd_seg.py', options=options)
+
+
+by_k = dict(type='combination', weights='k')
 variants = {
-    'plain': dict(
-        config='../rgbd_seg.py',
-        options={
-            # The last transform is the dropout: it keeps all.
-            'train_dataloader.dataset.pipeline.4.weights': {'rgb+depth': 1}
-        }),
+    'plain': without_dropout(),
     'md': dict(config='../rgbd_seg.py'),
-    'combination-k': dict(
-        config='../rgbd_seg.py',
-        options={
-            'train_dataloader.dataset.pipeline.4.weights': {
-                'rgb+depth': 1
-            },
-            'model.neck.mwam': {},
-            'custom_hooks': [
-                dict(
-                    type='mwam_mm.MWAMHook',
-                    intervention=dict(type='combination', weights='k'))
-            ]
-        }),
-    'combination-k_distill': dict(
-        config='../rgbd_seg.py',
-        options={
-            'train_dataloader.dataset.pipeline.4.weights': {
-                'rgb+depth': 1
-            },
-            'model.neck.mwam': {},
-            'custom_hooks': [
-                dict(
-                    type='mwam_mm.MWAMHook',
-                    intervention=[
-                        dict(type='combination', weights='k'),
-                        dict(type='distill', weights='k')
-                    ])
-            ]
-        }),
+    'combination-k': without_dropout(by_k),
+    'combination-k_distill': without_dropout(
+        [by_k, dict(type='distill', weights='k')]),
     'md_gradient': dict(config='../rgbd_seg_mwam.py'),
     'md_loss': dict(
         config='../rgbd_seg_mwam.py',
@@ -55,3 +43,4 @@ variants = {
             'custom_hooks.0.intervention': ['loss', 'gradient']
         }),
 }
+del by_k, without_dropout
