@@ -14,8 +14,9 @@ from filelock import FileLock, Timeout
 from mmengine.config import Config
 from mmengine.registry import Registry, init_default_scope
 
-from ..cli import build_runner
-from ..evaluation import newest_report
+from mwam_mm.cli import build_runner
+from mwam_mm.evaluation import newest_report
+
 from .decoded_images import DecodedImages
 from .study import Variant
 

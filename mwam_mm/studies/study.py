@@ -5,9 +5,9 @@ from typing import Dict, Iterable, Mapping, Optional, Sequence
 
 from mmengine.config import Config
 
-from ..cli import load_config
-from ..config import walk_dicts
-from ..layout import ModalityLayout
+from mwam_mm.cli import load_config
+from mwam_mm.config import walk_dicts
+from mwam_mm.layout import ModalityLayout
 
 STUDY_KEYS = ('variants', 'config', 'seeds', 'baseline', 'ceilings', 'metric',
               'options')
