@@ -6,7 +6,7 @@ import mmengine.fileio as fileio
 import numpy as np
 from mmcv.transforms import LoadAnnotations
 
-from .transforms.decoding import check_upright
+from .transforms.decoding import check_upright, may_exceed_bytes
 from .transforms.pipeline import flatten_pipeline
 
 __all__ = ['check_label_maps', 'load_label_map']
@@ -97,8 +97,9 @@ class _CheckedLoading:
             self._explain(results)
             raise
         label = results.get('gt_seg_map')
-        if label is not None and not self._is_plausible(
-                label, results.get('ori_shape')):
+        if label is not None and not (
+                self._is_plausible(label, results.get('ori_shape'))
+                and self._holds_bytes(results)):
             self._explain(results)
         return results
 
@@ -109,6 +110,13 @@ class _CheckedLoading:
             return False
         return self.classes is None or not (
             (label >= len(self.classes)) & (label != self.ignore_index)).any()
+
+    def _holds_bytes(self, results: dict) -> bool:
+        """Whether the stock cast to uint8 cannot have changed a label."""
+        return 'seg_map_path' not in results or not may_exceed_bytes(
+            fileio.get(
+                results['seg_map_path'],
+                backend_args=self.loader.backend_args))
 
     def _explain(self, results: dict) -> None:
         """Raise the error that says what is wrong."""

@@ -120,6 +120,7 @@ def test_errors(root, kwargs, kind, match):
 @pytest.mark.parametrize('test_mode', [False, True])
 @pytest.mark.parametrize('label, message', [
     (np.full((4, 5), 2, np.uint8), r'label 2 .20 pixels., .* 2 classes'),
+    (np.full((4, 5), 257, np.uint16), 'uint16 and label 257: labels are up'),
     (np.zeros((4, 5, 3), np.uint8), 'colour image.*LoadPaletteAnnotations'),
     (np.zeros((7, 5), np.uint8), r'\(7, 5\), but .*/image/b.png'),
     (np.zeros((8, 10), np.uint8), r'\(8, 10\), but .* \(4, 5\)'),
@@ -156,6 +157,14 @@ def test_bad_label_map_before_the_image(root):
             root,
             pipeline=[annotations, load, dict(type='PackSegInputs')])[0]
     assert path in str(e.value)
+
+
+def test_label_map_of_16_bits(root):
+    path = osp.join(root, 'label', 'b_gt.png')
+    cv2.imwrite(path, np.full((4, 5), 1, np.uint16))
+    pipeline = _pipeline(dict(type='PackSegInputs'))
+    label = _build(root, pipeline=pipeline)[0]['data_samples'].gt_sem_seg
+    assert (label.data == 1).all()
 
 
 def test_ignored_labels_are_fine(root):

@@ -8,7 +8,10 @@ import mmcv
 import numpy as np
 from PIL import Image
 
-__all__ = ['check_upright', 'decode', 'decode_exactly', 'tiff_size']
+__all__ = [
+    'check_upright', 'decode', 'decode_exactly', 'may_exceed_bytes',
+    'tiff_size'
+]
 
 _NPY_MAGIC = b'\x93NUMPY'
 _NPZ_MAGIC = b'PK\x03\x04'
@@ -81,6 +84,20 @@ def check_upright(content: bytes, where: str) -> None:
                 where)
     elif content.startswith(_PNG_MAGIC):
         _check_png_upright(content, _png_chunks(content), where)
+
+
+def may_exceed_bytes(content: bytes) -> bool:
+    """Whether a file is of a kind that may hold values above 255.
+
+    Args:
+        content (bytes): The file, or its first 32 bytes.
+
+    Returns:
+        bool: True for a PNG of 16 bits and any TIFF.
+    """
+    if content.startswith(_PNG_MAGIC):
+        return content[24:25] == b'\x10'  # of IHDR, which comes first
+    return content.startswith(_TIFF_MAGICS)
 
 
 def _refuse_empty(content: bytes, where: str) -> None:
