@@ -1,10 +1,29 @@
 """Names of the files of a sample, by pattern or from a list."""
 import os.path as osp
-from typing import Dict, List, Mapping, Optional, Sequence
+import re
+from typing import Dict, List, Mapping, Optional, Sequence, Union
 
 import mmengine
 
-__all__ = ['FileNames', 'read_columns', 'read_lines']
+__all__ = ['FileNames', 'natural_key', 'read_columns', 'read_lines']
+
+
+def natural_key(name: str) -> List[Union[int, str]]:
+    """Key that sorts names by the numbers in them.
+
+    Args:
+        name (str): Name of a file.
+
+    Returns:
+        list[int | str]: Text and numbers in turn.
+
+    Examples:
+        >>> sorted(['frame10.jpg', 'frame9.jpg'], key=natural_key)
+        ['frame9.jpg', 'frame10.jpg']
+    """
+    parts: List[Union[int, str]] = list(re.split('([0-9]+)', name))
+    parts[1::2] = map(int, parts[1::2])
+    return parts
 
 
 class FileNames:

@@ -118,6 +118,18 @@ def test_frames_are_drawn_from_their_segments():
     assert fixed.sample_indices(1) == [0, 0]  # fewer frames than segments
 
 
+def test_frames_come_in_the_order_of_their_numbers(ucf):
+    name = 'v_Biking_g01_c01'
+    for folder in (ucf / 'frames' / name, ucf / 'flow/u' / name,
+                   ucf / 'flow/v' / name):
+        for number, file in enumerate(sorted(folder.iterdir()), 8):
+            file.rename(folder / f'frame{number}.png')  # 8 to 12
+    sample, = ClipDataset(
+        str(ucf), ann_file='ucfTrainTestlist/testlist01.txt', pipeline=[LOAD])
+    np.testing.assert_array_equal(
+        sample['img'][0, 0], [10, 11, 12, 30, 31, 32, 101, 201, 103, 203])
+
+
 def test_missing_flow_of_an_optional_modality(ucf):
     import shutil
     shutil.rmtree(ucf / 'flow/u/v_Biking_g01_c01')

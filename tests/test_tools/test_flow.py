@@ -90,6 +90,15 @@ def test_flow_of_frames_that_are_there(run, videos, tmp_path):
     assert len(list((out / 'flow/u/v_Biking_g01_c01').iterdir())) == 4
 
 
+def test_frames_are_read_in_the_order_of_their_numbers(load_tool, tmp_path):
+    for value in (8, 9, 10, 11):
+        cv2.imwrite(
+            str(tmp_path / f'frame{value}.png'),
+            np.full((4, 4), value, np.uint8))
+    frames = load_tool('dataset_converters/flow').read_frames(str(tmp_path))
+    assert [frame[0, 0, 0] for frame in frames] == [8, 9, 10, 11]
+
+
 def test_errors(run, tmp_path, capsys):
     with pytest.raises(SystemExit):
         run(tmp_path / 'gone', tmp_path / 'out')

@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 from mmengine.utils import track_iter_progress
 
+from mwam_mm.datasets.file_names import natural_key
 from mwam_mm.datasets.optical_flow import METHODS, encode_flow, optical_flow
 
 VIDEOS = ('.avi', '.mp4', '.mkv', '.mov', '.webm')
@@ -50,7 +51,7 @@ def find_clips(source: str, dest: str) -> List[Tuple[str, str]]:
 def read_frames(path: str) -> Iterator[np.ndarray]:
     """The frames of a clip as B, G, R."""
     if osp.isdir(path):
-        for name in sorted(os.listdir(path)):
+        for name in sorted(os.listdir(path), key=natural_key):
             if not name.lower().endswith(IMAGES):
                 continue
             frame = cv2.imread(osp.join(path, name))

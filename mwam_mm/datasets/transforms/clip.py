@@ -11,6 +11,7 @@ from mmcv.transforms.utils import cache_randomness
 from mwam_mm.layout import Modality
 from mwam_mm.registry import TRANSFORMS
 
+from ..file_names import natural_key
 from .decoding import decode_exactly
 from .loading import LoadModalities
 
@@ -32,7 +33,8 @@ class LoadClip(LoadModalities):
 
     Required Keys:
 
-    - img_path (str): Folder of the frames, in the order of their names.
+    - img_path (str): Folder of the frames, in the order of the numbers in
+      their names.
     - u_path (str) and v_path (str): Folders of the flow images, one for each
       frame or for each but the last. Those of a modality that the layout
       leaves out are not needed.
@@ -185,8 +187,9 @@ class LoadClip(LoadModalities):
             raise FileNotFoundError(
                 f'{where} = {folder!r} does not exist. Correct the path, or '
                 f'set modalities[{modality.name!r}].optional=True')
-        return sorted(name for name in os.listdir(folder)
-                      if not name.startswith('.'))
+        return sorted((name for name in os.listdir(folder)
+                       if not name.startswith('.')),
+                      key=natural_key)
 
     def _length(self, files: Dict[str, List[str]], results: dict) -> int:
         """Number of frames with a flow, or of all where there is no flow."""
