@@ -149,6 +149,11 @@ class ModalityStatistics:
             np.sqrt(self._squares / np.maximum(self._count, 1)))
 
     @property
+    def has_values(self) -> bool:
+        """bool: Whether a file had a valid pixel."""
+        return self.pixels > self.invalid
+
+    @property
     def range(self) -> Tuple[float, float]:
         """tuple[float]: Smallest and largest valid value, after ``scale``."""
         return float(self._min.min()), float(self._max.max())

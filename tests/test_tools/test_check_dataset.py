@@ -69,6 +69,24 @@ def test_unused_files_are_noted(check, options, root):
     assert '00009.png' in out
 
 
+def test_files_of_another_spelling_of_the_suffix_are_noted(
+        check, options, root):
+    image = cv2.imread(str(root / 'train/Visible/00001.png'))
+    cv2.imwrite(str(root / 'train/Visible/00009.PNG'), image)
+    out = check(*options).replace('\n', '')
+    assert '1 files beside those of img_path' in out and '00009.PNG' in out
+
+
+def test_a_modality_that_is_never_there(check, options, root):
+    thermal = 'train_dataloader.dataset.pipeline.0.modalities.thermal'
+    for path in (root / 'train/Infrared').iterdir():
+        path.rename(path.with_suffix('.PNG'))
+    out = check(*options, f'{thermal}.optional=True')
+    assert 'note: train: no sample has a measurement of thermal.' in out
+    assert 'nan' not in out and 'inf to' not in out
+    assert 'No problem found' not in out
+
+
 def test_the_first_bad_file_is_named(exit_of_tool, options, root):
     path = root / 'train/Infrared/00003.png'
     path.write_bytes(path.read_bytes()[:50])

@@ -75,6 +75,10 @@ def modality_table(inspection: DatasetInspection) -> Table:
         table.add_column(column, overflow='fold')
     for name, found in inspection.modalities.items():
         given = found.modality
+        if not found.has_values:
+            table.add_row(name, str(sum(found.dtypes.values())),
+                          ', '.join(found.dtypes), *5 * '-')
+            continue
         note = 'fits'
         if differs(given.mean, found.mean, found.std) or differs(
                 given.std, found.std, found.std):
@@ -123,13 +127,25 @@ def print_modalities(console: Console,
     lines = [
         f'    {name}=dict(mean={numbers(found.mean)}, '
         f'std={numbers(found.std)}),'
-        for name, found in inspection.modalities.items()
+        for name, found in inspection.modalities.items() if found.has_values
     ]
     console.print(
         '\n'.join(['modalities = dict(', *lines, ')']),
         markup=False,
         highlight=False,
         soft_wrap=True)
+
+
+def never_there(inspection: DatasetInspection) -> List[str]:
+    """Optional modalities that no sample has, and those of holes only."""
+    if not inspection.sizes:
+        return []
+    return [
+        f'no sample has a measurement of {name}. If there are to be any, '
+        'correct the folder or the suffix of its files, or its invalid_value'
+        for name, found in inspection.modalities.items()
+        if not found.has_values
+    ]
 
 
 def repeated_values(inspection: DatasetInspection) -> List[str]:
@@ -218,8 +234,8 @@ def unused_files(used: Dict[str, Set[str]]) -> Dict[str, List[str]]:
             osp.join(folder, name)
             for folder, suffix in {(osp.dirname(p), osp.splitext(p)[1])
                                    for p in paths}
-            for name in fileio.list_dir_or_file(
-                folder, list_dir=False, suffix=suffix)
+            for name in fileio.list_dir_or_file(folder, list_dir=False)
+            if name.lower().endswith(suffix.lower())
         }
         if found - paths:
             unused[key] = sorted(found - paths)
@@ -258,7 +274,10 @@ def main() -> None:
         misfits += [f'{split}: {m}' for m in mixed_types(inspection)]
         problems += [f'{split}: {p}' for p in inspection.problems]
         wrong += [f'{split}: {w}' for w in wrong_statistics(inspection)]
-        notes += [f'{split}: {n}' for n in repeated_values(inspection)]
+        notes += [
+            f'{split}: {n}' for n in
+            [*never_there(inspection), *repeated_values(inspection)]
+        ]
         for key, paths in inspection.files.items():
             used.setdefault(key, set()).update(paths)
     if not checked:
