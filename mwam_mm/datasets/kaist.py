@@ -1,6 +1,9 @@
 """KAIST: pedestrians by day and by night in RGB and thermal."""
 import os.path as osp
+from collections import Counter
 from typing import Dict, Iterator, List, Optional, Tuple
+
+from mmengine.logging import print_log
 
 from mwam_mm.registry import DATASETS
 
@@ -15,8 +18,10 @@ from .benchmark_det import (
 __all__ = ['KAISTDataset']
 
 _LISTS = dict(train='train-all-02', test='test-all-20')
-_FOLDERS = ('annotations-xml-new-sanitized', 'annotations-xml-new',
-            'annotations')
+# From the best to the worst. The improved annotations for testing are put into
+# the second; the third has annotations of all frames.
+_FOLDERS = ('annotations-xml-new-sanitized', 'annotations',
+            'annotations-xml-new')
 
 
 def read_bbgt(path: str) -> List[Box]:
@@ -69,9 +74,9 @@ class KAISTDataset(BenchmarkDetDataset):
     Every second frame of set00 to set05 is for training, every 20th of set06
     to set11 for testing (2252). The sets 00, 01, 02, 06, 07 and 08 were taken
     by day. The sanitised annotations cover the training sets. For a frame
-    without them, the folders ``annotations-xml-new`` and ``annotations`` are
-    searched in this order. They hold XML with x, y, w and h, or text of bbGt
-    version 3.
+    without them, the folders ``annotations`` and ``annotations-xml-new`` are
+    searched in this order, and the log says how many frames have theirs of
+    which. They hold XML with x, y, w and h, or text of bbGt version 3.
 
     Only "person" counts. "person?", "people", "cyclist" and objects that a
     file marks as ignored are ignored: detections on them are neither right nor
@@ -119,6 +124,7 @@ class KAISTDataset(BenchmarkDetDataset):
         """List the pairs of the split."""
         path = osp.join(self.data_root, 'imageSets',
                         f'{_LISTS[self.split]}.txt')
+        sources: Counter = Counter()
         for name in read_list(path):
             parts = name.replace('\\', '/').split('/')
             if len(parts) != 3:
@@ -128,11 +134,17 @@ class KAISTDataset(BenchmarkDetDataset):
             if self.subset is not None and (
                     self.subset == 'day') != (folder in self.DAY):
                 continue
+            annotation = self._annotation(f'{folder}/{video}/{frame}')
+            sources[annotation.split('/')[0]] += 1
             yield {
                 key: f'images/{folder}/{video}/{camera}/{frame}.jpg'
                 for key, camera in (('img_path', 'visible'),
                                     ('thermal_path', 'lwir'))
-            }, self._annotation(f'{folder}/{video}/{frame}')
+            }, annotation
+        print_log(
+            f'KAISTDataset, split {self.split!r}, has its annotations from '
+            + ', '.join(f'{k} ({n})' for k, n in sources.items()),
+            logger='current')
 
     def _annotation(self, name: str) -> str:
         """The best annotations of a frame."""

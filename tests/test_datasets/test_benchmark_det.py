@@ -107,6 +107,24 @@ def test_kaist(tmp_path):
         KAISTDataset(str(root), subset='noon')
 
 
+def test_kaist_has_its_improved_annotations_for_testing(
+        tmp_path, monkeypatch):
+    root = mini.write_kaist(tmp_path / 'kaist')
+    expected = boxes(KAISTDataset(str(root), 'test'))
+    # as published: it has all frames, those for testing too
+    for frame in ('set06/V000/I00019', 'set09/V000/I00039'):
+        path = root / 'annotations-xml-new' / f'{frame}.xml'
+        path.parent.mkdir(parents=True)
+        path.write_text('<annotation></annotation>')
+    (root / 'annotations/set09/V000/I00039.txt').unlink()
+    logged = []
+    monkeypatch.setattr('mwam_mm.datasets.kaist.print_log',
+                        lambda text, **kwargs: logged.append(text))
+    test = KAISTDataset(str(root), 'test')
+    assert boxes(test) == expected and boxes(test, 1) == {}
+    assert 'from annotations (1), annotations-xml-new (1)' in logged[0]
+
+
 def test_kaist_bad_files(tmp_path):
     root = mini.write_kaist(tmp_path / 'kaist')
     path = root / 'annotations/set06/V000/I00019.txt'
