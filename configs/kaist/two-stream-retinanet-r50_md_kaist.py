@@ -9,4 +9,6 @@ model = dict(
     data_preprocessor=dict(modalities=modalities),
     backbone=dict(modalities=modalities),
     neck=dict(modalities=modalities),
-    bbox_head=dict(num_classes=1))
+    bbox_head=dict(num_classes=1),
+    # Crowds, cyclists and doubtful persons are no background.
+    train_cfg=dict(assigner=dict(ignore_iof_thr=0.5)))

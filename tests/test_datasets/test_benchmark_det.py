@@ -1,12 +1,18 @@
 """The public detection benchmarks, on miniatures of the published trees."""
 import numpy as np
 import pytest
+import torch
+from mmengine.config import Config
 from mmengine.registry import init_default_scope
+from mmengine.structures import InstanceData
 
 from tests import det_benchmarks as mini
+from tests.benchmarks import REPO
 
 pytest.importorskip('mmdet')
 pytest.importorskip('mmcv.ops')
+from mmdet.registry import TASK_UTILS  # noqa: E402
+
 from mwam_mm.datasets import (  # noqa: E402
     DroneVehicleDataset,
     FLIRAlignedDataset,
@@ -123,6 +129,24 @@ def test_kaist_has_its_improved_annotations_for_testing(
     test = KAISTDataset(str(root), 'test')
     assert boxes(test) == expected and boxes(test, 1) == {}
     assert 'from annotations (1), annotations-xml-new (1)' in logged[0]
+
+
+def test_kaist_trains_ignored_boxes_as_no_background(tmp_path):
+    cfg = Config.fromfile(
+        str(REPO / 'configs/kaist/two-stream-retinanet-r50_md_kaist.py'))
+    dataset = KAISTDataset(
+        str(mini.write_kaist(tmp_path / 'kaist')),
+        pipeline=[*cfg.train_pipeline[:2], dict(type='PackDetInputs')])
+    sample = dataset[0]['data_samples']
+    truth, ignored = (
+        InstanceData(
+            bboxes=instances.bboxes.tensor, labels=instances.labels)
+        for instances in (sample.gt_instances, sample.ignored_instances))
+    # Within "people", on "person" and between them
+    priors = torch.tensor([[31., 6, 49, 34], [4, 5, 16, 35], [17, 2, 29, 34]])
+    assigner = TASK_UTILS.build(cfg.model.train_cfg.assigner)
+    assigned = assigner.assign(InstanceData(priors=priors), truth, ignored)
+    assert assigned.gt_inds.tolist() == [-1, 1, 0]
 
 
 def test_kaist_bad_files(tmp_path):
