@@ -213,3 +213,10 @@ def test_wrong_layout_is_named(exit_of_tool, tmp_path):
     code, said = exit_of_tool('dataset_converters/check_layout', 'msrs',
                               str(root))
     assert code == 1 and 'train/vi' in said
+
+    floods = benchmarks.write_ombria(tmp_path / 'floods')
+    path = floods / 'OmbriaS2/test/AFTER/S2_after_0003.png'
+    path.rename(path.with_name('after_0003.png'))
+    code, said = exit_of_tool('dataset_converters/check_layout', 'ombria',
+                              str(floods))
+    assert code == 1 and "should begin with 'S2_after_'" in said

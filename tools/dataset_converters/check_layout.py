@@ -72,7 +72,7 @@ def main() -> None:
         try:
             dataset = cls(args.data_root, split)
             keys = check_split(dataset)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             parser.exit(1, f'{split}: {error}\n')
         line = f'{split}: {len(dataset)} pairs of {", ".join(keys)}'
         published = PUBLISHED.get(args.dataset, {}).get(split)
