@@ -303,10 +303,10 @@ def test_to_coco(load_tool, exit_of_tool, tmp_path, monkeypatch, capsys):
     code, said = exit_of_tool('dataset_converters/to_coco', 'llvip',
                               str(root))
     assert code == 1 and 'exists' in said
-    (root / 'Annotations/010002.xml').unlink()
+    (root / 'Annotations/010005.xml').unlink()
     code, said = exit_of_tool('dataset_converters/to_coco', 'llvip',
                               str(root), '-o', str(tmp_path / 'out'))
-    assert code == 1 and '010002.xml' in said
+    assert code == 1 and '010005.xml' in said
     assert not (tmp_path / 'out').exists()
 
 

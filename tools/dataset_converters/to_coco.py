@@ -46,16 +46,20 @@ def main() -> None:
     args = parser.parse_args()
     out = args.out or osp.join(args.data_root, 'annotations')
     cls = DATASETS[args.dataset]
-    for split in cls.SPLITS:
-        path = osp.join(out, f'{split}.json')
-        try:
-            content = cls(
-                args.data_root, split, lazy_init=True).read_checked()
+    try:
+        # All before the first is written, which would be in the way of the
+        # next try if the second has a mistake.
+        contents = {
+            osp.join(out, f'{split}.json'):
+            cls(args.data_root, split, lazy_init=True).read_checked()
+            for split in cls.SPLITS
+        }
+        for path, content in contents.items():
             write_json(path, content)
-        except (OSError, ValueError) as error:
-            parser.exit(1, f'{split}: {error}\n')
-        print(f'{path}: {len(content["images"])} images, '
-              f'{len(content["annotations"])} boxes')
+            print(f'{path}: {len(content["images"])} images, '
+                  f'{len(content["annotations"])} boxes')
+    except (OSError, ValueError) as error:
+        parser.exit(1, f'{error}\n')
 
 
 if __name__ == '__main__':
