@@ -17,6 +17,7 @@ from mmengine.logging import print_log
 from mmengine.utils import scandir
 
 from .conversion import IMAGE_SUFFIXES, image_size
+from .file_names import read_lines
 from .multi_modal_coco import MultiModalCocoDataset
 
 __all__ = [
@@ -50,12 +51,12 @@ def read_list(path: str) -> List[str]:
 
     Raises:
         FileNotFoundError: If there is no file.
-        ValueError: If it has no line, or a line twice.
+        ValueError: If it has no line, or a line twice, or as
+            :func:`read_lines`.
     """
     if not osp.isfile(path):
         raise FileNotFoundError(f'{path!r} is missing')
-    with open(path, encoding='utf-8') as file:
-        lines = [line.strip() for line in file if line.strip()]
+    lines = [line.strip() for line in read_lines(path) if line.strip()]
     if not lines:
         raise ValueError(f'{path!r} is empty')
     twice = [line for line, n in Counter(lines).items() if n > 1]

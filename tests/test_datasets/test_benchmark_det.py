@@ -149,6 +149,13 @@ def test_kaist_trains_ignored_boxes_as_no_background(tmp_path):
     assert assigned.gt_inds.tolist() == [-1, 1, 0]
 
 
+def test_a_list_with_a_byte_order_mark(tmp_path):
+    root = mini.write_kaist(tmp_path / 'kaist')
+    path = root / 'imageSets/test-all-20.txt'
+    path.write_bytes(b'\xef\xbb\xbf' + path.read_bytes())
+    assert stems(KAISTDataset(str(root), 'test')) == ['I00019', 'I00039']
+
+
 def test_kaist_bad_files(tmp_path):
     root = mini.write_kaist(tmp_path / 'kaist')
     path = root / 'annotations/set06/V000/I00019.txt'
