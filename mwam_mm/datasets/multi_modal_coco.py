@@ -56,7 +56,8 @@ class MultiModalCocoDataset(CocoDataset):
     Unlike the base class, which leaves out what does not fit without a word,
     this one reports it. Boxes that reach out of their image are clipped, and
     those smaller than a pixel after that are left out; the log says how many
-    and which is the first. Images without a box are kept unless
+    and which is the first. Detections on boxes with ``iscrowd`` or ``ignore``
+    are neither right nor wrong. Images without a box are kept unless
     ``filter_cfg=dict(filter_empty_gt=True)``.
 
     Args:
@@ -386,10 +387,15 @@ class MultiModalCocoDataset(CocoDataset):
             repaired['have no mask, as their polygons are none'].append(
                 message)
             del annotation['segmentation']
+        # The base class drops boxes with "ignore" or a negative area, as if
+        # nothing were there.
+        ignore = annotation.pop('ignore', 0) or annotation.get('iscrowd', 0)
+        area = annotation.get('area') or 0
         return dict(
             annotation,
             bbox=[x1, y1, w, h],
-            area=annotation.get('area') or w * h)
+            area=area if area > 0 else w * h,
+            iscrowd=int(bool(ignore)))
 
     def _refuse(self, message: str, repaired: Dict[str, List[str]]) -> None:
         if self.STRICT:

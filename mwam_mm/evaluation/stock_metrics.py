@@ -23,7 +23,8 @@ def keep_everything(evaluator: Evaluator, dataset: Any) -> None:
     - ``IoUMetric`` and ``CocoMetric`` no longer round, and have the values
       of each class ready for :func:`values_per_class`.
     - ``CocoMetric`` counts an object whose id is 0 in the ``ann_file``, and
-      those without ``area`` or ``iscrowd`` there.
+      those without ``area`` or ``iscrowd`` there; those with ``ignore`` are
+      ignored.
     - ``CocoMetric`` scores 0 where nothing was detected, in place of giving
       no metric, and counts the images that were predicted, of all in its
       ``ann_file``.
@@ -227,11 +228,12 @@ class _ExactCoco(BaseMetric):
 def _complete(coco: Any) -> None:
     """Let pycocotools count all annotations of a json.
 
-    It takes a match with the id 0 for none, and needs keys that the dataset
-    does without.
+    It takes a match with the id 0 for none, needs keys that the dataset does
+    without, and goes by "iscrowd" where the dataset heeds "ignore", too.
     """
     for annotation in coco.anns.values():
-        annotation.setdefault('iscrowd', 0)
+        annotation['iscrowd'] = int(
+            bool(annotation.get('iscrowd') or annotation.get('ignore')))
         if 'bbox' in annotation and not annotation.get('area'):
             annotation['area'] = annotation['bbox'][2] * annotation['bbox'][3]
     first = coco.anns.pop(0, None)

@@ -257,6 +257,17 @@ def test_boxes_that_reach_out_are_clipped(root, content, log):
     assert 'annotation 1 of image 7' in message and 'a.jpg' in message
 
 
+def test_boxes_to_ignore_and_of_negative_area_are_kept(root, content, log):
+    content['annotations'][0]['ignore'] = 1
+    content['annotations'][2]['area'] = -12.5  # of a polygon turned round
+    dataset = build(root, content)
+    flags = [
+        instance['ignore_flag'] for i in range(2)
+        for instance in dataset.get_data_info(i)['instances']
+    ]
+    assert flags == [1, 1, 0] and not log
+
+
 def test_boxes_below_a_pixel_are_left_out(root, content, log):
     content['annotations'][0]['bbox'] = [31.5, 3, 9, 9]
     dataset = build(root, content, filter_cfg=dict(filter_empty_gt=True))

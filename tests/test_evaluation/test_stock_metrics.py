@@ -145,6 +145,24 @@ def test_images_that_were_not_predicted_are_no_misses(coco, tmp_path):
     assert evaluate(metric, missed)[0]['coco/bbox_mAP'] < 0.6
 
 
+def test_objects_to_ignore_are_no_misses(coco, tmp_path):
+    annotations = [
+        dict(id=i, image_id=0, category_id=1, bbox=box, ignore=int(i == 2))
+        for i, box in ((1, [0, 0, 40, 40]), (2, [50, 50, 40, 40]))
+    ]
+    (tmp_path / 'all.json').write_text(
+        json.dumps(
+            dict(
+                images=[dict(id=0, height=100, width=100)],
+                annotations=annotations,
+                categories=[
+                    dict(id=i, name=name) for i, name in enumerate(CLASSES)
+                ])))
+    metric = coco(ann_file=str(tmp_path / 'all.json'))
+    metrics, _ = evaluate(metric, [boxes(0, [[0, 0, 40, 40]], [1])])
+    assert metrics['coco/bbox_mAP'] == pytest.approx(1)
+
+
 def test_nothing_detected_at_all(coco, tmp_path):
     samples = [boxes(i, [], []) for i in range(2)]
     metric = coco(outfile_prefix=str(tmp_path / 'found'))
