@@ -171,6 +171,7 @@ class MultiModalSegDataset(BaseSegDataset):
             return super().load_data_list()
         finally:
             self.data_prefix, self.img_suffix = prefix, img_suffix
+
     def _load_columns(self) -> List[dict]:
         """List the samples that ``ann_file`` names file by file."""
         if not self.ann_file or 'img_path' not in self.columns or len(

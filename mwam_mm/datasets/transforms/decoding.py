@@ -342,6 +342,10 @@ def _decode_tiff(content: bytes, where: str, keep_order: bool) -> np.ndarray:
         else:
             image = _as_stored(image, page, where)
             is_bgr = False
+    if is_color and image.shape[-1] < 3:
+        raise ValueError(
+            f'{where} cannot be read: it is damaged, a TIFF in colour with '
+            f'{image.shape[-1]} channel(s)')
     if is_color and is_bgr == keep_order:
         image = image[..., [2, 1, 0, *range(3, image.shape[2])]]
     return image

@@ -284,6 +284,12 @@ class TestTiff:
         path.write_bytes(path.read_bytes()[:-40])
         _refuses(path, 'cannot be read')
 
+    def test_colour_of_one_channel(self, tiff):
+        path = tiff(_values(None))
+        with tifffile.TiffFile(path, mode='r+b') as file:
+            file.pages[0].tags['PhotometricInterpretation'].overwrite(2)
+        _refuses(path, 'cannot be read', 'in colour with 1 channel')
+
     def test_without_tifffile(self, tiff, monkeypatch):
         path = tiff(_values())
         monkeypatch.setitem(__import__('sys').modules, 'tifffile', None)
