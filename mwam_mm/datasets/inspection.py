@@ -32,12 +32,15 @@ class ModalityStatistics:
         first_of_type (dict[str, str]): Data type to the first file of it.
         pixels (int): Values seen, valid or not.
         invalid (int): Those that mean "no measurement".
+        coloured (list[str]): Files in colour of which ``file_channels`` takes
+            one channel.
     """
 
     def __init__(self, modality: Modality) -> None:
         self.modality = modality
         self.dtypes: Counter = Counter()
         self.first_of_type: Dict[str, str] = {}
+        self.coloured: List[str] = []
         self.pixels = 0
         self.invalid = 0
         self._count = np.zeros(modality.channels)
@@ -173,12 +176,21 @@ class _RecordingLoader(LoadModalities):
     def transform(self, results: dict) -> dict:
         self.planes: Dict[str, List[np.ndarray]] = {}
         self.paths: Dict[str, str] = {}
+        self.coloured: List[str] = []
         return super().transform(results)
 
     def _select(self, image, path, modality):
         selected = super()._select(image, path, modality)
         self.planes[modality.name] = list(np.moveaxis(selected, -1, 0))
         self.paths[modality.name] = str(path)
+        others = [m for m in self.layout.values() if m is not modality]
+        if modality.channels == 1 and image.dtype == np.uint8 and (
+                image.shape[2] == 3) and not any(
+                    m.path_key == modality.path_key for m in others):
+            # What JPEG makes of a grey image differs by a level or two.
+            spread = image.max(2) - image.min(2)
+            if np.count_nonzero(spread > 16) > spread.size / 100:
+                self.coloured.append(modality.name)
         return selected
 
 
@@ -314,6 +326,8 @@ def inspect_dataset(cfg: Mapping) -> Iterator[DatasetInspection]:
             result.sizes[image['img_shape']] += 1
             for name, planes in loader.planes.items():
                 result.modalities[name].update(planes, loader.paths[name])
+                if name in loader.coloured:
+                    result.modalities[name].coloured.append(loader.paths[name])
                 key = loader.layout[name].path_key
                 result.files.setdefault(key, set()).add(info[key])
             if 'instances' in info:

@@ -87,6 +87,19 @@ def test_a_modality_that_is_never_there(check, options, root):
     assert 'No problem found' not in out
 
 
+def test_files_in_false_colours(check, options, root):
+    for path in (root / 'train/Infrared').iterdir():
+        thermal = cv2.imread(str(path), -1)
+        grey = cv2.merge([thermal] * 3)
+        cv2.imwrite(
+            str(path), grey if '00003' in path.name else cv2.applyColorMap(
+                thermal, cv2.COLORMAP_JET))
+    words = ' '.join(check(*options).split())
+    assert 'note: train: 2 files of thermal are in colour, of which ' \
+        'file_channels=[0] takes one channel' in words
+    assert 'No problem found' not in words
+
+
 def test_the_first_bad_file_is_named(exit_of_tool, options, root):
     path = root / 'train/Infrared/00003.png'
     path.write_bytes(path.read_bytes()[:50])

@@ -148,6 +148,17 @@ def never_there(inspection: DatasetInspection) -> List[str]:
     ]
 
 
+def false_colours(inspection: DatasetInspection) -> List[str]:
+    """Modalities of one channel whose files are in colour."""
+    return [
+        f'{len(found.coloured)} files of {name} are in colour, of which '
+        f'file_channels={list(found.modality.file_channels)} takes one '
+        'channel. If the colours stand for a value, that is no measurement: '
+        f'convert the files. The first is {found.coloured[0]!r}'
+        for name, found in inspection.modalities.items() if found.coloured
+    ]
+
+
 def repeated_values(inspection: DatasetInspection) -> List[str]:
     """What to set where one value may mean "no measurement"."""
     notes = []
@@ -276,7 +287,8 @@ def main() -> None:
         wrong += [f'{split}: {w}' for w in wrong_statistics(inspection)]
         notes += [
             f'{split}: {n}' for n in
-            [*never_there(inspection), *repeated_values(inspection)]
+            [*never_there(inspection), *false_colours(inspection),
+             *repeated_values(inspection)]
         ]
         for key, paths in inspection.files.items():
             used.setdefault(key, set()).update(paths)
