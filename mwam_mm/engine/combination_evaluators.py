@@ -50,7 +50,7 @@ class CombinationEvaluators:
         self.full = full
         self.evaluators: Dict[Combination, Evaluator] = {}
         for combination in combinations:
-            copied = copy.deepcopy(evaluator)
+            copied = copy.deepcopy(evaluator, _shared(evaluator))
             keep_everything(copied, dataset)
             _move_files(copied, combination_name(combination))
             self.evaluators[combination] = copied
@@ -80,8 +80,9 @@ class CombinationEvaluators:
         if combination in self._on_same:
             return
         evaluator = copy.copy(self.evaluators[self.full])
+        shared = _shared(evaluator)
         evaluator.metrics = [
-            copy.deepcopy(metric) for metric in evaluator.metrics
+            copy.deepcopy(metric, dict(shared)) for metric in evaluator.metrics
             if not hasattr(metric, 'out_file_path')  # it only writes a file
         ]
         for metric in evaluator.metrics:
@@ -175,6 +176,13 @@ class CombinationEvaluators:
                     'nothing' if (low, high) == _NOTHING else str(
                         classes.get(low, low)))
         return constants
+
+
+def _shared(evaluator: Evaluator) -> Dict[int, Any]:
+    """What copies of an evaluator have in common: the large ``ann_file``."""
+    annotations = (getattr(metric, '_coco_api', None)
+                   for metric in evaluator.metrics)
+    return {id(coco): coco for coco in annotations if coco is not None}
 
 
 def _process(evaluator: Evaluator, predictions: Mapping[int, BaseDataElement],
