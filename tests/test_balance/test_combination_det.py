@@ -178,7 +178,7 @@ def sides(name, code):
         return code
     if name == 'gfl':
         bins = code.reshape(batch, height, width, 4, 5).softmax(4)
-        return (bins * torch.arange(5.)).sum(4)
+        return (bins * torch.arange(5., device=bins.device)).sum(4)
     # Of an anchor from -1/2 to 1/2.
     dx, dy, dw, dh = code.unbind(3)
     return torch.stack([

@@ -62,7 +62,7 @@ def test_the_way_for_the_whole_model(tmp_path, rgb):
     cfg.load_from = out
     runner = Runner.from_cfg(cfg)
     runner.train()
-    state = runner.model.state_dict()
+    state = {k: v.cpu() for k, v in runner.model.state_dict().items()}
     for name in files:
         key = f'backbone.branches.{name}.layer1.0.conv1.weight'
         assert torch.equal(state[key],

@@ -431,7 +431,7 @@ def test_constant_prediction(data, capfd):
     runner = build(config(data))
     head = runner.model.decode_head.conv_seg
     head.weight.data.zero_()
-    head.bias.data = torch.tensor([0., 1., 0.])
+    head.bias.data.copy_(torch.tensor([0., 1., 0.]))
     metrics = runner.test()
     assert metrics['avg/PCR'] == 0
     report = read_report(data.parent / 'work', 'test')
