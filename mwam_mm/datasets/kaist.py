@@ -18,10 +18,9 @@ from .benchmark_det import (
 __all__ = ['KAISTDataset']
 
 _LISTS = dict(train='train-all-02', test='test-all-20')
-# From the best to the worst. The improved annotations for testing are put into
-# the second; the third has annotations of all frames.
-_FOLDERS = ('annotations-xml-new-sanitized', 'annotations',
-            'annotations-xml-new')
+# From the best to the worst. The last two have annotations of all frames.
+_FOLDERS = ('annotations-xml-new-sanitized', 'annotations-improved',
+            'annotations-xml-new', 'annotations')
 
 
 def read_bbgt(path: str) -> List[Box]:
@@ -74,8 +73,9 @@ class KAISTDataset(BenchmarkDetDataset):
     Every second frame of set00 to set05 is for training, every 20th of set06
     to set11 for testing (2252). The sets 00, 01, 02, 06, 07 and 08 were taken
     by day. The sanitised annotations cover the training sets. For a frame
-    without them, the folders ``annotations`` and ``annotations-xml-new`` are
-    searched in this order, and the log says how many frames have theirs of
+    without them, the folders ``annotations-improved``, meant for the improved
+    ones of the test sets, ``annotations-xml-new`` and ``annotations`` are
+    searched in this order, and the log says how many frames have theirs from
     which. They hold XML with x, y, w and h, or text of bbGt version 3.
 
     Only "person" counts. "person?", "people", "cyclist" and objects that a

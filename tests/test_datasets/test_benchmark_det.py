@@ -123,12 +123,14 @@ def test_kaist_has_its_improved_annotations_for_testing(
         path.parent.mkdir(parents=True)
         path.write_text('<annotation></annotation>')
     (root / 'annotations/set09/V000/I00039.txt').unlink()
+    (root / 'annotations').rename(root / 'annotations-improved')
     logged = []
     monkeypatch.setattr('mwam_mm.datasets.kaist.print_log',
                         lambda text, **kwargs: logged.append(text))
     test = KAISTDataset(str(root), 'test')
     assert boxes(test) == expected and boxes(test, 1) == {}
-    assert 'from annotations (1), annotations-xml-new (1)' in logged[0]
+    assert ('from annotations-improved (1), '
+            'annotations-xml-new (1)') in logged[0]
 
 
 def test_kaist_trains_ignored_boxes_as_no_background(tmp_path):
