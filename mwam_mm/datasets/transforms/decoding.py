@@ -90,7 +90,7 @@ def may_exceed_bytes(content: bytes) -> bool:
     """Whether a file is of a kind that may hold values above 255.
 
     Args:
-        content (bytes): The file, or its first 32 bytes.
+        content (bytes): The first 32 bytes of the file, or more.
 
     Returns:
         bool: True for a PNG of 16 bits and any TIFF.
