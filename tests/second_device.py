@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_flatten, tree_map
 
 NAME = 'second'
 _SET_UP = '_setup_privateuseone_for_python_backend'
-_generator, _load = torch.Generator, torch.load
+_load = torch.load
 aten = torch.ops.aten
 # A GPU takes these with tensors of the CPU.
 _COPIES = (aten.copy_.default, aten._to_copy.default)
@@ -122,6 +122,13 @@ def _load_to_it(*args, map_location=None, **kwargs):
         lambda x: isinstance(x, torch.Tensor), lambda x: x.to(NAME))
 
 
+class _Generator(torch.Generator):
+    """Operators run on the CPU, and take a generator of the CPU."""
+
+    def __new__(cls, device=None):
+        return super().__new__(torch.Generator)
+
+
 class _Mode(TorchDispatchMode):
     """Tensors may also be made on the device."""
 
@@ -150,6 +157,6 @@ def runs_on_it():
     """Within, Runners put their models on the device."""
     with pytest.MonkeyPatch.context() as patch, _Mode():
         patch.setattr('mmengine.device.utils.DEVICE', NAME)
-        patch.setattr(torch, 'Generator', lambda device=None: _generator())
+        patch.setattr(torch, 'Generator', _Generator)
         patch.setattr(torch, 'load', _load_to_it)
         yield
