@@ -113,13 +113,10 @@ class _CheckedLoading:
 
     def _holds_bytes(self, results: dict) -> bool:
         """Whether the stock cast to uint8 cannot have changed a label."""
-        if 'seg_map_path' not in results:
-            return True
-        with fileio.get_local_path(
+        return 'seg_map_path' not in results or not may_exceed_bytes(
+            fileio.get(
                 results['seg_map_path'],
-                backend_args=self.loader.backend_args) as path, open(
-                    path, 'rb') as file:
-            return not may_exceed_bytes(file.read(32))
+                backend_args=self.loader.backend_args))
 
     def _explain(self, results: dict) -> None:
         """Raise the error that says what is wrong."""
