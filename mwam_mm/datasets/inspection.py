@@ -183,10 +183,9 @@ class _RecordingLoader(LoadModalities):
         selected = super()._select(image, path, modality)
         self.planes[modality.name] = list(np.moveaxis(selected, -1, 0))
         self.paths[modality.name] = str(path)
-        others = [m for m in self.layout.values() if m is not modality]
+        keys = [m.path_key for m in self.layout.values()]
         if modality.channels == 1 and image.dtype == np.uint8 and (
-                image.shape[2] == 3) and not any(
-                    m.path_key == modality.path_key for m in others):
+                image.shape[2] == 3) and keys.count(modality.path_key) == 1:
             # What JPEG makes of a grey image differs by a level or two.
             spread = image.max(2) - image.min(2)
             if np.count_nonzero(spread > 16) > spread.size / 100:

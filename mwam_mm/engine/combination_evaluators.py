@@ -80,11 +80,10 @@ class CombinationEvaluators:
         if combination in self._on_same:
             return
         evaluator = copy.copy(self.evaluators[self.full])
-        shared = _shared(evaluator)
-        evaluator.metrics = [
-            copy.deepcopy(metric, dict(shared)) for metric in evaluator.metrics
+        evaluator.metrics = copy.deepcopy([
+            metric for metric in evaluator.metrics
             if not hasattr(metric, 'out_file_path')  # it only writes a file
-        ]
+        ], _shared(evaluator))
         for metric in evaluator.metrics:
             for key in _FILES:
                 if hasattr(metric, key):

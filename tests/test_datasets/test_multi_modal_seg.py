@@ -159,20 +159,20 @@ def test_bad_label_map_before_the_image(root):
     assert path in str(e.value)
 
 
-def test_label_map_of_16_bits(root):
+@pytest.mark.parametrize('value, dtype', [(1, np.uint16), (255, np.uint8)])
+def test_label_maps_of_16_bits_and_ignored_labels_are_fine(
+        root, value, dtype):
     path = osp.join(root, 'label', 'b_gt.png')
-    cv2.imwrite(path, np.full((4, 5), 1, np.uint16))
+    cv2.imwrite(path, np.full((4, 5), value, dtype))
     pipeline = _pipeline(dict(type='PackSegInputs'))
     label = _build(root, pipeline=pipeline)[0]['data_samples'].gt_sem_seg
-    assert (label.data == 1).all()
+    assert (label.data == value).all()
 
 
-def test_ignored_labels_are_fine(root):
+def test_what_is_ignored_is_the_ignore_index(root):
     path = osp.join(root, 'label', 'b_gt.png')
     cv2.imwrite(path, np.full((4, 5), 255, np.uint8))
     pipeline = _pipeline(dict(type='PackSegInputs'))
-    label = _build(root, pipeline=pipeline)[0]['data_samples'].gt_sem_seg
-    assert (label.data == 255).all()
     with pytest.raises(ValueError, match='label 255 .*ignore_index=254'):
         _build(root, pipeline=pipeline, ignore_index=254)[0]
 
