@@ -22,6 +22,20 @@ variants = {
         config='../potholes/two-stream-r18_md_mwam-hybrid_potholes.py'),
     'md_hybrid-reversed': dict(
         config='../potholes/two-stream-r18_md_mwam-hybrid_potholes.py'),
+    # From branches that were trained alone, with a tenth of the learning rate:
+    # docs/results.md has the commands of the first stage.
+    'md_merged': dict(
+        config='../potholes/two-stream-r18_md_merged_potholes.py',
+        options=dict(load_from='work_dirs/merged/seed{seed}/branches.pth')),
+    'combination-k_distill_merged': dict(
+        config='../potholes/two-stream-r18_mwam-combination_potholes.py',
+        options={
+            'load_from':
+            'work_dirs/merged/seed{seed}/branches.pth',
+            'optim_wrapper.paramwise_cfg.custom_keys': {
+                'backbone.branches': dict(lr_mult=0.1)
+            }
+        }),
     # Learning rates of the branches by hand, higher for the one that is worse
     # alone.
     'mslr-fixed': dict(

@@ -85,7 +85,7 @@ class MultiModalCocoDataset(CocoDataset):
     Raises:
         FileNotFoundError: If there is no ``ann_file``.
         ValueError: If ``ann_file`` is no COCO json; if two images or two
-            annotations have one id; if a category is no class, a class no
+            annotations have one id, or two images one file; if a category is no class, a class no
             category, or their orders differ; if a box has no area or lies
             outside its image, or a polygon has less than three points; if the
             pipeline loads masks and a box has none; if a key of
@@ -274,6 +274,7 @@ class MultiModalCocoDataset(CocoDataset):
             raise ValueError(f'{where} is not a COCO json, which has lists '
                              f'of {list(keys)}')
         images: Dict[int, dict] = {}
+        by_file: Dict[Tuple[str, ...], dict] = {}
         for image in content['images']:
             missing = [
                 key for key in ('id', 'file_name', 'height', 'width')
@@ -286,6 +287,14 @@ class MultiModalCocoDataset(CocoDataset):
                     f'{where}: images {images[image["id"]]["file_name"]!r} '
                     f'and {image["file_name"]!r} have one id, '
                     f'{image["id"]!r}')
+            # The objects of one entry would be background of the other.
+            files = tuple(str(image[key]) for key in sorted(image)
+                          if key == 'file_name' or key.endswith('_path'))
+            if by_file.setdefault(files, image) is not image:
+                raise ValueError(
+                    f'{where}: the images {by_file[files]["id"]!r} and '
+                    f'{image["id"]!r} are one file, {image["file_name"]!r}: '
+                    'keep one, with the annotations of both')
         if not images:
             raise ValueError(f'{where} has no image')
         annotations: Dict[int, List[dict]] = defaultdict(list)

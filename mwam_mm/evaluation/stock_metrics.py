@@ -229,12 +229,13 @@ def _complete(coco: Any) -> None:
     """Let pycocotools count all annotations of a json.
 
     It takes a match with the id 0 for none, needs keys that the dataset does
-    without, and goes by "iscrowd" where the dataset heeds "ignore", too.
+    without, takes a negative area as it is, and goes by "iscrowd" where the
+    dataset heeds "ignore", too.
     """
     for annotation in coco.anns.values():
         annotation['iscrowd'] = int(
             bool(annotation.get('iscrowd') or annotation.get('ignore')))
-        if 'bbox' in annotation and not annotation.get('area'):
+        if 'bbox' in annotation and (annotation.get('area') or 0) <= 0:
             annotation['area'] = annotation['bbox'][2] * annotation['bbox'][3]
     first = coco.anns.pop(0, None)
     if first is not None:

@@ -101,6 +101,9 @@ class Run:
         cfg = self.variant.load(self.folder)
         settings = fingerprint(cfg)
         cfg.merge_from_dict({'randomness.seed': self.seed})
+        if cfg.get('load_from'):
+            # The second of two stages goes on from the first one's same seed.
+            cfg.load_from = cfg.load_from.replace('{seed}', str(self.seed))
         build_runner(cfg).train()
         if newest_report(self.folder, 'val') != earlier:
             with open(self.finished, 'w') as f:

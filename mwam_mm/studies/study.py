@@ -20,7 +20,8 @@ class Variant:
 
     Args:
         config (str): Path of the config.
-        options (dict): Settings that override those of the config.
+        options (dict): Settings that override those of the config. In
+            ``load_from``, ``{seed}`` stands for the seed of the run.
         only (str, optional): The modality that it is trained and evaluated
             on alone.
     """

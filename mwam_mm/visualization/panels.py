@@ -23,6 +23,8 @@ __all__ = [
 # modality. The colour map contains neither.
 INVALID = (255, 0, 255)
 ABSENT = (64, 64, 64)
+# Of an annotated box to be ignored.
+IGNORED = (128, 128, 128)
 
 _FONT, _MARGIN, _TITLE = cv2.FONT_HERSHEY_SIMPLEX, 4, 22
 # Narrower pictures are enlarged, so that their titles fit.
@@ -175,7 +177,8 @@ def draw_sample(picture: np.ndarray,
                 score_thr: float = 0.3) -> np.ndarray:
     """Draw what a data sample holds, a label map or boxes, on a picture.
 
-    A label of the whole image leaves the picture as it is.
+    A label of the whole image leaves the picture as it is. Annotated boxes to
+    be ignored are grey.
 
     Args:
         picture (np.ndarray): RGB picture of shape (H, W, 3), uint8.
@@ -206,7 +209,7 @@ def draw_sample(picture: np.ndarray,
     boxes = sample.get(f'{kind}_instances')
     labels = boxes.labels.cpu().numpy()
     names = [str(classes[label]) for label in labels]
-    corners = getattr(boxes.bboxes, 'tensor', boxes.bboxes).cpu().numpy()
+    corners = _corners(boxes)
     masks = boxes.masks if 'masks' in boxes else None
     if hasattr(masks, 'to_ndarray'):
         masks = masks.to_ndarray()
@@ -219,7 +222,15 @@ def draw_sample(picture: np.ndarray,
                  s >= score_thr]
         corners, labels = corners[kept], labels[kept]
         masks = None if masks is None else masks[kept]
+    elif 'ignored_instances' in sample:
+        ignored = _corners(sample.ignored_instances)
+        picture = draw_boxes(picture, ignored, np.zeros(len(ignored), int),
+                             [IGNORED], ['ignored'] * len(ignored))
     return draw_boxes(picture, corners, labels, palette, names, masks)
+
+
+def _corners(boxes: Any) -> np.ndarray:
+    return getattr(boxes.bboxes, 'tensor', boxes.bboxes).cpu().numpy()
 
 
 def draw_columns(pictures: Mapping[str, Optional[np.ndarray]],

@@ -322,6 +322,9 @@ def test_bad_json(root, content):
     content['images'][1]['id'] = 7
     with pytest.raises(ValueError, match="'a.jpg' and 'sub/b.jpg'"):
         build(root, content)
+    content['images'][1].update(id=3, file_name='a.jpg')
+    with pytest.raises(ValueError, match="images 7 and 3 are one file, 'a.jp"):
+        build(root, content)
     del content['images'][1]['height']
     with pytest.raises(ValueError, match="'height'"):
         build(root, content)

@@ -126,6 +126,7 @@ def test_images_that_were_not_predicted_are_no_misses(coco, tmp_path):
         for i in range(3)
         for j, box in enumerate([[0, 0, 40 + i, 40], [50, 50, 40, 40]])
     ]
+    annotations[2]['area'] = -1640.  # of a polygon drawn the other way round
     (tmp_path / 'all.json').write_text(
         json.dumps(
             dict(

@@ -228,6 +228,27 @@ def test_several_at_a_time_train_the_same(compare, tmp_path):
     assert any(not torch.equal(a[key], b[key]) for key in a)
 
 
+def test_the_second_stage_starts_from_the_first_of_its_seed(compare,
+                                                            tmp_path):
+    write_tiny(tmp_path / 'tiny.py')
+    stages = []
+    for stage, options in (('first', []), ('second', [
+            '--cfg-options',
+            'load_from=first/tiny/seed{seed}/iter_2.pth',
+            'optim_wrapper.optimizer.lr=0'])):
+        result = compare('tiny.py', '--seeds', '0', '1', '--work-dir', stage,
+                         *options)
+        assert result.returncode == 0, result.stdout
+        stages.append([weights_of(tmp_path / f'{stage}/tiny/seed{seed}')
+                       for seed in range(2)])
+    first, second = stages
+    names = [key for key in first[0] if 'weight' in key]
+    for seed in range(2):
+        assert names and all(
+            torch.equal(first[seed][k], second[seed][k]) for k in names)
+    assert any(not torch.equal(first[0][k], first[1][k]) for k in names)
+
+
 def test_study_with_ceilings(compare, tmp_path):
     write_study(tmp_path)
     result = compare('--study', 'files.py', '--jobs', '2')

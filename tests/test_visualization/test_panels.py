@@ -13,7 +13,7 @@ from mwam_mm.visualization import (
     modality_picture,
     panel,
 )
-from mwam_mm.visualization.panels import ABSENT, INVALID
+from mwam_mm.visualization.panels import ABSENT, IGNORED, INVALID
 
 
 class TestModalityPicture:
@@ -91,6 +91,17 @@ class TestDrawing:
         expected[5:16, [3, 10]] = expected[[5, 15], 3:11] = True
         np.testing.assert_array_equal((drawn == [0, 200, 0]).all(2), expected)
         assert not picture.any()
+
+    def test_boxes_to_be_ignored(self):
+        kept, ignored = (
+            InstanceData(bboxes=torch.tensor([box]), labels=torch.tensor([1]))
+            for box in ([3., 5, 10, 15], [30., 30, 50, 55]))
+        drawn = draw_sample(
+            np.zeros((60, 60, 3), np.uint8),
+            BaseDataElement(gt_instances=kept, ignored_instances=ignored),
+            'ab', [[200, 0, 0], [0, 0, 200]], truth=True)
+        assert drawn[15, 5].tolist() == [0, 0, 200]
+        assert (drawn[55, 30:51] == IGNORED).all()
 
     def test_masks(self):
         """Of what is drawn only, each in its class's colour."""

@@ -14,7 +14,9 @@ are relative to its file:
     variants = dict(
         plain=dict(),
         fast=dict(options={'optim_wrapper.optimizer.lr': 0.1}),
-        md=dict(config='../potholes/two-stream-r18_md_potholes.py'))
+        md=dict(config='../potholes/two-stream-r18_md_potholes.py'),
+        # In load_from, {seed} stands for the seed of the run.
+        second=dict(options=dict(load_from='work_dirs/first/{seed}.pth')))
     baseline = 'plain'  # the others' differences to it are paired by seed
     ceilings = 'plain'  # is trained on each modality alone, too
     metric = 'mIoU'     # if left out, the first that the reports have a PCR of
