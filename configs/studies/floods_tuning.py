@@ -1,0 +1,54 @@
+# Which constant suits the floods, on a fifth of the training set that is held
+# out. The test split is not touched; floods.py has the rows of what is chosen.
+_base_ = './floods.py'
+seeds = [0, 1]
+baseline = 'combination-k_distill'
+ceilings = None
+held_out = list(range(0, 624, 5))
+kept = [i for i in range(624) if i % 5]
+options = {
+    'train_dataloader.dataset.indices': kept,
+    'val_dataloader.dataset.split': 'train',
+    'val_dataloader.dataset.indices': held_out,
+}
+recipe = _base_.variants['combination-k_distill']['options']
+
+
+def branches_faster(factor):
+    """The recipe with a higher learning rate in the branches."""
+    return dict(
+        options={
+            **recipe, 'optim_wrapper.paramwise_cfg.custom_keys': {
+                'backbone.branches': dict(lr_mult=factor)
+            }
+        })
+
+
+def constant(weigher, intervention, **arguments):
+    """A comparator with another constant."""
+    return dict(
+        options=dict(custom_hooks=[
+            dict(
+                type='mwam_mm.BalanceHook',
+                weigher=dict(type=f'mwam_mm.{weigher}', **arguments),
+                intervention=intervention)
+        ]))
+
+
+variants = {
+    **{
+        f'combination-k_distill-branches{factor}': branches_faster(factor)
+        for factor in (1.5, 2)
+    },
+    **{
+        f'mmpareto-gamma{gamma}': constant(
+            'Constant', dict(type='mmpareto', gamma=gamma))
+        for gamma in (1, 1.5, 2)
+    },
+    **{
+        f'opm-q{q_base}': constant(
+            'OPM', dict(type='dropout', draw='each'), q_base=q_base)
+        for q_base in (0.4, 0.5, 0.7)
+    },
+}
+del kept, held_out, recipe, branches_faster, constant
