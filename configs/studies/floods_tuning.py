@@ -1,7 +1,6 @@
 # Which constant suits the floods, on a fifth of the training set that is held
 # out. The test split is not touched; floods.py has the rows of what is chosen.
 _base_ = './floods.py'
-seeds = [0, 1]
 baseline = 'combination-k_distill'
 ceilings = None
 held_out = list(range(0, 624, 5))
@@ -11,10 +10,10 @@ options = {
     'val_dataloader.dataset.split': 'train',
     'val_dataloader.dataset.indices': held_out,
 }
-recipe = _base_.variants['combination-k_distill']['options']
 
 
-def branches_faster(factor):
+def branches_faster(factor,
+                    recipe=_base_.variants['combination-k_distill']['options']):
     """The recipe with a higher learning rate in the branches."""
     return dict(
         options={
@@ -51,4 +50,4 @@ variants = {
         for q_base in (0.4, 0.5, 0.7)
     },
 }
-del kept, held_out, recipe, branches_faster, constant
+del kept, held_out, branches_faster, constant

@@ -85,10 +85,10 @@ class MultiModalCocoDataset(CocoDataset):
     Raises:
         FileNotFoundError: If there is no ``ann_file``.
         ValueError: If ``ann_file`` is no COCO json; if two images or two
-            annotations have one id, or two images one file; if a category is no class, a class no
-            category, or their orders differ; if a box has no area or lies
-            outside its image, or a polygon has less than three points; if the
-            pipeline loads masks and a box has none; if a key of
+            annotations have one id, or two images one file; if a category is
+            no class, a class no category, or their orders differ; if a box has
+            no area or lies outside its image, or a polygon has less than three
+            points; if the pipeline loads masks and a box has none; if a key of
             ``data_prefix`` or ``modality_suffix`` does not fit; or if the
             pipeline holds a stock transform that does not work on a stacked
             image (see :func:`check_pipeline`). The message names the file,

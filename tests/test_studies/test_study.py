@@ -80,7 +80,9 @@ def test_shipped_studies(path, monkeypatch):
     monkeypatch.setattr(Config, 'fromfile', lambda f: copy.deepcopy(read(f)))
     study = Study.from_file(str(path), {})
     assert len(study.seeds) >= 6 and study.baseline in study.variants
-    assert study.metric and len(study.ceilings) == 2
+    assert study.metric
+    # A held-out part of the training set has none.
+    assert len(study.ceilings) == (0 if path.stem.endswith('tuning') else 2)
     settings = {}
     for name, variant in study.variants.items():
         cfg = variant.load('.')
