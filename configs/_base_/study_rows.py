@@ -54,8 +54,6 @@ variants = {
     'combination-k': mwam(by_k),
     'combination-k-reversed': mwam(by_k, lam=-6.0),
     'combination-k_gradient': mwam(by_k, 'gradient'),
-    'combination-k-start': mwam(by_k, reference='start'),
-    'combination-k-adaptive': mwam(by_k, adaptive=True),
     # One modality drawn for each sample, evenly and by K.
     'paired': other('Constant', paired),
     'paired-k': mwam(dict(paired, weights='k')),

@@ -1,6 +1,5 @@
 """From the modalities' FRM to the weights K."""
 import math
-from typing import Dict
 
 import torch
 from torch import Tensor
@@ -17,36 +16,6 @@ def sigmoid_weights(t: Tensor, alpha: float, beta: float, lam: float,
                     gamma: float) -> Tensor:
     """Eq. 5: the weights from the relative preference ``t``, elementwise."""
     return alpha - beta * torch.sigmoid(lam * (t - gamma))
-
-
-def adaptive_constants(t: Tensor, known: Tensor) -> Dict[str, Tensor]:
-    r"""Constants of Eq. 5 from how far the modalities are apart.
-
-    With s, the standard deviation of T over the modalities, and its mean t,
-
-    .. math::
-        \beta = \min(s, 1), \quad \alpha = 1 + \beta / 2, \quad
-        \gamma = t, \quad \lambda = \ln 9 / s,
-
-    K is 1 for a modality of mean preference and for all of them when they are
-    alike; one that is s above or below the mean gets a tenth or nine tenths
-    of the range, which is as wide as the modalities are apart.
-
-    Args:
-        t (Tensor): T of shape (M,).
-        known (Tensor): bool of shape (M,), which of them count.
-
-    Returns:
-        dict[str, Tensor]: ``alpha``, ``beta``, ``lam`` and ``gamma``, 0-d.
-    """
-    number = known.sum().clamp(min=1)
-    mean = torch.where(known, t, 0.).sum() / number
-    variance = torch.where(known, (t - mean)**2, 0.).sum() / number
-    spread = variance.sqrt()
-    beta = spread.clamp(max=1)
-    # Rounding makes modalities that are alike differ a little.
-    lam = math.log(9) / spread.clamp(min=1e-6)
-    return dict(alpha=1 + beta / 2, beta=beta, lam=lam, gamma=mean)
 
 
 def allocate(frm: Tensor,

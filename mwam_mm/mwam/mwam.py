@@ -9,8 +9,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from .allocation import adaptive_constants, check_range, sigmoid_weights
-from .bank import FRMBank, FRMStart
+from .allocation import check_range, sigmoid_weights
+from .bank import FRMBank
 from .dct import num_bands
 from .frm import (
     check_arguments,
@@ -57,9 +57,8 @@ class MWAM:
 
     On CUDA devices from Ampere on and with Triton, :meth:`update` launches
     two kernels: one measures all modalities, the other updates bank and
-    weights. Everything else, such as the reference preset, ``reference`` and
-    ``adaptive``, images of several data types or of float64, goes through the
-    operators of PyTorch.
+    weights. Everything else, such as the reference preset, ``bands``, images
+    of several data types or of float64, goes through the operators of PyTorch.
 
     Args:
         modalities (Sequence[str]): The modalities' names, in the order of K.
@@ -97,15 +96,6 @@ class MWAM:
             sees it. Defaults to ``'paper'``.
         interval (int): FRM is measured on the first of each ``interval``
             batches; the weights stay for the others. Defaults to 1, all.
-        reference (str, optional): ``'start'`` divides a modality's smoothed
-            FRM by what it was in the first ten measured batches that had the
-            modality, so that K follows how FRM changes in training and not
-            how modalities differ from the first. For ``preset='paper'``.
-            Defaults to None, FRM as it is.
-        adaptive (bool): Whether ``alpha``, ``beta``, ``lam`` and ``gamma``
-            follow from how far the modalities' smoothed FRM are apart, see
-            :func:`adaptive_constants`, and so must not be given. For
-            ``preset='paper'``. Defaults to False.
         bands (bool): Whether FRM is also measured with each other band below
             the high one in the place of the low band, for the log: see
             :attr:`frm_of_bands`. K does not depend on it. Defaults to False.
@@ -137,8 +127,6 @@ class MWAM:
                  gamma: Optional[float] = None,
                  preset: str = 'paper',
                  interval: int = 1,
-                 reference: Optional[str] = None,
-                 adaptive: bool = False,
                  bands: bool = False) -> None:
         self.modalities = tuple(modalities)
         if not self.modalities or len(set(
@@ -154,24 +142,6 @@ class MWAM:
         if not isinstance(interval, int) or interval < 1:
             raise ValueError('interval must be an integer, 1 or more, but got '
                              f'{interval!r}')
-        if reference not in (None, 'start'):
-            raise ValueError("reference must be 'start' or None, but got "
-                             f'{reference!r}')
-        if preset == 'reference' and (reference is not None or adaptive):
-            raise ValueError(
-                "preset='reference' does as the authors' code, which has no "
-                f"reference={reference!r} and adaptive={adaptive}: use "
-                "preset='paper'")
-        if adaptive:
-            given = [
-                key for key, value, default in (
-                    ('alpha', alpha, 1.5), ('beta', beta, 1.0),
-                    ('lam', lam, None), ('gamma', gamma, None))
-                if value != default
-            ]
-            if given:
-                raise ValueError('adaptive=True finds the constants of K '
-                                 f'itself: drop {given}')
         check_arguments(patch_size, block_size, sigma, metric, flip)
         check_range(alpha, beta)
         constants = _PRESETS[preset]
@@ -192,8 +162,6 @@ class MWAM:
             lam=constants['lam'] if lam is None else lam,
             gamma=constants['gamma'] if gamma is None else gamma)
         self.bank = FRMBank(momentum, warm_start=preset == 'paper')
-        self.start = FRMStart() if reference == 'start' else None
-        self.adaptive = adaptive
         self._num_bands = num_bands(patch_size, block_size) if bands else 1
         if bands and self._num_bands == 1:
             raise ValueError(
@@ -227,16 +195,13 @@ class MWAM:
     @property
     def _measure(self) -> Dict[str, Any]:
         """What the numbers in the bank depend on."""
-        measure = dict(self._frm, preset=self.preset)
-        # States of before there was a reference have none.
-        return measure if self.start is None else dict(
-            measure, reference='start')
+        return dict(self._frm, preset=self.preset)
 
     @property
-    def _tables(self) -> Dict[str, Union[FRMBank, FRMStart]]:
+    def _banks(self) -> Dict[str, FRMBank]:
         """What is known of the batches so far, by the key of the state."""
-        tables = dict(bank=self.bank, start=self.start, bands=self.bands)
-        return {key: t for key, t in tables.items() if t is not None}
+        banks = dict(bank=self.bank, bands=self.bands)
+        return {key: bank for key, bank in banks.items() if bank is not None}
 
     @property
     def _due(self) -> bool:
@@ -250,15 +215,13 @@ class MWAM:
         self.weights = self.weights.to(device)
         device = self.weights.device
         self.abnormal = self.abnormal.to(device)
-        for table in self._tables.values():
-            table.to(device, sum_dtype(device))
+        for bank in self._banks.values():
+            bank.to(device, sum_dtype(device))
         self._fused = None
         self._reset()
         self._observed += observed.to(device, sum_dtype(device))
-        # The kernels weigh by FRM as it is, with constants that are given, and
-        # measure the low band only.
-        by_kernels = (self.preset == 'paper' and self.start is None
-                      and not self.adaptive and self.bands is None)
+        # The kernels measure the low band only.
+        by_kernels = self.preset == 'paper' and self.bands is None
         kernels = kernels_for(device) if by_kernels else None
         if kernels is not None:
             self._fused = kernels.FusedUpdate(
@@ -406,10 +369,7 @@ class MWAM:
         valid = counts != 0  # NaN is a measurement, too
         self.abnormal = self.abnormal | (valid & ~torch.isfinite(sums))
         if self.preset == 'paper':
-            frm = sums / counts
-            bank = self.bank.update(frm, valid)
-            if self.start is not None:
-                bank = bank / (self.start.update(frm, valid) + self.sigma)
+            bank = self.bank.update(sums / counts, valid)
             preference, known = bank, self.bank.seen
         else:
             known = torch.zeros_like(valid) if self.bank.seen is None \
@@ -419,9 +379,7 @@ class MWAM:
             preference = torch.where(valid, sums, bank)
         mean = bank.sum() / self.bank.seen.sum().clamp(min=1)
         t = preference / (mean + self.sigma)
-        constants = adaptive_constants(
-            t, known) if self.adaptive else self._allocation
-        weights = sigmoid_weights(t, **constants)
+        weights = sigmoid_weights(t, **self._allocation)
         self.weights = torch.where(known, weights, 1.).float()
         return self.weights
 
@@ -467,8 +425,8 @@ class MWAM:
             metric=self._measure,
             weights=self.weights,
             batches=self._batches,
-            **{key: table.state_dict()
-               for key, table in self._tables.items()})
+            **{key: bank.state_dict()
+               for key, bank in self._banks.items()})
 
     def load_state_dict(self, state_dict: Dict[str, Any]) -> None:
         """Restore :meth:`state_dict`, by the modalities' names.
@@ -496,14 +454,14 @@ class MWAM:
         device = self.weights.device
         order = [saved.index(name) for name in self.modalities]
         # They may be on any device, and of a type that this one lacks.
-        for key, table in self._tables.items():
+        for key, bank in self._banks.items():
             if key not in state_dict:  # bands, which only the log has
                 continue
-            table.load_state_dict({
+            bank.load_state_dict({
                 name: None if value is None else value[..., order]
                 for name, value in state_dict[key].items()
             })
-            table.to(device, sum_dtype(device))
+            bank.to(device, sum_dtype(device))
         self.weights = state_dict['weights'][order].to(device)
         self._batches = state_dict['batches']
         self._reset()

@@ -111,14 +111,6 @@ def test_a_resumed_run_goes_on_exactly(tmp_path, way, loop):
     assert_goes_on_exactly(tmp_path, way, loop)
 
 
-def test_better_weights_go_on_exactly(tmp_path, monkeypatch):
-    monkeypatch.setitem(
-        WAYS, 'better',
-        dict(mwam=dict(reference='start', adaptive=True),
-             hook=dict(type='mwam_mm.MWAMHook')))
-    assert_goes_on_exactly(tmp_path, 'better', 'iterations')
-
-
 class Elsewhere(torch.Tensor):
     """Behaves as if it were on a GPU: NumPy cannot read it, and it does not
     mix with tensors on the CPU."""

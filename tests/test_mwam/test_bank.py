@@ -3,7 +3,6 @@ import pytest
 import torch
 
 from mwam_mm.mwam import FRMBank
-from mwam_mm.mwam.bank import FRMStart
 
 
 @pytest.mark.parametrize('warm_start', (True, False))
@@ -53,21 +52,3 @@ def test_errors():
     bank.update(torch.ones(2))
     with pytest.raises(ValueError, match='2 modalities'):
         bank.update(torch.ones(3))
-
-
-def test_the_start_is_the_mean_of_the_first_values():
-    start = FRMStart(num_batches=3)
-    generator = torch.Generator().manual_seed(0)
-    seen = [[], []]
-    for i in range(6):
-        frm = torch.rand(2, generator=generator, dtype=torch.float64)
-        valid = torch.tensor([True, i % 2 == 1])
-        if i == 1:
-            frm[0] = float('nan')
-        for values, value, is_valid in zip(seen, frm.tolist(), valid):
-            if is_valid and value == value and len(values) < 3:
-                values.append(value)
-        expected = [sum(v) / len(v) if v else 0. for v in seen]
-        assert start.update(frm, valid).tolist() == pytest.approx(
-            expected, abs=1e-12)
-    assert start.counts.tolist() == [3, 3]

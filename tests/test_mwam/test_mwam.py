@@ -285,64 +285,6 @@ def test_state_of_another_metric_is_refused():
     MWAM(NAMES, lam=3., momentum=0.9).load_state_dict(state)
 
 
-def low_frm(image):
-    """FRM of images of one constant: DC of an 8 x 8 patch is 8 times it, and
-    it is one of four low coefficients."""
-    return 8 * image.flatten()[0].item() / 4
-
-
-def constants(rgb, depth):
-    return dict(rgb=torch.full((2, 3, 16, 16), rgb, dtype=torch.float64),
-                depth=torch.full((2, 1, 8, 8), depth, dtype=torch.float64))
-
-
-def test_reference_start_divides_by_the_first_ten_batches():
-    mwam = MWAM(NAMES, metric='low', reference='start')
-    banks, starts = [None, None], [[], []]
-    for i in range(14):
-        inputs = constants(1. + i % 3, 40. * 1.3**i)
-        if i == 2:
-            inputs.pop('depth')
-        for m, name in enumerate(NAMES):
-            if name not in inputs:
-                continue
-            now = low_frm(inputs[name])
-            banks[m] = now if not i else .5 * banks[m] + .5 * now
-            starts[m] = (starts[m] + [now])[:10]
-        t = [b / (sum(s) / len(s) + 1e-6) for b, s in zip(banks, starts)]
-        mean = sum(t) / 2 + 1e-6
-        expected = [
-            1.5 - 1 / (1 + math.exp(-6 * (v / mean - .7))) for v in t
-        ]
-        k = mwam.update(inputs)
-        assert k.tolist() == pytest.approx(expected, abs=1e-6)
-        assert mwam.frm.tolist() == pytest.approx(banks, rel=1e-9)
-        if not i:  # 40 times the other, and yet alike
-            assert k[0].item() == pytest.approx(k[1].item(), abs=1e-6)
-    assert k[0] - k[1] > .5
-
-
-def test_reference_start_leaves_a_modality_never_seen_at_one():
-    mwam = MWAM(NAMES, metric='low', reference='start')
-    k = mwam.update(dict(rgb=constants(1., 1.)['rgb']))
-    assert k[1] == 1. and torch.isfinite(k).all()
-
-
-def test_reference_start_continues_exactly():
-    a = MWAM(NAMES, reference='start')
-    for seed in range(3):
-        a.update(batch(seed))
-    b = MWAM(NAMES[::-1], reference='start')
-    b.load_state_dict(pickle.loads(pickle.dumps(a.state_dict())))
-    for seed in range(3, 14):
-        k = b.update(batch(seed))
-        assert torch.equal(a.update(batch(seed)), k.flip(0))
-    for saved, other in ((None, 'start'), ('start', None)):
-        with pytest.raises(ValueError, match='load_from instead of resume'):
-            MWAM(NAMES, reference=other).load_state_dict(
-                MWAM(NAMES, reference=saved).state_dict())
-
-
 def test_bands_are_measured_beside_frm():
     mwam, expected = MWAM(NAMES, bands=True), MWAM(NAMES)
     assert mwam.frm_of_bands.shape == (2, 2)
@@ -373,42 +315,8 @@ def test_bands_are_measured_beside_frm():
         MWAM(NAMES, block_size=4, bands=True)
 
 
-def test_adaptive_constants():
-    mwam = MWAM(NAMES, metric='low', momentum=0., adaptive=True)
-    # Of two modalities, K is 1 -+ 0.4 times how far T is from 1.
-    for rgb, depth in ((1., 1.), (1., 1.1), (3., 1.), (1e-3, 1e3)):
-        far = (rgb - depth) / (rgb + depth)
-        k = mwam.update(constants(rgb, depth))
-        assert k.tolist() == pytest.approx(
-            [1 - .4 * far, 1 + .4 * far], abs=1e-6)
-    k = MWAM(NAMES, adaptive=True).update(dict(rgb=batch(0)['rgb']))
-    assert k.tolist() == pytest.approx([1., 1.], abs=1e-6)
-
-
-@pytest.mark.parametrize('names,unseen', [('abcd', ()), ('abcde', 'd')])
-def test_adaptive_constants_of_the_spread_of_those_known(names, unseen):
-    values = dict(a=1., b=9., c=2., d=30., e=2.)
-    mwam = MWAM(names, metric='low', adaptive=True)
-    k = mwam.update({
-        name: constants(values[name], 0.)['rgb']
-        for name in names if name not in unseen
-    })
-    known = [values[name] for name in names if name not in unseen]
-    mean = sum(known) / len(known)
-    t = [value / mean for value in known]
-    spread = math.sqrt(sum((v - 1)**2 for v in t) / len(t))
-    beta = min(spread, 1.)
-    expected = [
-        1 + beta / 2 - beta / (1 + math.exp(-math.log(9) / spread * (v - 1)))
-        for v in t
-    ]
-    assert [k[i].item() for i, name in enumerate(names)
-            if name not in unseen] == pytest.approx(expected, abs=1e-6)
-    assert all(k[names.index(name)] == 1. for name in unseen)
-
-
-@pytest.mark.parametrize('options', [dict(), dict(reference='start'),
-                                     dict(adaptive=True), dict(bands=True)])
+@pytest.mark.parametrize('options', [dict(), dict(preset='reference'),
+                                     dict(bands=True)])
 def test_kernels_only_for_what_they_compute(options, monkeypatch):
     kernels = SimpleNamespace(FusedUpdate=lambda *args, **kwargs: 'kernels')
     monkeypatch.setattr(sys.modules['mwam_mm.mwam.mwam'], 'kernels_for',
@@ -431,15 +339,9 @@ def test_wrong_arguments():
                    dict(patch_size=1), dict(patch_size=8.), dict(interval=0),
                    dict(interval=1.5), dict(sigma=0.), dict(sigma=-1.),
                    dict(lam=math.nan), dict(gamma=math.inf),
-                   dict(metric='robust', preset='reference'),
-                   dict(reference='end'), dict(adaptive=True, lam=5.),
-                   dict(adaptive=True, beta=.5),
-                   dict(adaptive=True, preset='reference'),
-                   dict(reference='start', preset='reference')):
+                   dict(metric='robust', preset='reference')):
         with pytest.raises(ValueError):
             MWAM(NAMES, **kwargs)
-    with pytest.raises(ValueError, match=r"adaptive.*drop \['gamma'\]"):
-        MWAM(NAMES, adaptive=True, gamma=1.)
     with pytest.raises(ValueError, match='distinct'):
         MWAM(('rgb', 'rgb'))
     with pytest.raises(ValueError, match='thermal'):
