@@ -16,7 +16,7 @@ from mwam_mm.layout import ModalityLayout
 from mwam_mm.registry import DATASETS
 
 from .. import tiny
-from .ways import WAYS, k_of_every_iteration, mwam_hook, way_config
+from .ways import k_of_every_iteration, mwam_hook, way_config
 
 
 @DATASETS.register_module()
