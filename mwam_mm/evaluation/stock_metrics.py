@@ -202,11 +202,26 @@ class _ExactCoco(BaseMetric):
                 if abs(metrics.get(key, np.nan) - value) < 0.0006:
                     metrics[key] = float(value)
             if evaluation.params.useCats:
-                self.per_class[f'{kind}_mAP'] = _by_class(
-                    self.dataset_meta['classes'],
-                    [_average(p) for p in np.moveaxis(
-                        evaluation.eval['precision'][:, :, :, 0, -1], 2, 0)])
+                self._keep_classes(evaluation, metrics)
         return metrics
+
+    def _keep_classes(self, evaluation: Any, metrics: Dict[str, Any]) -> None:
+        """COCOeval has the categories in the order of their ids, which need
+        not be that of the json, in which mmdet takes them for the classes."""
+        params, categories = evaluation.params, evaluation.cocoGt.cats
+        # The mAP is of the 100 surest detections of an image.
+        first = params.maxDets.index(100) if 100 in params.maxDets else -1
+        precision = evaluation.eval['precision'][:, :, :, 0]
+        values = {}
+        for i, cat_id in enumerate(params.catIds):
+            name = categories[cat_id]['name']
+            values[name] = _average(precision[:, :, i, first])
+            if f'{name}_precision' in metrics:  # with classwise=True
+                metrics[f'{name}_precision'] = _average(
+                    precision[:, :, i, -1])
+        classes = [c for c in self.dataset_meta['classes'] if c in values]
+        self.per_class[f'{params.iouType}_mAP'] = _by_class(
+            classes, [values[name] for name in classes])
 
     @staticmethod
     def _with_detection(truth: dict, prediction: dict) -> Tuple[dict, dict]:

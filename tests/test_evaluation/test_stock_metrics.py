@@ -146,6 +146,39 @@ def test_images_that_were_not_predicted_are_no_misses(coco, tmp_path):
     assert evaluate(metric, missed)[0]['coco/bbox_mAP'] < 0.6
 
 
+def test_classes_whose_ids_are_not_in_the_order_of_the_json(coco, tmp_path):
+    """COCOeval sorts by id, so the values would be those of other classes."""
+    ids = dict(road=7, car=3, never=5)
+    annotations = [
+        dict(id=i, image_id=0, category_id=ids[name], bbox=box)
+        for i, (name, box) in enumerate(
+            [('road', [0, 0, 40, 40]), ('car', [50, 50, 40, 40])])
+    ]
+    (tmp_path / 'all.json').write_text(
+        json.dumps(
+            dict(
+                images=[dict(id=0, height=100, width=100)],
+                annotations=annotations,
+                categories=[dict(id=ids[c], name=c) for c in CLASSES])))
+    metric = coco(ann_file=str(tmp_path / 'all.json'), classwise=True)
+    metrics, per_class = evaluate(metric, [boxes(0, [[0, 0, 40, 40]], [0])])
+    assert per_class['coco/bbox_mAP'] == dict(
+        road=pytest.approx(1), car=0, never=None)
+    assert metrics['coco/road_precision'] == pytest.approx(1)
+    assert metrics['coco/car_precision'] == 0
+    assert np.isnan(metrics['coco/never_precision'])
+
+
+def test_the_mean_over_classes_is_the_map(coco):
+    """Where an image has more detections than the 100 that the mAP takes."""
+    corners = [[0, 0, 1, 1]] * 150 + [[0, 0, 40, 40], [50, 50, 90, 90]]
+    metrics, per_class = evaluate(
+        coco(), [boxes(0, corners, [0] * 151 + [1])])
+    assert per_class['coco/bbox_mAP'] == dict(
+        road=0, car=pytest.approx(1), never=None)
+    assert metrics['coco/bbox_mAP'] == pytest.approx(0.5)
+
+
 def test_objects_to_ignore_are_no_misses(coco, tmp_path):
     annotations = [
         dict(id=i, image_id=0, category_id=1, bbox=box, ignore=int(i == 2))
