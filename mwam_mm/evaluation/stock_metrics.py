@@ -93,6 +93,8 @@ def values_per_class(
     """
     values: Dict[str, Dict[str, Optional[float]]] = {}
     for metric in evaluator.metrics:
+        if not isinstance(metric, (_ExactIoU, _ExactCoco)):
+            continue  # what others call so may be anything
         for name, by_class in getattr(metric, 'per_class', {}).items():
             if metric.prefix:
                 name = f'{metric.prefix}/{name}'

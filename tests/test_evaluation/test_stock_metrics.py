@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from mmengine.evaluator import Evaluator
+from mmengine.evaluator import BaseMetric, Evaluator
 from mmseg.evaluation import IoUMetric
 
 from mwam_mm.evaluation import (
@@ -59,6 +59,20 @@ def test_what_a_subclass_makes_of_the_values_stays():
     metrics, _ = evaluate(Halved(prefix='seg'), [sample])
     assert metrics['seg/own'] == 1.23456
     assert metrics['seg/mIoU'] == pytest.approx(55 / 2)
+
+
+def test_other_metrics_have_no_values_per_class():
+
+    class Own(BaseMetric):
+        per_class = True
+
+        def process(self, data_batch, data_samples):
+            self.results += data_samples
+
+        def compute_metrics(self, results):
+            return dict(own=1.)
+
+    assert evaluate(Own(), [{}]) == (dict(own=1.), {})
 
 
 def test_equal_names_in_different_folders(tmp_path):
