@@ -64,15 +64,28 @@ class CombinationEvaluators:
         Args:
             present (dict[int, tuple[str]]): Index of each sample that counts
                 to the modalities that it has.
+
+        Raises:
+            TypeError: If a combination lacks a sample and the evaluator tells
+                datasets apart by the places of their samples.
         """
         self._present = present
         for combination in self.evaluators:
             # A sensor fault counts the samples of the complete combination.
             if not set(combination) <= set(self.full):
                 continue
-            if self.full in self.evaluators and not all(
+            if all(
                     set(names) & set(combination)
                     for names in present.values() if names):
+                continue
+            evaluator = self.evaluators[combination]
+            if hasattr(evaluator, 'dataset_prefixes'):
+                raise TypeError(
+                    f'a sample has nothing of "{combination_name(combination)}'
+                    f'" and is left out of it, but {type(evaluator).__name__} '
+                    'would take those after it for samples of another '
+                    'dataset: evaluate each dataset in a run of its own')
+            if self.full in self.evaluators:
                 self._separate(combination)
 
     def _separate(self, combination: Combination) -> None:

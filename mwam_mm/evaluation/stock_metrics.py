@@ -1,6 +1,7 @@
 """Stock metrics that lose neither digits nor classes nor files."""
 import os.path as osp
 from contextlib import contextmanager
+from itertools import repeat
 from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
@@ -68,16 +69,10 @@ def evaluate_defined(evaluator: Evaluator, size: int) -> Dict[str, Any]:
     Returns:
         dict: The metrics; such a one is NaN.
     """
-    values = dict(evaluator.evaluate(size))
     for metric in evaluator.metrics:
         if isinstance(metric, _ExactCoco):
-            prefix = f'{metric.prefix}/' if metric.prefix else ''
-            values.update({
-                key: float('nan')
-                for key, value in values.items()
-                if key.startswith(prefix) and value == -1
-            })
-    return values
+            metric.no_truth = float('nan')
+    return dict(evaluator.evaluate(size))
 
 
 def values_per_class(
@@ -92,13 +87,14 @@ def values_per_class(
         where it is undefined. Empty on other ranks than the first.
     """
     values: Dict[str, Dict[str, Optional[float]]] = {}
-    for metric in evaluator.metrics:
+    # mmdet's MultiDatasetsEvaluator has a metric for each dataset.
+    datasets = getattr(evaluator, 'dataset_prefixes', repeat(None))
+    for dataset, metric in zip(datasets, evaluator.metrics):
         if not isinstance(metric, (_ExactIoU, _ExactCoco)):
             continue  # what others call so may be anything
         for name, by_class in getattr(metric, 'per_class', {}).items():
-            if metric.prefix:
-                name = f'{metric.prefix}/{name}'
-            values[name] = by_class
+            parts = filter(None, (dataset, metric.prefix, name))
+            values['/'.join(parts)] = by_class
     return values
 
 
@@ -168,7 +164,16 @@ class _ExactCoco(BaseMetric):
     """Mixed into ``CocoMetric``, which rounds to 0.001, and gives no metric
     where not one object was detected."""
 
+    # What a metric is where there is no such truth.
+    no_truth: float = -1.
+
     def compute_metrics(self, results: list) -> Dict[str, float]:
+        return {
+            key: self.no_truth if value == -1 else value
+            for key, value in self._compute_any(results).items()
+        }
+
+    def _compute_any(self, results: list) -> Dict[str, float]:
         self.per_class: Dict[str, Dict[str, Optional[float]]] = {}
         metrics = self._compute_exactly(results)
         if metrics or self.format_only or any(

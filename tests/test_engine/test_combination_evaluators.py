@@ -30,3 +30,17 @@ def test_combinations_share_the_annotations_of_a_json(tmp_path):
     ]
     assert len(set(map(id, copies))) == 4
     assert {id(copy._coco_api) for copy in copies} == {id(metric._coco_api)}
+
+
+def test_datasets_that_are_told_apart_by_the_places_of_their_samples():
+    """Without the first sample, all places would be off by one."""
+    pytest.importorskip('mmcv.ops')
+    evaluation = pytest.importorskip('mmdet.evaluation')
+    metrics = [evaluation.VOCMetric(), evaluation.VOCMetric()]
+    combinations = [('rgb', 'depth'), ('rgb', ), ('depth', )]
+    evaluators = CombinationEvaluators(
+        evaluation.MultiDatasetsEvaluator(metrics, ['day', 'night']),
+        SimpleNamespace(), combinations, combinations[0])
+    evaluators.expect({0: ('rgb', 'depth'), 1: ('rgb', 'depth')})
+    with pytest.raises(TypeError, match='nothing of "depth".*MultiDatasets'):
+        evaluators.expect({0: ('rgb', ), 1: ('rgb', 'depth')})

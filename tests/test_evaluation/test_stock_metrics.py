@@ -238,6 +238,28 @@ def test_no_such_truth_is_undefined(coco):
     assert metrics['seg/kappa'] == -1
 
 
+def test_metrics_of_several_datasets(coco):
+    """Of the first image the road is found, of the second the car."""
+    evaluation = pytest.importorskip('mmdet.evaluation')
+    evaluator = evaluation.MultiDatasetsEvaluator([coco(), coco()],
+                                                  ['day', 'night'])
+    evaluator.dataset_meta = dict(classes=CLASSES, cumulative_sizes=[1, 2])
+    keep_everything(evaluator, SimpleNamespace())
+    evaluator.process(
+        data_batch={},
+        data_samples=[
+            boxes(0, [[0, 0, 40, 40]], [0]),
+            boxes(1, [[50, 50, 90, 90]], [1])
+        ])
+    metrics = evaluate_defined(evaluator, 2)
+    for dataset, road, car in (('day', 1, 0), ('night', 0, 1)):
+        prefix = f'{dataset}/coco/bbox_mAP'
+        assert metrics[prefix] == pytest.approx(0.5)
+        assert np.isnan(metrics[f'{prefix}_l'])
+        assert values_per_class(evaluator)[prefix] == pytest.approx(
+            dict(road=road, car=car, never=None))
+
+
 def test_no_mask_detected_at_all(coco):
     samples = [boxes(i, [], []) for i in range(2)]
     for sample in samples:
