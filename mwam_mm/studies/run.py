@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from importlib import import_module
 from multiprocessing.connection import wait
-from typing import Iterable, Sequence
+from typing import Iterable, Optional, Sequence
 
 from filelock import FileLock, Timeout
 from mmengine.config import Config
@@ -59,7 +59,7 @@ class Run:
 
         Raises:
             RuntimeError: If its report is gone, or it was trained with other
-                settings.
+                settings or has started from another file.
         """
         # A report alone does not tell: every validation of a run writes it.
         if not osp.exists(self.finished):
@@ -70,14 +70,28 @@ class Run:
                 'missing_modality_val.json of it: delete the file to train '
                 'again')
         with open(self.finished) as f:
-            settings = f.read()
-        if settings and settings != fingerprint(
-                self.variant.load(self.folder)):
+            settings = f.read().splitlines()
+        if not settings:
+            return True
+        cfg = self.variant.load(self.folder)
+        if settings[0] != fingerprint(cfg):
             raise RuntimeError(
                 f'{self.finished} is of a run with other settings than '
                 f'{self} has now: delete the file to train again, or choose '
                 'another --work-dir')
+        start = self.start(cfg)
+        if start and settings[1:] and settings[1] != digest_of(start):
+            raise RuntimeError(
+                f'{self.finished} is of a run that has started from another '
+                f'file than {start} is now: delete the file to train again, '
+                'or choose another --work-dir')
         return True
+
+    def start(self, cfg: Config) -> Optional[str]:
+        """The file that it starts from, where it is at hand."""
+        # The second of two stages goes on from the first one's same seed.
+        path = (cfg.get('load_from') or '').replace('{seed}', str(self.seed))
+        return path if osp.isfile(path) else None
 
     def report(self) -> dict:
         with open(newest_report(self.folder, 'val')) as f:
@@ -99,10 +113,12 @@ class Run:
             os.dup2(f.fileno(), 2)
         earlier = newest_report(self.folder, 'val')
         cfg = self.variant.load(self.folder)
-        settings = fingerprint(cfg)
+        settings = fingerprint(cfg) + '\n'
+        start = self.start(cfg)
+        if start:
+            settings += digest_of(start) + '\n'
         cfg.merge_from_dict({'randomness.seed': self.seed})
         if cfg.get('load_from'):
-            # The second of two stages goes on from the first one's same seed.
             cfg.load_from = cfg.load_from.replace('{seed}', str(self.seed))
         build_runner(cfg).train()
         if newest_report(self.folder, 'val') != earlier:
@@ -114,7 +130,13 @@ def fingerprint(cfg: Config) -> str:
     """A short text that is the same for the same settings."""
     settings = {k: v for k, v in cfg.to_dict().items() if k != 'work_dir'}
     text = json.dumps(settings, sort_keys=True, default=repr)
-    return hashlib.sha256(text.encode()).hexdigest() + '\n'
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def digest_of(path: str) -> str:
+    """A short text that is the same for the same content of a file."""
+    with open(path, 'rb') as f:
+        return hashlib.sha256(f.read()).hexdigest()
 
 
 def import_ahead(scope: str) -> None:

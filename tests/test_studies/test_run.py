@@ -1,9 +1,11 @@
 import multiprocessing
 import os
 
+import pytest
 from filelock import FileLock
 
 from mwam_mm.studies import Run, Variant
+from tests import tiny
 from tests.studies import write_report
 
 
@@ -22,3 +24,38 @@ def test_a_run_that_another_process_trains_is_left_to_it(tmp_path, capfd):
     process.join()
     assert process.exitcode == 0
     assert run.is_done() and not os.path.exists(run.log)
+
+
+def test_a_second_stage_whose_first_one_is_another_now(tmp_path, monkeypatch):
+    """Its settings are the same, and its numbers would be of what is gone."""
+    (tmp_path / 'first0.pth').write_bytes(b'weights')
+    tiny.config(tmp_path).dump(tmp_path / 'a.py')
+    write_report(tmp_path, 'a', 0, {'rgb+depth': 80., 'rgb': 60.}, ['mIoU'])
+    folder = tmp_path / 'work_dirs/compare_seeds/a/seed0'
+
+    class Trained:
+
+        def train(self):
+            write = folder / '20260102_000000'
+            write.mkdir()
+            (folder / '20260101_000000/missing_modality_val.json').rename(
+                write / 'missing_modality_val.json')
+
+    built = []
+    monkeypatch.setattr('mwam_mm.studies.run.build_runner',
+                        lambda cfg: built.append(cfg.load_from) or Trained())
+    monkeypatch.setattr(os, 'dup2', lambda *args: None)
+    (folder / 'finished').unlink()
+    start = str(tmp_path / 'first{seed}.pth')
+    run = Run('a', 'a.py',
+              Variant(str(tmp_path / 'a.py'), dict(load_from=start)), 0,
+              str(folder))
+    run.train()
+    assert built == [str(tmp_path / 'first0.pth')]
+    assert run.is_done()
+    (tmp_path / 'first0.pth').write_bytes(b'others')
+    with pytest.raises(RuntimeError, match='started from another file than '
+                       '.*first0.pth is now'):
+        run.is_done()
+    (tmp_path / 'first0.pth').unlink()  # to save space, say
+    assert run.is_done()
