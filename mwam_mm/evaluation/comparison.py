@@ -236,15 +236,17 @@ def comparison_tables(comparison: Mapping) -> List[Table]:
 
     Returns:
         list[Table]: Means with standard deviations; then, where there are a
-        baseline and ceilings, the differences to them.
+        baseline and ceilings, the differences to them. A cell of fewer seeds
+        than the title names says of how many.
     """
     rows, columns = comparison['rows'], comparison['columns']
     seeds = ', '.join(map(str, comparison['seeds']))
+    count = len(comparison['seeds'])
     tables = [
         Table(
             f'{comparison["metric"]}, mean ± standard deviation, seeds '
             f'{seeds}', columns, {
-                row: [_mean(entries.get(c), _digits(comparison, c))
+                row: [_mean(entries.get(c), _digits(comparison, c), count)
                       for c in columns]
                 for row, entries in rows.items()
             })
@@ -262,7 +264,8 @@ def comparison_tables(comparison: Mapping) -> List[Table]:
                 f'{100 * comparison["confidence"]:g} % interval; * where '
                 'that leaves out 0', shown, {
                     row: [_difference(entries.get(c), key,
-                                      _digits(comparison, c)) for c in shown]
+                                      _digits(comparison, c), count)
+                          for c in shown]
                     for row, entries in rows.items()
                     if any((entries.get(c) or {}).get(key) for c in shown)
                 }))
@@ -277,26 +280,33 @@ def _digits(comparison: Mapping, column: str) -> int:
     return 3 if '%' not in column and max(means, default=0) <= 1 else 1
 
 
-def _mean(entry: Optional[Mapping], digits: int) -> str:
+def _of(count: int, seeds: int) -> str:
+    """Of how many seeds a value is, unless of all."""
+    return '' if count == seeds else f' ({count} of {seeds} seeds)'
+
+
+def _mean(entry: Optional[Mapping], digits: int, seeds: int) -> str:
     if entry is None:
         return ''
     if entry['mean'] is None:
         return 'undefined'
     spread = entry['std']
     return f'{entry["mean"]:.{digits}f}' + (
-        '' if spread is None else f' ± {spread:.{digits}f}')
+        '' if spread is None else f' ± {spread:.{digits}f}') + _of(
+            len(entry['values']), seeds)
 
 
-def _difference(entry: Optional[Mapping], key: str, digits: int) -> str:
+def _difference(entry: Optional[Mapping], key: str, digits: int,
+                seeds: int) -> str:
     if entry is None or entry[key] is None:
         return ''
     interval = Interval(**entry[key])
     text = f'{interval.mean:+.{digits}f}'
-    if interval.low is None:
-        return text
-    star = ' *' if interval.excludes_zero else ''
-    return (f'{text} [{interval.low:+.{digits}f}, '
-            f'{interval.high:+.{digits}f}]{star}')
+    if interval.low is not None:
+        star = ' *' if interval.excludes_zero else ''
+        text += (f' [{interval.low:+.{digits}f}, '
+                 f'{interval.high:+.{digits}f}]{star}')
+    return text + _of(interval.count, seeds)
 
 
 def format_comparison(comparison: Mapping) -> str:

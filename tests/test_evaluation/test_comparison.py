@@ -111,6 +111,21 @@ def test_tables():
     assert text.count('paired by seed') == 2
 
 
+def test_cells_of_fewer_seeds_say_so():
+    scores = {'a': {0: dict(rgb=50.), 1: dict(rgb=52.), 2: dict(rgb=54.)},
+              'b': {1: dict(rgb=53.), 2: dict(rgb=57.)},
+              'c': {7: dict(rgb=53.), 2: dict(rgb=57.)}}
+    means, differences = comparison_tables(
+        build_comparison(scores, 'mIoU', baseline='a'))
+    assert means.title.endswith('seeds 0, 1, 2, 7')
+    assert means.rows == dict(
+        a=['52.0 ± 2.0 (3 of 4 seeds)'], b=['55.0 ± 2.8 (2 of 4 seeds)'],
+        c=['55.0 ± 2.8 (2 of 4 seeds)'])
+    # 1 and 3 more: 2 +- 12.706 of the error 1
+    assert differences.rows == dict(
+        b=['+2.0 [-10.7, +14.7] (2 of 4 seeds)'], c=['+3.0 (1 of 4 seeds)'])
+
+
 def test_shares_of_one_have_more_digits():
     scores = {'a': {0: {'rgb': 0.5218, 'avg PCR (%)': 12.34}}}
     means, = comparison_tables(build_comparison(scores, 'mAP'))
