@@ -19,7 +19,7 @@ from torch import Tensor
 
 __all__ = [
     'Modality', 'ModalityLayout', 'Presence', 'combination_name', 'in_order',
-    'is_traced', 'to_device', 'with_presence'
+    'is_traced', 'to_device', 'version_of', 'with_presence'
 ]
 
 # Modality to whether each sample of a batch has it.
@@ -386,7 +386,7 @@ def with_presence(x: Tensor, presence: Mapping) -> Tensor:
     """
     setattr(x, _CARRIED,
             ({name: tuple(flags) for name, flags in presence.items()},
-             _version(x)))
+             version_of(x)))
     return x
 
 
@@ -417,7 +417,7 @@ def _carried_presence(x: Tensor) -> Tuple[Optional[Mapping], bool]:
     base = x._base
     for whole in (x, base):
         carried, version = getattr(whole, _CARRIED, (None, None))
-        if carried is None or version != _version(whole):
+        if carried is None or version != version_of(whole):
             continue
         if whole is base and not _is_window(x, base):
             continue
@@ -432,8 +432,16 @@ def _is_window(x: Tensor, whole: Tensor) -> bool:
             and x.storage_offset() - whole.storage_offset() < whole.stride(0))
 
 
-def _version(x: Tensor) -> Optional[int]:
-    """A number that grows whenever a tensor is changed in place."""
+def version_of(x: Tensor) -> Optional[int]:
+    """A number that grows whenever a tensor is changed in place.
+
+    Args:
+        x (Tensor): Any tensor.
+
+    Returns:
+        int | None: The number; None of a tensor of ``torch.inference_mode``,
+        which does not tell.
+    """
     return None if x.is_inference() else x._version
 
 

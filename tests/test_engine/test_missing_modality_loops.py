@@ -21,6 +21,7 @@ from torch import nn
 
 from mwam_mm.engine.combinations import parse_combinations
 from mwam_mm.layout import ModalityLayout, combination_name
+from mwam_mm.models.necks.fusions import Fusion
 from mwam_mm.registry import MODELS, TRANSFORMS
 
 from ..processes import run_ranks
@@ -88,6 +89,17 @@ class EarlyFusion(nn.Module):
 
     def forward(self, x):
         return [self.conv(x)]
+
+
+@MODELS.register_module()
+class InPlaceFusion(Fusion):
+    """What a user may well write, and what other loops do not mind."""
+
+    def forward(self, features, present=None):
+        fused, *others = features.values()
+        for other in others:
+            fused += other
+        return fused.relu_()
 
 
 class Recorder(Hook):
@@ -275,6 +287,26 @@ def test_one_pass_equals_separate_runs(data, test_cfg, windows):
     full, *rest = scores
     assert metrics['avg/PCR'] == pytest.approx(
         sum(100 * (full - score) / full for score in rest) / 2)
+
+
+def test_features_that_a_fusion_changes_in_place(data):
+    """Kept, they would hold what RGB and depth have together."""
+    separate = {}
+    for name in COMBINATIONS:
+        drop = [m for m in MODALITIES if m not in name.split('+')]
+        cfg = config(data, 'TestLoop', drop=drop)
+        cfg.model.neck.fusion = dict(type='mwam_mm.InPlaceFusion')
+        separate[name] = build(cfg).test()
+    cfg = config(data, faults=[
+        dict(type='mwam_mm.GaussianNoise', modality='depth', sigma=1e-9)])
+    cfg.model.neck.fusion = dict(type='mwam_mm.InPlaceFusion')
+    metrics = build(cfg).test()
+    for name, values in separate.items():
+        assert metrics[f'{name}/mIoU'] == pytest.approx(
+            values['mIoU'], abs=0.005), name
+    assert len({values['mIoU'] for values in separate.values()}) == 3
+    assert metrics['depth.gaussian_noise_1e-09/mIoU'] == pytest.approx(
+        metrics['rgb+depth/mIoU'], abs=1e-3)
 
 
 def test_report_of_a_test(data, capfd):

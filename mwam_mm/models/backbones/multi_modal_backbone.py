@@ -10,13 +10,14 @@ from typing import (
     NamedTuple,
     Optional,
     Sequence,
+    Tuple,
 )
 
 import torch
 from mmengine.utils import apply_to
 from torch import Tensor
 
-from mwam_mm.layout import ModalityLayout, Presence
+from mwam_mm.layout import ModalityLayout, Presence, version_of
 from mwam_mm.registry import MODELS
 
 from .multi_branch import MultiBranch, allow_single_values, gather, scatter
@@ -95,7 +96,7 @@ class EncodeOnce:
 
     def __init__(self, layout: ModalityLayout) -> None:
         self._layout = layout
-        self._cache: List[Dict[str, Features]] = []
+        self._cache: List[Dict[str, Tuple[Features, List[Any]]]] = []
         self._call = 0
         self._changed: Sequence[str] = ()
         self.names = layout.names
@@ -118,15 +119,32 @@ class EncodeOnce:
         """Features known for this call of the backbone.
 
         One prediction may call the backbone several times (slide inference);
-        the calls come in the same order for every combination.
+        the calls come in the same order for every combination. Features that
+        a fusion or a head has changed in place since are not known.
         """
         if self._call == len(self._cache):
             self._cache.append({})
         self._call += 1
         known = self._cache[self._call - 1]
-        if not self._changed:
-            return known
-        return {n: f for n, f in known.items() if n not in self._changed}
+        return {
+            name: features
+            for name, (features, versions) in known.items()
+            if name not in self._changed and versions == _versions(features)
+        }
+
+    def keep(self, name: str, features: Features) -> None:
+        """Keep what this call of the backbone has encoded.
+
+        Args:
+            name (str): The modality.
+            features (Features): What its branch gave.
+        """
+        if name not in self._changed:
+            self._cache[self._call - 1][name] = features, _versions(features)
+
+
+def _versions(features: Features) -> List[Any]:
+    return [version_of(x) for x in flatten_levels(features)]
 
 
 @MODELS.register_module()
@@ -266,6 +284,8 @@ class MultiModalBackbone(MultiBranch):
                 if name not in known:
                     known[name] = self._encode(name, inputs[name],
                                                present[name])
+                    if self._session is not None:
+                        self._session.keep(name, known[name])
                 features[name] = known[name]
         # A blank window, in evaluation: the zeros of any modality will do.
         if all(f is None for f in features.values()):
