@@ -5,6 +5,7 @@ from dataclasses import fields
 from typing import (
     Any,
     Iterable,
+    Iterator,
     List,
     Mapping,
     Optional,
@@ -104,19 +105,28 @@ def check_data(model: nn.Module, cfg: Mapping,
     check_layouts(model, cfg, layouts)
     _warn_of_absent(datasets)
     first: Optional[Tuple[str, list]] = None
-    for key, dataset in datasets.items():
-        metainfo = getattr(dataset, 'metainfo', None) or {}
-        classes = metainfo.get('classes')
+    for key, classes in _classes_of_each(datasets):
         check_classes(model, cfg, classes, key)
-        if not classes:
-            continue
-        first = first or (key, list(classes))
-        if list(classes) != first[1]:
+        first = first or (key, classes)
+        if classes != first[1]:
             raise ValueError(
                 f'different classes: {first[0]} has ({_listed(first[1])}), '
                 f'but {key} has ({_listed(classes)}). A label would mean '
                 'another class: give both the same, in one order, by '
                 'metainfo=dict(classes=(...))')
+
+
+def _classes_of_each(
+        datasets: Mapping[str, Any]) -> Iterator[Tuple[str, List[str]]]:
+    """Keys of datasets and the classes of each, if it says them.
+
+    mmdet's concatenation of datasets that differ has a list as ``metainfo``.
+    """
+    for key, dataset in datasets.items():
+        metainfo = getattr(dataset, 'metainfo', None) or {}
+        for meta in metainfo if isinstance(metainfo, list) else [metainfo]:
+            if meta.get('classes'):
+                yield key, list(meta['classes'])
 
 
 def _warn_of_absent(datasets: Mapping[str, Any]) -> None:
@@ -240,6 +250,8 @@ def check_checkpoint(runner: Runner, checkpoint: Mapping) -> None:
     if isinstance(runner._train_loop, BaseLoop):
         return
     meta = (checkpoint.get('meta') or {}).get('dataset_meta') or {}
+    if isinstance(meta, list):  # of a concatenation
+        meta = meta[0]
     _check_order_of_classes(runner, list(meta.get('classes') or ()))
     weights = checkpoint.get('state_dict', checkpoint)
     _check_branches(runner, list(weights))
@@ -251,15 +263,15 @@ def _check_order_of_classes(runner: Runner, learned: Sequence[str]) -> None:
     may."""
     if not learned:
         return
-    for stage in ('val', 'test'):
-        loop = getattr(runner, f'_{stage}_loop')
-        if not isinstance(loop, BaseLoop):
-            continue
-        metainfo = getattr(loop.dataloader.dataset, 'metainfo', None) or {}
-        classes = list(metainfo.get('classes') or learned)
+    loops = {f'{stage}_dataloader.dataset': getattr(runner, f'_{stage}_loop')
+             for stage in ('val', 'test')}
+    for key, classes in _classes_of_each({
+            key: loop.dataloader.dataset
+            for key, loop in loops.items() if isinstance(loop, BaseLoop)
+    }):
         if classes == learned:
             continue
-        said = (f'{stage}_dataloader.dataset has the classes '
+        said = (f'{key} has the classes '
                 f'({_listed(classes)}), but the checkpoint '
                 f'{runner._load_from} was trained on ({_listed(learned)})')
         if sorted(classes) == sorted(learned):

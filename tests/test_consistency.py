@@ -181,6 +181,22 @@ def test_datasets_with_other_classes():
     check_data(torch.nn.Identity(), {}, datasets)
 
 
+def test_concatenated_datasets_with_other_classes():
+    """mmdet's concatenation has the metainfo of each in a list."""
+
+    def concatenated(*classes):
+        return types.SimpleNamespace(
+            metainfo=[dict(classes=c, palette=[i])
+                      for i, c in enumerate(classes)])
+
+    same = concatenated(('a', 'b'), ('a', 'b'))
+    check_data(torch.nn.Identity(), {}, dict(train=same, val=same))
+    with pytest.raises(ValueError, match=r'val has \(b, a\)'):
+        check_data(
+            torch.nn.Identity(), {},
+            dict(train=same, val=concatenated(('a', 'b'), ('b', 'a'))))
+
+
 @pytest.mark.parametrize('stage', ['val', 'test'])
 def test_classes_of_the_checkpoint(tmp_path, stage, capsys):
     build_runner(config(tmp_path / 'learn', None)).train()

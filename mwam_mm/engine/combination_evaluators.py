@@ -183,6 +183,8 @@ class CombinationEvaluators:
                                           highs.tolist()):
             if low == high:
                 meta = self.evaluators[combination].dataset_meta or {}
+                if isinstance(meta, list):  # of a concatenation
+                    meta = meta[0]
                 classes = dict(enumerate(meta.get('classes') or ()))
                 constants[combination_name(combination)] = (
                     'nothing' if (low, high) == _NOTHING else str(
