@@ -1,7 +1,8 @@
+import copy
 import os.path as osp
 from argparse import Namespace
 from dataclasses import dataclass, field, replace
-from typing import Dict, Iterable, Mapping, Optional, Sequence
+from typing import Any, Dict, Iterable, Mapping, Optional, Sequence
 
 from mmengine.config import Config
 
@@ -34,7 +35,8 @@ class Variant:
         cfg = load_config(
             Namespace(
                 config=self.config,
-                cfg_options=self.options,
+                # A copy, as merging changes what it holds.
+                cfg_options=copy.deepcopy(self.options),
                 work_dir=folder,
                 launcher='none',
                 local_rank=0))
@@ -175,11 +177,39 @@ def read_variant(name: str, entry: Mapping, study: Mapping, path: str,
         raise ValueError(f'{where} names no config, and neither does the '
                          'study')
     return Variant(
-        osp.normpath(osp.join(osp.dirname(path), config)), {
-            **study.get('options', {}),
-            **entry.get('options', {}),
-            **options
-        }, entry.get('only'))
+        osp.normpath(osp.join(osp.dirname(path), config)),
+        merge_options(
+            study.get('options', {}), entry.get('options', {}), options),
+        entry.get('only'))
+
+
+def merge_options(*layers: Mapping) -> dict:
+    """Settings of which the later ones override the earlier ones.
+
+    Args:
+        *layers (Mapping): Settings by key, such as ``'train_cfg.max_iters'``,
+            or in the dict of a key, such as ``'train_cfg'``.
+
+    Returns:
+        dict: What has the same effect as to merge one after the other.
+    """
+    merged: dict = {}
+    for layer in layers:
+        for key, value in layer.items():
+            _set_option(merged, key, value)
+    return merged
+
+
+def _set_option(options: dict, key: str, value: Any) -> None:
+    inside = [k for k in options if k.startswith(f'{key}.')]
+    if inside and isinstance(value, Mapping) and not value.get('_delete_'):
+        for name, inner in value.items():
+            _set_option(options, f'{key}.{name}', inner)
+        return
+    # MMEngine goes by the order, so it comes last.
+    for overridden in (key, *inside):
+        options.pop(overridden, None)
+    options[key] = value
 
 
 def add_ceilings(variants: Dict[str, Variant], joint: Optional[str],

@@ -56,6 +56,38 @@ def test_what_is_given_replaces_what_the_file_says(monkeypatch, tmp_path):
         assert variant.options == {'train_cfg.val_begin': 1, 'a': 1}
 
 
+@pytest.mark.parametrize('of_study, of_variant, given, a, b', [
+    # What one variant sets must not reach another.
+    ({'train_cfg': dict(max_iters=3)}, {'train_cfg.max_iters': 7}, {},
+     (7, 1), (3, 1)),
+    ({'train_cfg.max_iters': 3}, {'train_cfg': dict(val_interval=7)}, {},
+     (3, 7), (3, 1)),
+    ({'train_cfg.max_iters': 3},
+     {'train_cfg': dict(max_iters=7, val_interval=7)},
+     {'train_cfg.max_iters': 2}, (2, 7), (2, 1)),
+    ({'train_cfg.max_iters': 3},
+     {'train_cfg': dict(_delete_=True, val_interval=7)}, {},
+     (None, 7), (3, 1)),
+    ({'train_cfg': None}, {'train_cfg': dict(max_iters=7)}, {},
+     (7, 1), (None, None)),
+])
+def test_settings_override_each_other(tmp_path, monkeypatch, of_study,
+                                      of_variant, given, a, b):
+    """By the key itself or in the dict of a key, of the study, the variant
+    or the command line."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'job.py').write_text(
+        "default_scope = 'mmengine'\n"
+        'train_cfg = dict(max_iters=1, val_interval=1)')
+    (tmp_path / 'study.py').write_text(
+        f"seeds = [0]\nconfig = 'job.py'\noptions = {of_study}\n"
+        f'variants = dict(a=dict(options={of_variant}), b=dict())')
+    study = Study.from_file('study.py', given)
+    for name, expected in (('a', a), ('b', b), ('a', a)):
+        cfg = study.variants[name].load('.').train_cfg or {}
+        assert (cfg.get('max_iters'), cfg.get('val_interval')) == expected
+
+
 def test_some_variants_with_baseline_and_ceilings(tmp_path):
     (tmp_path / 'study.py').write_text(
         "seeds = [0]\nbaseline = 'b'\nconfig = 'job.py'\n"
