@@ -336,7 +336,8 @@ def newest_report(work_dir: str, stage: str) -> Optional[str]:
     """Path of the newest report that the runs in a work dir have written.
 
     Each run writes to the folder that MMEngine names after its start,
-    ``<work_dir>/<date>_<time>``.
+    ``<work_dir>/<date>_<time>``. Folders of other names, such as copies, do
+    not count.
 
     Args:
         work_dir (str): The work dir.
@@ -345,9 +346,12 @@ def newest_report(work_dir: str, stage: str) -> Optional[str]:
     Returns:
         str | None: Path of the JSON file; None where there is none.
     """
+    digit = '[0-9]'
     return max(
         glob.glob(
-            osp.join(glob.escape(work_dir), '*', f'{_stem(stage)}*.json')),
+            osp.join(
+                glob.escape(work_dir), f'{8 * digit}_{6 * digit}',
+                f'{_stem(stage)}*.json')),
         key=lambda path: (osp.dirname(path), osp.getmtime(path)),
         default=None)
 

@@ -202,6 +202,7 @@ def test_newest_report(tmp_path):
     for run, stage in (('20260102_000000', 'test'),
                        ('20260102_000000', 'test'),
                        ('20260101_235959', 'test'),
+                       ('old_20260101_235959', 'test'),  # put aside
                        ('20260103_000000', 'val')):
         (tmp_path / run).mkdir(exist_ok=True)
         paths = save_report(
