@@ -1,5 +1,6 @@
 """Stock metrics that lose neither digits nor classes nor files."""
 import os.path as osp
+from collections import Counter
 from contextlib import contextmanager
 from itertools import repeat
 from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
@@ -25,7 +26,7 @@ def keep_everything(evaluator: Evaluator, dataset: Any) -> None:
       of each class ready for :func:`values_per_class`.
     - ``CocoMetric`` counts an object whose id is 0 in the ``ann_file``, and
       those without ``area`` or ``iscrowd`` there; those with ``ignore`` are
-      ignored.
+      ignored. Two images of one id are an error.
     - ``CocoMetric`` scores 0 where nothing was detected, in place of giving
       no metric, and counts the images that were predicted, of all in its
       ``ann_file``.
@@ -191,6 +192,13 @@ class _ExactCoco(BaseMetric):
         # Of an `ann_file` it would count all images, also those that lack
         # what is evaluated and were not predicted.
         self.img_ids = [prediction['img_id'] for _, prediction in results]
+        twice = [i for i, n in Counter(self.img_ids).items() if n > 1]
+        if twice:
+            raise ValueError(
+                f'several images have the id {twice[0]!r}, so CocoMetric '
+                'would compare the boxes of one with those of another: where '
+                'a dataset concatenates several json files, give all of their '
+                'images different ids')
         if getattr(self, '_coco_api', None) is not None:  # not so LVIS's
             _complete(self._coco_api)
 

@@ -193,6 +193,14 @@ def test_the_mean_over_classes_is_the_map(coco):
     assert metrics['coco/bbox_mAP'] == pytest.approx(0.5)
 
 
+def test_two_images_of_one_id(coco):
+    """As two json files have that both count from 0. What was found in one
+    would be compared with the objects of the other."""
+    samples = [boxes(7, [[0, 0, 40, 40]], [0]), boxes(7, [], [])]
+    with pytest.raises(ValueError, match='several images have the id 7'):
+        evaluate(coco(), samples)
+
+
 def test_objects_to_ignore_are_no_misses(coco, tmp_path):
     annotations = [
         dict(id=i, image_id=0, category_id=1, bbox=box, ignore=int(i == 2))
