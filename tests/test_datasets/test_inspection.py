@@ -207,6 +207,21 @@ def test_wrappers(root):
     assert sum(last.sizes.values()) == 5
 
 
+def test_datasets_that_cannot_have_one_table(root):
+    """The second would count by the scale and the classes of the first."""
+    other = dict(MODALITIES, thermal=dict(MODALITIES['thermal'], scale=1.))
+    load, *rest = DATASET['pipeline']
+    names = ('background', 'survivor', 'backpack')
+    for change, message in (
+            (dict(pipeline=[dict(load, modalities=other), *rest]),
+             'the first dataset.*scale=0.01, but .*PST900Dataset.*scale=1.0'),
+            (dict(metainfo=dict(classes=names)), 'different classes.*PST900Dataset has .*survivor')):
+        pair = [dict(DATASET, data_root=str(root), **more)
+                for more in ({}, {}, change)]
+        with pytest.raises(ValueError, match=message):
+            list(inspect_dataset(dict(type='ConcatDataset', datasets=pair)))
+
+
 def test_a_stock_pipeline_made_multimodal(root):
     stock = [
         dict(type='LoadImageFromFile'),
