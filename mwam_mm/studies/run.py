@@ -120,6 +120,9 @@ class Run:
         cfg.merge_from_dict({'randomness.seed': self.seed})
         if cfg.get('load_from'):
             cfg.load_from = cfg.load_from.replace('{seed}', str(self.seed))
+        else:
+            # What a run that was cut off has left may be of other settings.
+            cfg.resume = False
         build_runner(cfg).train()
         if newest_report(self.folder, 'val') != earlier:
             with open(self.finished, 'w') as f:

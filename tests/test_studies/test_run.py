@@ -26,32 +26,51 @@ def test_a_run_that_another_process_trains_is_left_to_it(tmp_path, capfd):
     assert run.is_done() and not os.path.exists(run.log)
 
 
+def pretend_to_train(monkeypatch, folder):
+    """Let a training move the report that is there; gives the configs."""
+
+    class Trained:
+
+        def train(self):
+            new = folder / '20260102_000000'
+            new.mkdir()
+            (folder / '20260101_000000/missing_modality_val.json').rename(
+                new / 'missing_modality_val.json')
+
+    built = []
+    monkeypatch.setattr('mwam_mm.studies.run.build_runner',
+                        lambda cfg: built.append(cfg) or Trained())
+    monkeypatch.setattr(os, 'dup2', lambda *args: None)
+    return built
+
+
+def test_a_run_that_was_cut_off_is_not_resumed(tmp_path, monkeypatch):
+    """It may have had other settings, of which nothing would tell."""
+    tiny.config(tmp_path, resume=True).dump(tmp_path / 'a.py')
+    write_report(tmp_path, 'a', 0, {'rgb+depth': 80., 'rgb': 60.}, ['mIoU'])
+    folder = tmp_path / 'work_dirs/compare_seeds/a/seed0'
+    (folder / 'finished').unlink()
+    built = pretend_to_train(monkeypatch, folder)
+    run = Run('a', 'a.py', Variant(str(tmp_path / 'a.py')), 0, str(folder))
+    run.train()
+    assert [cfg.resume for cfg in built] == [False]
+    assert run.is_done()
+
+
 def test_a_second_stage_whose_first_one_is_another_now(tmp_path, monkeypatch):
     """Its settings are the same, and its numbers would be of what is gone."""
     (tmp_path / 'first0.pth').write_bytes(b'weights')
     tiny.config(tmp_path).dump(tmp_path / 'a.py')
     write_report(tmp_path, 'a', 0, {'rgb+depth': 80., 'rgb': 60.}, ['mIoU'])
     folder = tmp_path / 'work_dirs/compare_seeds/a/seed0'
-
-    class Trained:
-
-        def train(self):
-            write = folder / '20260102_000000'
-            write.mkdir()
-            (folder / '20260101_000000/missing_modality_val.json').rename(
-                write / 'missing_modality_val.json')
-
-    built = []
-    monkeypatch.setattr('mwam_mm.studies.run.build_runner',
-                        lambda cfg: built.append(cfg.load_from) or Trained())
-    monkeypatch.setattr(os, 'dup2', lambda *args: None)
+    built = pretend_to_train(monkeypatch, folder)
     (folder / 'finished').unlink()
     start = str(tmp_path / 'first{seed}.pth')
     run = Run('a', 'a.py',
               Variant(str(tmp_path / 'a.py'), dict(load_from=start)), 0,
               str(folder))
     run.train()
-    assert built == [str(tmp_path / 'first0.pth')]
+    assert [cfg.load_from for cfg in built] == [str(tmp_path / 'first0.pth')]
     assert run.is_done()
     (tmp_path / 'first0.pth').write_bytes(b'others')
     with pytest.raises(RuntimeError, match='started from another file than '
