@@ -215,7 +215,8 @@ def test_datasets_that_cannot_have_one_table(root):
     for change, message in (
             (dict(pipeline=[dict(load, modalities=other), *rest]),
              'the first dataset.*scale=0.01, but .*PST900Dataset.*scale=1.0'),
-            (dict(metainfo=dict(classes=names)), 'different classes.*PST900Dataset has .*survivor')):
+            (dict(metainfo=dict(classes=names)),
+             'different classes.*PST900Dataset has .*survivor')):
         pair = [dict(DATASET, data_root=str(root), **more)
                 for more in ({}, {}, change)]
         with pytest.raises(ValueError, match=message):
