@@ -64,6 +64,18 @@ def test_mean_and_deviation_of_finished_runs(tabulate, tmp_path):
         'a', '81.0 ± 1.4', '65.0 ± 7.1', '73.0 ± 4.2', '6.5 ± 0.7']
 
 
+def test_no_averages_over_other_combinations(tabulate, tmp_path):
+    """As of a model of two sensors and one of three."""
+    both = {'rgb+depth': 80., 'rgb': 60.}
+    for config, more in (('a', {}), ('b', {'depth': 10.})):
+        write_report(tmp_path, config, 0, {**both, **more}, ['mIoU'])
+    said = tabulate('a.py', 'b.py', '--seeds', '0', '--baseline', 'a')
+    assert 'No averages' in said and 'b has depth, rgb, rgb+depth' in said
+    path = tmp_path / 'work_dirs/compare_seeds/comparison.json'
+    assert json.loads(path.read_text())['columns'] == [
+        'rgb+depth', 'rgb', 'depth']
+
+
 def test_metric_in_shares_of_one(tabulate, tmp_path):
     metrics = ['coco/bbox_mAP', 'coco/bbox_mAP_50']
     write_report(tmp_path, 'a', 0, {'rgb+depth': 0.5218, 'rgb': 0.25}, metrics)

@@ -152,12 +152,27 @@ def choose_metric(metric: Optional[str], report: dict) -> str:
 
 
 def compare(study: Study, runs: Sequence[Run]) -> dict:
-    """The comparison of runs that are done."""
+    """The comparison of runs that are done.
+
+    Averages over other combinations are another quantity: where the variants
+    differ in them, they are left out.
+    """
     reports = [(run, run.report()) for run in runs]
     metric = choose_metric(study.metric, reports[0][1])
     scores: Dict[str, Dict[int, dict]] = {name: {} for name in study.variants}
+    averaged = {
+        frozenset(report['combinations']): run.name
+        for run, report in reports if run.variant.only is None
+    }
+    if len(averaged) > 1:
+        print('No averages, as they would be over other combinations: ' +
+              '; '.join(f'{name} has {", ".join(sorted(combinations))}'
+                        for combinations, name in averaged.items()))
     for run, report in reports:
         rows = rows_of(report, metric)
+        if len(averaged) > 1:
+            rows = {k: v for k, v in rows.items() if k in
+                    report['combinations']}
         only = run.variant.only
         scores[run.name][run.seed] = rows if only is None else {
             only: rows[only]}
