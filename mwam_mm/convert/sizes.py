@@ -8,7 +8,7 @@ from mmengine.registry import DATASETS
 from mwam_mm.config import leaf_datasets, type_name, walk_dicts
 from mwam_mm.datasets.transforms import LoadModalities
 
-__all__ = ['fit_sizes', 'map_size', 'map_sizes', 'size_factor']
+__all__ = ['fit_sizes', 'is_scenes', 'map_size', 'map_sizes', 'size_factor']
 
 # Arguments of transforms and data preprocessors that are image sizes. Those
 # of the first kind are of the whole image; the others are what a network is
@@ -141,6 +141,12 @@ def image_size(dataset: dict, modalities: dict) -> Tuple[int, int]:
     return height, width
 
 
+def is_scenes(dataset: dict) -> bool:
+    """Whether it is the embedded scene set."""
+    return type_name(dataset) in ('SceneDataset', 'SceneDetDataset',
+                                  'SceneClsDataset')
+
+
 def size_factor(pipeline: Iterable[dict], dataset: dict,
                 modalities: dict) -> Optional[float]:
     """By what the sizes of a stock config are to be multiplied.
@@ -156,9 +162,8 @@ def size_factor(pipeline: Iterable[dict], dataset: dict,
         sizes stay. A note says what was done.
     """
     side = short_side(pipeline)
-    if side is None or type_name(next(leaf_datasets(dataset))) in (
-            'SceneDataset', 'SceneDetDataset'):  # the files may not be yet
-        return None
+    if side is None or is_scenes(next(leaf_datasets(dataset))):
+        return None  # the files may not be yet
     try:
         height, width = image_size(dataset, modalities)
     except (OSError, KeyError, ValueError) as error:

@@ -11,7 +11,7 @@ from torch import nn
 from mwam_mm.config import leaf_datasets, type_name, walk_dicts
 
 from .bases import scope_of
-from .sizes import map_sizes
+from .sizes import is_scenes, map_sizes
 
 __all__ = [
     'CannotRun', 'ImageTooSmall', 'SIZES', 'SMOKE_SETTINGS', 'shrink',
@@ -68,7 +68,7 @@ def shrink_dataset(cfg: dict, size: int) -> None:
             of other datasets keep their size.
     """
     for leaf in leaf_datasets(cfg):
-        if _is_scenes(leaf):
+        if is_scenes(leaf):
             leaf.update(
                 data_root=_scenes_root(size),
                 scene_cfg=dict(
@@ -86,7 +86,7 @@ def shrink_evaluator(evaluator: dict, dataset: dict, size: int) -> None:
         size (int): See :func:`shrink_dataset`.
     """
     leaf = next(leaf_datasets(dataset))
-    if evaluator.get('ann_file') and _is_scenes(leaf):
+    if evaluator.get('ann_file') and is_scenes(leaf):
         evaluator['ann_file'] = evaluator['ann_file'].replace(
             leaf['data_root'], _scenes_root(size))
 
@@ -148,12 +148,6 @@ def try_model(model: nn.Module, cfg: Config, size: int,
                             f'{error}') from error
         raise ImageTooSmall(f'the model fails on an image of {size}x{size} '
                             f'pixels: {error}') from error
-
-
-def _is_scenes(dataset: dict) -> bool:
-    """Whether it is the embedded scene set."""
-    return type_name(dataset) in ('SceneDataset', 'SceneDetDataset',
-                                  'SceneClsDataset')
 
 
 def _scenes_root(size: int) -> str:

@@ -20,7 +20,7 @@ from mwam_mm.convert import job
 from mwam_mm.convert.bases import base_of, find_base, load_config
 from mwam_mm.convert.datasets import load_dataset
 from mwam_mm.convert.pipeline import multimodal_transforms
-from mwam_mm.convert.sizes import fit_sizes
+from mwam_mm.convert.sizes import fit_sizes, size_factor
 from mwam_mm.stack import has_detection
 
 from ..processes import run_script
@@ -725,6 +725,15 @@ val_evaluator = test_evaluator = dict(type='IoUMetric')
         said = capsys.readouterr().out
         assert 'sizes of the base\'s pipeline stay' in said
         assert "depth/2.png' does not exist" in said
+
+
+@pytest.mark.parametrize('name', ['', 'Det', 'Cls'])
+def test_scenes_are_not_rendered_for_their_size(name, tmp_path):
+    dataset = dict(type=f'mwam_mm.Scene{name}Dataset',
+                   data_root=str(tmp_path / 'scenes'))
+    steps = [dict(type='ResizeEdge', scale=2048)]
+    assert size_factor(steps, dataset, dict(rgb=dict(channels=3))) is None
+    assert not (tmp_path / 'scenes').exists()
 
 
 def test_sizes_of_mosaics():
