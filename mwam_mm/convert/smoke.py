@@ -8,7 +8,7 @@ from mmengine.logging import MMLogger
 from mmengine.structures import InstanceData
 from torch import nn
 
-from mwam_mm.config import leaf_datasets, type_name, walk_dicts
+from mwam_mm.config import leaf_datasets, walk_dicts
 
 from .bases import scope_of
 from .sizes import is_scenes, map_sizes
