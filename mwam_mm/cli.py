@@ -20,6 +20,7 @@ from mmengine.utils import digit_version
 from mwam_mm.config import type_name
 from mwam_mm.engine.hooks import draw_what_is_loaded
 from mwam_mm.inheritance import follow_modalities
+from mwam_mm.type_names import check_type_names
 from mwam_mm.visualization import give_portable_names
 
 __all__ = [
@@ -75,11 +76,14 @@ def read_config(path: str, cfg_options: Optional[dict] = None) -> Config:
     Raises:
         ImportError: If it is for detection or classification, which is not
             fully installed.
+        ValueError: If it names a class of this package without its prefix, or
+            misspelt; see :func:`check_type_names`.
     """
     cfg = Config.fromfile(path)
     check_scope(cfg.get('default_scope'))
     if cfg_options is not None:
         cfg.merge_from_dict(cfg_options)
+    check_type_names(cfg)
     follow_modalities(cfg)
     return cfg
 
