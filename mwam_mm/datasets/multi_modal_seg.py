@@ -61,7 +61,8 @@ class MultiModalSegDataset(BaseSegDataset):
         **kwargs: Keyword arguments of :class:`BaseSegDataset`.
 
     Raises:
-        FileNotFoundError: If no image is found.
+        FileNotFoundError: If the folder of images does not exist, or no image
+            is found.
         ValueError: If ``data_prefix`` has no folder of images, or a key that
             does not end in ``_path``; if ``modality_suffix`` names a key that
             ``data_prefix`` does not have; if ``file_names`` or ``columns`` do
@@ -146,6 +147,7 @@ class MultiModalSegDataset(BaseSegDataset):
             listed = min(folders)
             suffix = self.modality_suffix.get(listed, suffix)
         img_dir = self.data_prefix[listed]
+        self._check_folder(listed, img_dir)
         data_list = self._list_images(img_dir, suffix)
         if not data_list:
             raise FileNotFoundError(
@@ -161,6 +163,13 @@ class MultiModalSegDataset(BaseSegDataset):
                     folder,
                     stem + self.modality_suffix.get(key, self.img_suffix))
         return data_list
+
+    def _check_folder(self, key: str, folder: str) -> None:
+        """Check that the folder exists whose files are to be listed."""
+        if not self.ann_file and not fileio.isdir(
+                folder, backend_args=self.backend_args):
+            raise FileNotFoundError(
+                f'data_prefix[{key!r}]: folder {folder!r} does not exist')
 
     def _list_images(self, img_dir: str, suffix: str) -> List[dict]:
         """What the base class finds in a folder of images."""
@@ -208,6 +217,7 @@ class MultiModalSegDataset(BaseSegDataset):
             for key in folders
         })
         img_dir = folders['img_path']
+        self._check_folder('img_path', img_dir)
         if self.ann_file:
             found = [
                 line.strip()

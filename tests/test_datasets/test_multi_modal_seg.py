@@ -111,6 +111,11 @@ def test_plain_use_is_the_base_class(root):
     (dict(data_prefix=dict(PREFIX, depth='depth')), ValueError, "'depth'"),
     (dict(modality_suffix=dict(nir_path='.png')), ValueError, 'nir_path'),
     (dict(img_suffix='.bmp'), FileNotFoundError, "img_suffix='.bmp'"),
+    (dict(data_prefix=dict(PREFIX, img_path='imge')), FileNotFoundError,
+     r"data_prefix\['img_path'\]: folder '.*imge' does not exist"),
+    (dict(data_prefix=dict(PREFIX, img_path='imge'), modality_suffix={},
+          file_names=dict(img_path='{}.png')), FileNotFoundError,
+     r"data_prefix\['img_path'\]: folder '.*imge' does not exist"),
 ])
 def test_errors(root, kwargs, kind, match):
     with pytest.raises(kind, match=match):
