@@ -289,12 +289,33 @@ class MultiModalInferencer:
                     paths[modality.path_key] = path
             yield paths
 
+    def _with_arrays(self, message: str, paths: Mapping,
+                     sample: Sample) -> str:
+        """A message that names arrays in place of their temporary files."""
+        for key, path in paths.items():
+            given = [
+                sample[name] for name, modality in self.layout.items()
+                if modality.path_key == key and name in sample
+            ]
+            if not given:
+                message = message.replace(repr(path), '(not given)')
+            elif isinstance(given[0], np.ndarray):
+                message = message.replace(
+                    repr(path), f'(array of shape {given[0].shape})')
+        return message
+
     def _prepare(self, index: int, sample: Sample) -> Dict[str, Any]:
         """Load and preprocess a sample."""
         with self._as_files(sample) as paths:
             results = dict(paths, img_id=index, instances=[], seg_fields=[])
             results.setdefault('img_path', next(iter(paths.values())))
-            packed = self.pipeline(results)
+            try:
+                packed = self.pipeline(results)
+            except (FileNotFoundError, ValueError) as error:
+                error.args = tuple(
+                    self._with_arrays(arg, paths, sample)
+                    if isinstance(arg, str) else arg for arg in error.args)
+                raise
         data_sample = packed['data_samples']
         absent = data_sample.metainfo.get('absent_modalities', ())
         absent = tuple(name for name in self.layout

@@ -21,7 +21,7 @@ __all__ = [
 Sample = Dict[str, Union[str, np.ndarray]]
 
 _SUFFIXES = ('.png', '.jpg', '.jpeg', '.tif', '.tiff', '.bmp', '.webp',
-             '.npy')
+             '.npy', '.npz')
 
 
 def check_sample(sample: Mapping, layout: ModalityLayout,

@@ -1,6 +1,7 @@
 """MultiModalInferencer: files, arrays and folders by modality."""
 import copy
 import json
+import tempfile
 
 import cv2
 import mmseg.apis
@@ -97,6 +98,26 @@ class TestOneSample:
         np.testing.assert_array_equal(labels(inferencer(**mixed)), expected)
         with pytest.raises(ValueError, match='depth.*has 3 channel'):
             inferencer(dict(rgb=arrays['rgb'], depth=arrays['rgb']))
+
+    def test_errors_name_no_temporary_file(self, tmp_path, pair):
+        cfg = seg_config()
+        load = cfg['test_dataloader']['dataset']['pipeline'][0]
+        load['resize_to'] = 'rgb'
+        inferencer = MultiModalInferencer(*write_job(tmp_path, cfg))
+        depth = np.full((40, 56), 3000, np.uint16)
+        channels_first = np.zeros((3, 40, 56), np.uint8)
+        for sample, message in (
+            (dict(rgb=channels_first, depth=depth),
+             r"'rgb'.*= \(array of shape \(3, 40, 56\)\) has 56 channel"),
+            (dict(rgb=pair['rgb'], depth=channels_first),
+             r"'depth'.*= \(array of shape \(3, 40, 56\)\) has 56 channel"),
+            (dict(depth=depth), r"'rgb'.*= \(not given\) does not exist.*"
+             r"resize_to='rgb'")):
+            with pytest.raises((FileNotFoundError, ValueError),
+                               match=message) as error:
+                inferencer(sample)
+            assert tempfile.gettempdir() not in str(error.value).replace(
+                str(tmp_path), '')
 
     def test_modalities_of_one_file(self, tmp_path):
         modalities = dict(
@@ -312,6 +333,18 @@ class TestFolders:
                 tmp_path / f'depth/{i}_d.png')
         with pytest.raises(FileNotFoundError, match='matched by their path'):
             inferencer(folders)
+
+    def test_folders_of_npz(self, tmp_path, seg_job, pair):
+        depth = cv2.imread(str(pair['depth']), cv2.IMREAD_UNCHANGED)
+        for name in ('rgb', 'depth'):
+            (tmp_path / name).mkdir()
+        np.savez(tmp_path / 'depth/a.npz', depth)
+        cv2.imwrite(str(tmp_path / 'rgb/a.png'), cv2.imread(str(pair['rgb'])))
+        inferencer = MultiModalInferencer(*seg_job)
+        result, = inferencer(
+            rgb=str(tmp_path / 'rgb'), depth=str(tmp_path / 'depth'),
+            show_progress=False)
+        np.testing.assert_array_equal(labels(result), labels(inferencer(pair)))
 
     def test_folder_errors(self, tmp_path, seg_job, pair):
         inferencer = MultiModalInferencer(*seg_job)

@@ -291,7 +291,8 @@ class LoadModalities(BaseTransform):
                 results[self.layout[self.resize_to].path_key])
             raise FileNotFoundError(
                 f'{where} does not exist, to whose size the others are to be '
-                'resized: choose a modality that every sample has')
+                f'resized (resize_to={self.resize_to!r}): let resize_to name '
+                'a modality that every sample has')
         for name, image in images.items():
             modality = self.layout[name]
             if image.shape[:2] == (height, width):
