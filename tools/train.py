@@ -1,4 +1,4 @@
-"""Train a model, of segmentation or detection."""
+"""Train a model."""
 import argparse
 import logging
 

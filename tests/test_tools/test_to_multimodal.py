@@ -4,6 +4,7 @@ import importlib.util
 import json
 import os
 import re
+import shlex
 import sys
 from pathlib import Path
 
@@ -257,7 +258,7 @@ def test_intervention_suits_the_optimizer(write_with_defaults, base, optimizer,
     assert cfg.custom_hooks[-1] == dict(type='mwam_mm.MWAMHook', **expected)
 
 
-def test_the_base_is_as_it_was_named(tool, tmp_path, monkeypatch):
+def test_the_base_is_as_it_was_named(tool, tmp_path, monkeypatch, capsys):
     """Neither the environment nor the working directory is written down."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'mine').mkdir()
@@ -267,6 +268,7 @@ def test_the_base_is_as_it_was_named(tool, tmp_path, monkeypatch):
         (SMALL, 'a.py', SMALL),
         ('mine/stock.py', 'mine/a.py', 'stock.py'),
         ('mine/stock.py', 'jobs/deep/a.py', '../../mine/stock.py'),
+        ('mine/stock.py', 'my jobs/a.py', '../mine/stock.py'),
         (absolute, 'a.py', absolute),
     ):
         monkeypatch.setattr(sys, 'argv', [
@@ -274,6 +276,8 @@ def test_the_base_is_as_it_was_named(tool, tmp_path, monkeypatch):
             out
         ])
         tool.main()
+        command = capsys.readouterr().out.split('wrote ')[1].split(': ', 1)[1]
+        assert shlex.split(command) == ['python', 'tools/train.py', out]
         text = Path(out).read_text()
         assert f'_base_ = {expected!r}' in text.splitlines()
         assert 'site-packages' not in text

@@ -8,6 +8,7 @@ Where the stock config would enlarge its images to more than twice their size,
 the sizes of the pipeline are made smaller to fit.
 """
 import argparse
+import shlex
 
 from mwam_mm.convert.job import write_job
 from mwam_mm.convert.settings import RECIPES
@@ -66,7 +67,7 @@ def main() -> None:
         write_job(**vars(args))
     except (ImportError, OSError, ValueError) as error:
         parser.exit(2, f'{parser.prog}: error: {args.base}: {error}\n')
-    print(f'wrote {args.out}: python tools/train.py {args.out}')
+    print(f'wrote {args.out}: python tools/train.py {shlex.quote(args.out)}')
 
 
 if __name__ == '__main__':
