@@ -72,5 +72,6 @@ variants = {
     'opm': other('OPM', dict(type='dropout', draw='each')),
     'mmpareto': other('Constant', 'mmpareto'),
     'mmpareto-k': mwam('mmpareto'),
+    'mmpareto-k_distill': mwam('mmpareto', dict(type='distill', weights='k')),
 }
 del mwam, other, by_k, paired

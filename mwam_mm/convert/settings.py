@@ -16,7 +16,13 @@ from mwam_mm.config import (
     walk_dicts,
 )
 
-from .bases import Pipeline, base_pipelines, build_model, reference
+from .bases import (
+    Pipeline,
+    base_pipelines,
+    build_model,
+    reference,
+    scope_of,
+)
 from .code import Code
 from .datasets import (
     annotations_of,
@@ -34,6 +40,10 @@ __all__ = ['RECIPES', 'JobSettings']
 # What a job trains missing sensors by; the first is recommended.
 RECIPES = ('combination', 'dropout', 'gradient')
 
+# What draws the predictions of all combinations.
+_VISUALIZERS = dict(
+    mmseg='mwam_mm.MultiModalSegVisualizer',
+    mmdet='mwam_mm.MultiModalDetVisualizer')
 _DROPOUT = dict(
     type='mwam_mm.RandomDropModality', modalities=Code('modalities'))
 
@@ -227,6 +237,9 @@ class JobSettings:
             for stage, loop in (('val', 'Val'), ('test', 'Test')):
                 settings[f'{stage}_cfg'] = dict(
                     type=f'mwam_mm.MissingModality{loop}Loop')
+            visualizer = _VISUALIZERS.get(scope_of(base))
+            if visualizer:
+                settings['visualizer'] = dict(type=visualizer)
             default_hooks = self._save_best(
                 settings.get('val_evaluator', dataset.val_evaluator))
             if default_hooks:

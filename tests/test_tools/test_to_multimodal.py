@@ -195,8 +195,11 @@ def test_evaluation_of_combinations(write_with_defaults, flags):
     if '--no-combinations' in flags:
         assert [cfg.val_cfg, cfg.test_cfg] == [stock.val_cfg, stock.test_cfg]
         assert cfg.default_hooks == stock.default_hooks
+        assert cfg.visualizer == stock.visualizer
         return
     assert [cfg.val_cfg, cfg.test_cfg] == LOOPS
+    assert cfg.visualizer == dict(
+        stock.visualizer, type='mwam_mm.MultiModalSegVisualizer')
     checkpoint = cfg.default_hooks.pop('checkpoint')
     assert checkpoint == dict(
         stock.default_hooks.pop('checkpoint'),
@@ -589,6 +592,7 @@ def test_missing_modalities_of_detectors(mmdet, write_with_defaults):
     assert cfg.train_dataloader.dataset.pipeline[1:] == [DROPOUT]
     assert [cfg.val_cfg, cfg.test_cfg] == LOOPS
     assert cfg.default_hooks.checkpoint.save_best == 'avg/coco/bbox_mAP'
+    assert cfg.visualizer.type == 'mwam_mm.MultiModalDetVisualizer'
     # Where images are mixed, the outer pipeline packs the samples.
     _, cfg = write_with_defaults(YOLOX, *recipe)
     mix = cfg.train_dataloader.dataset
