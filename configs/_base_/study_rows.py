@@ -73,5 +73,15 @@ variants = {
     'mmpareto': other('Constant', 'mmpareto'),
     'mmpareto-k': mwam('mmpareto'),
     'mmpareto-k_distill': mwam('mmpareto', dict(type='distill', weights='k')),
+    # The best of three constants, by configs/studies/floods_tuning.py.
+    'mmpareto-gamma2': other('Constant', dict(type='mmpareto', gamma=2)),
 }
+# Branches that learn twice as fast, for which gamma = 2 makes them, too.
+variants['combination-k_distill-branches2'] = dict(
+    options={
+        **variants['combination-k_distill']['options'],
+        'optim_wrapper.paramwise_cfg.custom_keys': {
+            'backbone.branches': dict(lr_mult=2)
+        }
+    })
 del mwam, other, by_k, paired

@@ -4,6 +4,14 @@ config = '../floods/two-stream-r18_floods.py'
 ceilings = 'plain'
 variants = {
     'md': dict(config='../floods/two-stream-r18_md_floods.py'),
+    # As the recipe has by its tuning.
+    'md-branches2': dict(
+        config='../floods/two-stream-r18_md_floods.py',
+        options={
+            'optim_wrapper.paramwise_cfg.custom_keys': {
+                'backbone.branches': dict(lr_mult=2)
+            }
+        }),
     'md_gradient': dict(config='../floods/two-stream-r18_md_mwam_floods.py'),
     'md_loss': dict(
         config='../floods/two-stream-r18_md_mwam-hybrid_floods.py'),

@@ -119,7 +119,8 @@ def test_shipped_studies(path, monkeypatch):
     for name, variant in study.variants.items():
         cfg = variant.load('.')
         assert ('custom_hooks' in cfg) == (
-            name not in ('plain', 'md', 'md-1000-iterations', 'md_merged',
+            name not in ('plain', 'md', 'md-1000-iterations',
+                         'md-branches2', 'md_merged',
                          *study.ceilings.values()))
         assert cfg.default_hooks.checkpoint is None
         if variant.only is not None:
