@@ -73,10 +73,9 @@ variants = {
     'mmpareto': other('Constant', 'mmpareto'),
     'mmpareto-k': mwam('mmpareto'),
     'mmpareto-k_distill': mwam('mmpareto', dict(type='distill', weights='k')),
-    # The best of three constants, by configs/studies/floods_tuning.py.
-    'mmpareto-gamma2': other('Constant', dict(type='mmpareto', gamma=2)),
 }
-# Branches that learn twice as fast, for which gamma = 2 makes them, too.
+# Branches that learn twice as fast: the best of three factors, by
+# configs/studies/floods_tuning.py.
 variants['combination-k_distill-branches2'] = dict(
     options={
         **variants['combination-k_distill']['options'],

@@ -35,7 +35,7 @@ variants = {
     **{
         f'mmpareto-gamma{gamma}': constant(
             'Constant', dict(type='mmpareto', gamma=gamma))
-        for gamma in (1, 1.5)
+        for gamma in (1, 1.5, 2)
     },
     **{
         f'opm-q{q_base}': constant(
