@@ -257,7 +257,9 @@ class JobSettings:
         rules = wrapper.get('paramwise_cfg') or {}
         constructor = wrapper.get('constructor')
         change = {}
-        if constructor or any('backbone.' in key
+        # A key must not match by the name of a branch: "norm" is in "normals".
+        branches = ''.join(f'.branches.{name}.' for name in self.modalities)
+        if constructor or any('backbone.' in key or key in branches
                               for key in rules.get('custom_keys', {})):
             change['constructor'] = 'mwam_mm.MultiModalOptimWrapperConstructor'
             if constructor:

@@ -370,6 +370,26 @@ def test_rules_for_the_backbones_parameters_follow_it(compose):
         layer_decay_rate=0.9)
 
 
+def test_rules_do_not_match_the_name_of_a_modality(compose, write_config):
+    """SegFormer's rule for "norm" is not for the branch "normals"."""
+    dataset = write_config(
+        """
+modalities = dict(rgb=dict(channels=3), normals=dict(channels=3))
+data = dict(
+    type='mwam_mm.MultiModalSegDataset', data_root='nowhere',
+    data_prefix=dict(img_path='rgb', normals_path='normals'),
+    metainfo=dict(classes=('a', 'b')))
+train_dataloader = val_dataloader = test_dataloader = dict(dataset=data)
+val_evaluator = test_evaluator = dict(type='IoUMetric')
+""", 'dataset.py')
+    _, cfg = compose(SEGFORMER, '--dataset', dataset,
+                     modalities=['rgb:3', 'normals:3'])
+    assert cfg.optim_wrapper.constructor == \
+        'mwam_mm.MultiModalOptimWrapperConstructor'
+    assert 'norm' in cfg.optim_wrapper.paramwise_cfg.custom_keys
+    assert 'constructor' not in compose(SEGFORMER)[1].optim_wrapper
+
+
 def test_smoke_needs_no_gpu(compose):
     assert compose(AMP)[1].optim_wrapper.type == 'AmpOptimWrapper'
     wrapper = compose(AMP, '--smoke')[1].optim_wrapper
