@@ -323,6 +323,27 @@ val_evaluator = test_evaluator = dict(type='IoUMetric')
             dict(border=100, resize_to='rgb', npz_key=dict(depth='d'))
 
 
+def test_a_test_pipeline_of_its_own(compose, write_config):
+    base = write_config(
+        f"""
+_base_ = {FCN!r}
+test_pipeline = _base_.test_pipeline
+smaller = [dict(type='LoadImageFromFile'),
+           dict(type='Resize', scale=(1024, 512), keep_ratio=True),
+           dict(type='LoadAnnotations'), dict(type='PackSegInputs')]
+val_dataloader = dict(dataset=dict(pipeline=smaller))
+""", 'base.py')
+    text, cfg = compose(base)
+    scales = [
+        t.scale for stage in ('val', 'test') for t in
+        cfg[f'{stage}_dataloader'].dataset.pipeline[0].transforms
+        if t.type == 'Resize'
+    ]
+    assert scales == [(1024, 512), (2049, 1025)]
+    assert 'val_dataloader = test_dataloader' not in text
+    assert 'val_dataloader = test_dataloader' in compose(FCN)[0]
+
+
 def test_a_repeated_dataset_is_told(compose, write_config, capsys):
     """An epoch of the base is longer than it looks."""
     base = write_config(
@@ -654,6 +675,24 @@ def test_pipelines_of_hooks_and_masks(mmdet, compose):
     assert step.type == 'mwam_mm.multimodal'
     assert step.transforms == stock.train_pipeline_stage2
     assert cfg.val_evaluator.metric == ['bbox', 'segm']
+
+
+def test_a_hook_that_reaches_no_wrapped_dataset(mmdet, compose, write_config,
+                                                capsys):
+    """PipelineSwitchHook sets the pipeline of the dataloader's own dataset."""
+    scenes = REPO / 'configs/_base_/datasets/scenes_rgbdt_det.py'
+    dataset = write_config(
+        f"""
+_base_ = {str(scenes)!r}
+data = _base_.train_dataloader.dataset
+train_dataloader = dict(dataset=dict(
+    _delete_=True, type='RepeatDataset', times=2, dataset=data))
+""", 'dataset.py')
+    compose(RTMDET)
+    assert 'PipelineSwitchHook' not in capsys.readouterr().out
+    compose(RTMDET, '--dataset', dataset)
+    assert 'note: PipelineSwitchHook switches the pipeline of no dataset ' \
+        'inside RepeatDataset' in capsys.readouterr().out
 
 
 def test_smoke_without_evaluation(mmdet, tmp_path, capsys):
