@@ -47,8 +47,12 @@ def set_num_classes(base: ConfigDict, num_classes: int) -> None:
                     # One sigmoid serves two classes only.
                     cfg.pop('out_channels')
         if isinstance(cfg.get('ignore_index'), int):
-            notice(f'{path}.ignore_index={cfg.pop("ignore_index")} left out: '
+            ignored = cfg.pop('ignore_index')
+            notice(f'{path}.ignore_index={ignored} left out: '
                    'it is about the classes of the base')
+            # The padding is to stay ignored.
+            if base.data_preprocessor.get('seg_pad_val') == ignored:
+                base.data_preprocessor.pop('seg_pad_val')
         weight = cfg.get('class_weight')
         if not isinstance(weight, (list, tuple)):
             continue

@@ -13,7 +13,12 @@ from mwam_mm.registry import MODELS
 
 from .heads import set_num_classes
 from .notice import notice
-from .pretrained import drop_downloads, thaw_backbone
+from .pretrained import (
+    compare_normalisation,
+    drop_downloads,
+    has_weights,
+    thaw_backbone,
+)
 from .probe import probe_levels
 
 __all__ = ['check_base', 'multimodal']
@@ -176,6 +181,8 @@ def multimodal(base: Mapping,
     if base.get('pretrained'):
         branch.pretrained = base.pretrained
     base.pop('pretrained', None)
+    if has_weights(branch):
+        compare_normalisation(base.data_preprocessor, modalities.get('rgb'))
     changed = {
         name: _changed_branch(name, branch, changes, override or {})
         for name, changes in (branches or {}).items()

@@ -1,16 +1,19 @@
 """The pretrained weights of a stock model, and what is frozen for them."""
 import os.path as osp
-from typing import Any, Mapping
+from typing import Any, Mapping, Optional
 
 from mmengine.config import ConfigDict
 
 from mwam_mm.config import type_name, walk_dicts
+from mwam_mm.layout import ModalityLayout
 from mwam_mm.models.backbones.multi_branch import default_of
 from mwam_mm.registry import MODELS
 
 from .notice import notice
 
-__all__ = ['drop_downloads', 'thaw_backbone']
+__all__ = [
+    'compare_normalisation', 'drop_downloads', 'has_weights', 'thaw_backbone'
+]
 
 
 def thaw_backbone(branch: ConfigDict, override: Mapping,
@@ -27,9 +30,7 @@ def thaw_backbone(branch: ConfigDict, override: Mapping,
         where (str): What messages call the backbone. Defaults to
             ``'base.backbone'``.
     """
-    inits = branch.get('init_cfg') or []
-    inits = inits if isinstance(inits, (list, tuple)) else [inits]
-    if branch.get('pretrained') or any('checkpoint' in cfg for cfg in inits):
+    if has_weights(branch):
         return
     with MODELS.switch_scope_and_registry(branch.get('_scope_')) as registry:
         cls = branch.type
@@ -56,6 +57,47 @@ def thaw_backbone(branch: ConfigDict, override: Mapping,
     if changed:
         notice(f'{where} starts from scratch, so {changed} left out: '
                'what is frozen there would stay random')
+
+
+def compare_normalisation(stock: Mapping, rgb: Optional[Mapping]) -> None:
+    """Say where a base's weights were trained on RGB of other values.
+
+    Args:
+        stock (Mapping): Config of the base's data preprocessor. Its backbone
+            has pretrained weights.
+        rgb (Mapping, optional): The fields of the modality "rgb", None
+            without it.
+    """
+    if rgb is None or rgb.get('channels') != 3 or not stock.get('mean'):
+        return
+    ours = ModalityLayout(dict(rgb=rgb))['rgb']
+    turned = any(stock.get(key)
+                 for key in ('bgr_to_rgb', 'rgb_to_bgr', 'to_rgb'))
+    mean, std = list(stock['mean']), list(stock.get('std') or [1., 1., 1.])
+    far = any(
+        abs(a - b) > max(s, t) or not 0.5 <= s / t <= 2
+        for a, b, s, t in zip(mean, ours.mean, std, ours.std))
+    if far or turned != ours.bgr_to_rgb:
+        notice(f'the pretrained weights of base.backbone are for mean={mean}, '
+               f'std={std} and bgr_to_rgb={turned}, but modalities["rgb"] '
+               f'has mean={list(ours.mean)}, std={list(ours.std)} and '
+               f'bgr_to_rgb={ours.bgr_to_rgb}: give it the same, unless the '
+               'values of the files are others')
+
+
+def has_weights(branch: Mapping) -> bool:
+    """Whether a backbone starts from pretrained weights.
+
+    Args:
+        branch (Mapping): Config of the backbone.
+
+    Returns:
+        bool: Whether it names a file of them.
+    """
+    inits = branch.get('init_cfg') or []
+    inits = inits if isinstance(inits, (list, tuple)) else [inits]
+    return bool(branch.get('pretrained')) or any(
+        'checkpoint' in cfg for cfg in inits)
 
 
 def drop_downloads(cfg: ConfigDict, where: str = 'base') -> None:

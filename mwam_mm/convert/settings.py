@@ -14,6 +14,7 @@ from mwam_mm.config import (
     type_name,
     walk_datasets,
     walk_dicts,
+    wrapped_datasets,
 )
 
 from .bases import (
@@ -123,8 +124,13 @@ class JobSettings:
         """The base's hooks, and the one that weights the modalities."""
         dropout = recipe == 'dropout'
         hooks = self.base.to_dict().get('custom_hooks') or []
+        wrapper = self.dataset.train_dataloader.dataset
         for hook in hooks:
             if 'switch_pipeline' in hook:
+                if wrapped_datasets(wrapper):
+                    print(f'note: {type_name(hook)} switches the pipeline of '
+                          f'no dataset inside {type_name(wrapper)}, which '
+                          "train_dataloader has: it stays the base's first")
                 transforms = hook['switch_pipeline']
                 hook['switch_pipeline'] = self._pipeline(
                     Pipeline(transforms, reference(self.base, transforms)),
@@ -217,7 +223,9 @@ class JobSettings:
         """Dataloaders, evaluators and loops of validation and test."""
         base, dataset = self.base, self.dataset
         settings = {}
-        if dataset.test_dataloader == dataset.val_dataloader:
+        if dataset.test_dataloader == dataset.val_dataloader and (
+                base_pipelines(base, 'test_dataloader') == base_pipelines(
+                    base, 'val_dataloader')):
             settings['val_dataloader = test_dataloader'] = \
                 self.loader('val_dataloader')
         else:
@@ -270,7 +278,9 @@ class JobSettings:
         rules = wrapper.get('paramwise_cfg') or {}
         constructor = wrapper.get('constructor')
         change = {}
-        if constructor or any('backbone.' in key
+        # A key must not match by the name of a branch: "norm" is in "normals".
+        branches = ''.join(f'.branches.{name}.' for name in self.modalities)
+        if constructor or any('backbone.' in key or key in branches
                               for key in rules.get('custom_keys', {})):
             change['constructor'] = 'mwam_mm.MultiModalOptimWrapperConstructor'
             if constructor:

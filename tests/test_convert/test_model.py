@@ -250,6 +250,16 @@ def test_classes_are_the_datasets():
     assert untouched.num_classes == 19 and untouched.ignore_index == 0
 
 
+@pytest.mark.parametrize('ignored, padded, num_classes, kept', [
+    (0, 0, 3, 255), (0, 0, None, 0), (0, 7, 3, 7), (255, 255, 3, 255)])
+def test_padding_stays_ignored(ignored, padded, num_classes, kept):
+    """Else it would be of the class whose label the base ignores."""
+    base = segmentor(decode_head=fcn(32, ignore_index=ignored))
+    base['data_preprocessor']['seg_pad_val'] = padded
+    model = build(base, num_classes=num_classes)
+    assert model.data_preprocessor.seg_pad_val == kept
+
+
 def test_binary_head_with_one_output():
     head = dict(
         fcn(32, out_channels=1, threshold=0.3),
@@ -324,6 +334,33 @@ def test_local_weights_go_into_each_branch(top, tmp_path):
     weight = stock.state_dict()['layer1.0.conv1.weight']
     for branch in model.backbone.branches.values():
         assert torch.equal(branch.layer1[0].conv1.weight, weight)
+
+
+@pytest.mark.parametrize('rgb, said', [
+    (dict(mean=[103.5, 116.3, 123.7], std=1.), 0),
+    (dict(mean=[104., 117., 124.], std=1.2), 0),
+    (dict(mean=[123.7, 116.3, 103.5], std=1., bgr_to_rgb=True), 1),
+    (dict(mean=[103.5, 116.3, 123.7], std=57.), 1),
+])
+def test_local_weights_are_for_other_images(rgb, said, tmp_path, monkeypatch):
+    """Caffe's, say, are for BGR that is not divided by a deviation."""
+    path = str(tmp_path / 'resnet.pth')
+    torch.save(MODELS.build(resnet()).state_dict(), path)
+    base = segmentor(
+        pretrained=path,
+        data_preprocessor=dict(
+            type='SegDataPreProcessor', mean=[103.53, 116.28, 123.675],
+            std=[1., 1., 1.], bgr_to_rgb=False))
+    notices = []
+    monkeypatch.setattr('mwam_mm.convert.pretrained.notice', notices.append)
+    modalities = dict(MODALITIES, rgb=dict(rgb, channels=3))
+    build(base, modalities)
+    assert len(notices) == said
+    assert all('give it the same' in notice for notice in notices)
+    base.pop('pretrained')
+    build(base, modalities)
+    build(base, dict(depth=MODALITIES['depth']))
+    assert len(notices) == said
 
 
 def test_missing_local_weights():

@@ -1,13 +1,15 @@
 """Mixed images, and samples that need care, from file to loss."""
 import json
 import os
+import random
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS as ALL_DATASETS
-from mmengine.registry import MODELS, init_default_scope
+from mmengine.registry import MODELS, DefaultScope, init_default_scope
 
 pytest.importorskip('mmdet')
 pytest.importorskip('mmcv.ops')
@@ -154,3 +156,45 @@ def test_transforms_are_skipped_by_their_stock_names(root):
     mixed.update_skip_type_keys(('Mosaic', 'RandomAffine', 'MixUp', 'Pad'))
     np.random.seed(0)
     assert mixed[3]['inputs'].shape == (4, 64, 96)
+
+
+def test_a_mosaic_of_label_maps(tmp_path):
+    """RandomMosaic, whose wrapper in MMSegmentation calls it otherwise."""
+    for i in range(4):
+        for name, value in (('rgb', [40 * i] * 3), ('depth', 20 * i),
+                            ('label', i)):
+            (tmp_path / name).mkdir(exist_ok=True)
+            cv2.imwrite(str(tmp_path / name / f'{i}.png'),
+                        np.full((32, 48, np.size(value)), value, np.uint8))
+    modalities = dict(
+        rgb=dict(channels=3, mean=200.), depth=dict(channels=1, mean=100.))
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        mixed = build(
+            dict(
+                type='mwam_mm.MultiModalMixDataset',
+                modalities=modalities,
+                dataset=dict(
+                    type='mwam_mm.MultiModalSegDataset',
+                    data_root=str(tmp_path),
+                    img_suffix='.png',
+                    data_prefix=dict(img_path='rgb', depth_path='depth',
+                                     seg_map_path='label'),
+                    metainfo=dict(classes=('a', 'b', 'c', 'd')),
+                    pipeline=[
+                        dict(type='mwam_mm.LoadModalities',
+                             modalities=modalities),
+                        dict(type='LoadAnnotations')
+                    ]),
+                pipeline=[
+                    dict(type='RandomMosaic', prob=1., img_scale=(32, 48)),
+                    dict(type='PackSegInputs')
+                ]))
+        random.seed(0)  # draws no index beyond the last, as the stock one may
+        sample = mixed[0]
+    image = sample['inputs'].numpy()
+    labels = sample['data_samples'].gt_sem_seg.data[0].numpy()
+    filled = image[0] == 200
+    assert len(set(image[0][~filled])) > 1
+    assert (image[3][~filled] == image[0][~filled] // 2).all()
+    assert (labels[~filled] == image[0][~filled] // 40).all()
+    assert (labels[filled] == 255).all() and (image[3][filled] == 100).all()

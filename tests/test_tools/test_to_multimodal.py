@@ -330,6 +330,27 @@ val_evaluator = test_evaluator = dict(type='IoUMetric')
             dict(border=100, resize_to='rgb', npz_key=dict(depth='d'))
 
 
+def test_a_test_pipeline_of_its_own(compose, write_config):
+    base = write_config(
+        f"""
+_base_ = {FCN!r}
+test_pipeline = _base_.test_pipeline
+smaller = [dict(type='LoadImageFromFile'),
+           dict(type='Resize', scale=(1024, 512), keep_ratio=True),
+           dict(type='LoadAnnotations'), dict(type='PackSegInputs')]
+val_dataloader = dict(dataset=dict(pipeline=smaller))
+""", 'base.py')
+    text, cfg = compose(base)
+    scales = [
+        t.scale for stage in ('val', 'test') for t in
+        cfg[f'{stage}_dataloader'].dataset.pipeline[0].transforms
+        if t.type == 'Resize'
+    ]
+    assert scales == [(1024, 512), (2049, 1025)]
+    assert 'val_dataloader = test_dataloader' not in text
+    assert 'val_dataloader = test_dataloader' in compose(FCN)[0]
+
+
 def test_a_repeated_dataset_is_told(compose, write_config, capsys):
     """An epoch of the base is longer than it looks."""
     base = write_config(
@@ -375,6 +396,26 @@ def test_rules_for_the_backbones_parameters_follow_it(compose):
         constructor='LayerDecayOptimizerConstructor',
         num_layers=12,
         layer_decay_rate=0.9)
+
+
+def test_rules_do_not_match_the_name_of_a_modality(compose, write_config):
+    """SegFormer's rule for "norm" is not for the branch "normals"."""
+    dataset = write_config(
+        """
+modalities = dict(rgb=dict(channels=3), normals=dict(channels=3))
+data = dict(
+    type='mwam_mm.MultiModalSegDataset', data_root='nowhere',
+    data_prefix=dict(img_path='rgb', normals_path='normals'),
+    metainfo=dict(classes=('a', 'b')))
+train_dataloader = val_dataloader = test_dataloader = dict(dataset=data)
+val_evaluator = test_evaluator = dict(type='IoUMetric')
+""", 'dataset.py')
+    _, cfg = compose(SEGFORMER, '--dataset', dataset,
+                     modalities=['rgb:3', 'normals:3'])
+    assert cfg.optim_wrapper.constructor == \
+        'mwam_mm.MultiModalOptimWrapperConstructor'
+    assert 'norm' in cfg.optim_wrapper.paramwise_cfg.custom_keys
+    assert 'constructor' not in compose(SEGFORMER)[1].optim_wrapper
 
 
 def test_smoke_needs_no_gpu(compose):
@@ -642,6 +683,24 @@ def test_pipelines_of_hooks_and_masks(mmdet, compose):
     assert step.type == 'mwam_mm.multimodal'
     assert step.transforms == stock.train_pipeline_stage2
     assert cfg.val_evaluator.metric == ['bbox', 'segm']
+
+
+def test_a_hook_that_reaches_no_wrapped_dataset(mmdet, compose, write_config,
+                                                capsys):
+    """PipelineSwitchHook sets the pipeline of the dataloader's own dataset."""
+    scenes = REPO / 'configs/_base_/datasets/scenes_rgbdt_det.py'
+    dataset = write_config(
+        f"""
+_base_ = {str(scenes)!r}
+data = _base_.train_dataloader.dataset
+train_dataloader = dict(dataset=dict(
+    _delete_=True, type='RepeatDataset', times=2, dataset=data))
+""", 'dataset.py')
+    compose(RTMDET)
+    assert 'PipelineSwitchHook' not in capsys.readouterr().out
+    compose(RTMDET, '--dataset', dataset)
+    assert 'note: PipelineSwitchHook switches the pipeline of no dataset ' \
+        'inside RepeatDataset' in capsys.readouterr().out
 
 
 def test_smoke_without_evaluation(mmdet, tmp_path, capsys):

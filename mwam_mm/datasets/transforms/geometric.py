@@ -129,10 +129,12 @@ class FillWithMean(BaseTransform):
                         for first in range(0, last + 1, 3)]
         # One for each group: some remember the images that they have seen.
         self.transforms = [TRANSFORMS.build(transform) for _ in self._groups]
-        # What the wrapper of datasets asks transforms that mix images for.
+        # What the wrapper of datasets asks transforms that mix images for:
+        # MMDetection's by the first name, MMSegmentation's by the second.
         for key in ('get_indexes', 'get_indices'):
             if hasattr(self.transforms[0], key):
-                setattr(self, key, getattr(self.transforms[0], key))
+                self.get_indexes = self.get_indices = getattr(
+                    self.transforms[0], key)
 
     def transform(self, results: dict) -> Optional[dict]:
         """Apply the transform.
