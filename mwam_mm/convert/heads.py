@@ -3,7 +3,7 @@ from typing import Mapping, Optional
 
 from mmengine.config import ConfigDict
 
-from mwam_mm.config import walk_dicts
+from mwam_mm.config import type_name, walk_dicts
 
 from .notice import notice
 
@@ -39,9 +39,10 @@ def set_num_classes(base: ConfigDict, num_classes: int) -> None:
         if isinstance(topk, (list, tuple)):
             # MMPretrain refuses a rank beyond the classes.
             cfg['topk'] = tuple(k for k in topk if k <= num_classes)
-        # Other numbers stay: STDC's head for boundaries has its own classes.
+        # STDC's head for boundaries has its own classes, and other numbers are
+        # of something else.
         for key in ('num_classes', 'num_things_classes'):
-            if cfg.get(key) == old:
+            if cfg.get(key) == old and type_name(cfg) != 'STDCHead':
                 cfg[key] = num_classes
                 if cfg.get('out_channels') == 1 and num_classes != old:
                     # One sigmoid serves two classes only.

@@ -9,6 +9,7 @@ from mmengine.registry import init_default_scope
 from torch import nn
 
 from mwam_mm.convert import notice
+from mwam_mm.convert.heads import set_num_classes
 from mwam_mm.models import MultiModalBackbone, MWAMNeck
 from mwam_mm.registry import MODELS
 
@@ -248,6 +249,16 @@ def test_classes_are_the_datasets():
     assert [h.num_classes for h in model.auxiliary_head] == [3, 2]
     untouched = build(base).decode_head
     assert untouched.num_classes == 19 and untouched.ignore_index == 0
+
+
+def test_the_boundary_of_stdc_is_no_class_of_the_dataset():
+    base = ConfigDict(
+        decode_head=dict(type='FCNHead', num_classes=2),
+        auxiliary_head=[dict(type='FCNHead', num_classes=2),
+                        dict(type='STDCHead', num_classes=2)])
+    set_num_classes(base, 5)
+    assert base.decode_head.num_classes == 5
+    assert [h.num_classes for h in base.auxiliary_head] == [5, 2]
 
 
 @pytest.mark.parametrize('ignored, padded, num_classes, kept', [
