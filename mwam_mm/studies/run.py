@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from importlib import import_module
 from multiprocessing.connection import wait
-from typing import Iterable, Optional, Sequence
+from typing import Iterable, Sequence
 
 from filelock import FileLock, Timeout
 from mmengine.config import Config
@@ -80,18 +80,18 @@ class Run:
                 f'{self} has now: delete the file to train again, or choose '
                 'another --work-dir')
         start = self.start(cfg)
-        if start and settings[1:] and settings[1] != digest_of(start):
+        if osp.isfile(start) and settings[1:] and (
+                settings[1] != digest_of(start)):
             raise RuntimeError(
                 f'{self.finished} is of a run that has started from another '
                 f'file than {start} is now: delete the file to train again, '
                 'or choose another --work-dir')
         return True
 
-    def start(self, cfg: Config) -> Optional[str]:
-        """The file that it starts from, where it is at hand."""
+    def start(self, cfg: Config) -> str:
+        """Path of what it starts from, empty for nothing."""
         # The second of two stages goes on from the first one's same seed.
-        path = (cfg.get('load_from') or '').replace('{seed}', str(self.seed))
-        return path if osp.isfile(path) else None
+        return (cfg.get('load_from') or '').replace('{seed}', str(self.seed))
 
     def report(self) -> dict:
         with open(newest_report(self.folder, 'val')) as f:
@@ -115,11 +115,11 @@ class Run:
         cfg = self.variant.load(self.folder)
         settings = fingerprint(cfg) + '\n'
         start = self.start(cfg)
-        if start:
+        if osp.isfile(start):
             settings += digest_of(start) + '\n'
         cfg.merge_from_dict({'randomness.seed': self.seed})
-        if cfg.get('load_from'):
-            cfg.load_from = cfg.load_from.replace('{seed}', str(self.seed))
+        if start:
+            cfg.load_from = start
         else:
             # What a run that was cut off has left may be of other settings.
             cfg.resume = False
