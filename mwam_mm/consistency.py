@@ -22,7 +22,6 @@ from torch.nn.parallel import DistributedDataParallel
 
 from .config import (
     leaf_datasets,
-    type_name,
     walk_datasets,
     walk_pipelines,
     walk_transforms,
@@ -31,8 +30,8 @@ from .layout import Modality, ModalityLayout
 from .wrappers import unwrapped
 
 __all__ = [
-    'check_checkpoint', 'check_classes', 'check_data', 'check_layouts',
-    'check_rules_of_backbone', 'check_runner'
+    'check_alike', 'check_checkpoint', 'check_classes', 'check_data',
+    'check_layouts', 'check_runner'
 ]
 
 # Where the same modalities lie in the files, and whether all samples have
@@ -104,13 +103,38 @@ def check_data(model: nn.Module, cfg: Mapping,
                for key, part in parts]
     check_layouts(model, cfg, layouts)
     _warn_of_absent(datasets)
-    first: Optional[Tuple[str, list]] = None
-    for key, classes in _classes_of_each(datasets):
+    named = list(_classes_of_each(datasets))
+    for key, classes in named:
         check_classes(model, cfg, classes, key)
-        first = first or (key, classes)
-        if classes != first[1]:
+    _check_same_classes(named)
+
+
+def check_alike(
+        *datasets: Tuple[str, ModalityLayout, Optional[Sequence[str]]]
+) -> None:
+    """Check that datasets can stand in one table.
+
+    Args:
+        *datasets (tuple[str, ModalityLayout, Sequence[str] | None]): What
+            each is called, the layout of what loads its modalities, and its
+            classes, None if unknown.
+
+    Raises:
+        ValueError: If two have other modalities, or other classes or another
+            order of them. The message names both.
+    """
+    _check_same_layouts([(f'{name}.pipeline.modalities', 'LoadModalities',
+                          layout) for name, layout, _ in datasets])
+    _check_same_classes([(name, classes or ())
+                         for name, _, classes in datasets])
+
+
+def _check_same_classes(named: Sequence[Tuple[str, Sequence[str]]]) -> None:
+    for key, classes in named[1:]:
+        first, expected = named[0]
+        if classes != expected:
             raise ValueError(
-                f'different classes: {first[0]} has ({_listed(first[1])}), '
+                f'different classes: {first} has ({_listed(expected)}), '
                 f'but {key} has ({_listed(classes)}). A label would mean '
                 'another class: give both the same, in one order, by '
                 'metainfo=dict(classes=(...))')
@@ -190,6 +214,11 @@ def check_layouts(model: nn.Module,
     if found and isinstance(cfg.get('modalities'), Mapping):
         found.append(
             ('modalities', 'the variable', ModalityLayout(cfg['modalities'])))
+    _check_same_layouts(found)
+
+
+def _check_same_layouts(
+        found: Sequence[Tuple[str, str, ModalityLayout]]) -> None:
     for part in found[1:]:
         difference = _difference(found[0], part)
         if difference is not None:
@@ -328,46 +357,6 @@ def _check_shapes(runner: Runner, weights: Mapping) -> None:
             f'parameters of the model, or has them in other shapes: '
             f'{_listed(lacking, 3)}. They would be random: test it by the '
             'config that it was trained with')
-
-
-def check_rules_of_backbone(runner: Runner) -> None:
-    """Warn of rules for a backbone that act on no branch, or on a whole one.
-
-    MMEngine says nothing of ``custom_keys`` that are in no parameter's name,
-    and ``backbone.norm``, say, is not in ``backbone.branches.rgb.norm``. A
-    rule for ``norm`` is in all names of a branch called ``normals``.
-
-    Args:
-        runner (Runner): The runner.
-    """
-    cfg = runner.cfg.get('optim_wrapper') or {}
-    constructor = dict(type=cfg.get('constructor') or '')
-    if type_name(constructor) == 'MultiModalOptimWrapperConstructor':
-        return
-    keys = (cfg.get('paramwise_cfg') or {}).get('custom_keys') or {}
-    # A stock model has no fusions, which are called by the modalities, too.
-    names = [
-        name for name, _ in unwrapped(runner.model).named_parameters()
-        if not name.startswith(('neck.fusions.', 'modality_heads.'))]
-    stock = [re.sub(r'^backbone\.branches\.[^.]+', 'backbone', name)
-             for name in names]
-    # Others were written for this model, such as those that name a branch.
-    keys = [key for key in keys if any(key in name for name in stock)]
-    lost = [key for key in keys if not any(key in name for name in names)]
-    widened = [key for key in keys
-               if any(key in name and key not in stock_name
-                      for name, stock_name in zip(names, stock))]
-    for found, effect in ((lost, 'act on nothing'),
-                          (widened, 'act on all parameters of a branch whose '
-                           'name they are in')):
-        if found:
-            print_log(
-                f'optim_wrapper.paramwise_cfg.custom_keys has {found}, which '
-                f'{effect}: the parameters of the backbone are called '
-                '"backbone.branches.<modality>..." here. Set '
-                'optim_wrapper.constructor='
-                '"mwam_mm.MultiModalOptimWrapperConstructor", which applies '
-                'such rules to every branch', 'current', logging.WARNING)
 
 
 def _listed(names: Sequence[str], limit: int = 10) -> str:

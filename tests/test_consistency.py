@@ -6,17 +6,10 @@ import numpy as np
 import pytest
 import torch
 from mmengine.dataset import Compose
-from mmengine.logging import MMLogger
-from mmengine.optim import build_optim_wrapper
 from mmengine.runner import Runner
 
 from mwam_mm.cli import build_runner
-from mwam_mm.consistency import (
-    check_classes,
-    check_data,
-    check_layouts,
-    check_rules_of_backbone,
-)
+from mwam_mm.consistency import check_classes, check_data, check_layouts
 from mwam_mm.layout import ModalityLayout
 from mwam_mm.registry import DATASETS
 
@@ -357,73 +350,3 @@ def test_which_heads_have_the_classes_of_the_data():
     detector.roi_head.bbox_head = Head(4)
     with pytest.raises(ValueError, match='roi_head.bbox_head.num_classes=4'):
         check_classes(detector, {}, classes, 'data')
-
-
-@pytest.mark.parametrize('keys, said', [
-    (['backbone.layer1', 'backbone', 'decode_head'], ['backbone.layer1']),
-    (['backbone.branches.rgb.layer1', 'layer1', 'nowhere'], []),
-    (['rgb', 'branches.rgb', 'branches'], []),
-])
-@pytest.mark.parametrize('constructor', [
-    None, 'mwam_mm.MultiModalOptimWrapperConstructor'])
-def test_rules_that_act_on_no_branch(tmp_path, keys, said, constructor,
-                                     monkeypatch):
-    cfg = config(tmp_path, 'train')
-    cfg.optim_wrapper.paramwise_cfg = dict(
-        custom_keys={key: dict(lr_mult=0.1) for key in keys})
-    if constructor:
-        cfg.optim_wrapper.constructor = constructor
-        said = []
-    runner = build_runner(cfg)
-    messages = []
-    monkeypatch.setattr(
-        MMLogger.get_current_instance(), 'log',
-        lambda level, message: messages.append(message))
-    runner.call_hook('before_run')
-    assert [m.split(', which')[0] for m in messages if 'custom_keys' in m] == (
-        [f'optim_wrapper.paramwise_cfg.custom_keys has {said}']
-        if said else [])
-
-
-def test_rules_that_a_branch_matches_by_its_name(monkeypatch):
-    """As "norm", which stands for norm layers, and a branch "normals"."""
-    model = torch.nn.Module()
-    model.backbone = torch.nn.Module()
-    model.backbone.branches = torch.nn.ModuleDict({
-        name: torch.nn.ModuleDict(dict(
-            conv=torch.nn.Conv2d(3, 4, 1), norm=torch.nn.BatchNorm2d(4)))
-        for name in ('rgb', 'normals')
-    })
-
-    def said(keys, constructor=None):
-        messages = []
-        monkeypatch.setattr('mwam_mm.consistency.print_log',
-                            lambda message, *_: messages.append(message))
-        check_rules_of_backbone(
-            types.SimpleNamespace(
-                model=model,
-                cfg=dict(optim_wrapper=dict(
-                    constructor=constructor,
-                    paramwise_cfg=dict(custom_keys={
-                        key: dict(decay_mult=0.) for key in keys})))))
-        return [message.split(': ')[0] for message in messages]
-
-    rules = dict(custom_keys=dict(norm=dict(decay_mult=0.)))
-    wrapper = dict(optimizer=dict(type='AdamW', lr=1., weight_decay=1.))
-    without_decay = []
-    for constructor in ('DefaultOptimWrapperConstructor',
-                        'mwam_mm.MultiModalOptimWrapperConstructor'):
-        groups = build_optim_wrapper(
-            model, dict(wrapper, constructor=constructor,
-                        paramwise_cfg=rules)).optimizer.param_groups
-        without_decay.append(
-            {id(p) for group in groups for p in group['params']
-             if group['weight_decay'] == 0})
-    conv = id(model.backbone.branches['normals']['conv'].weight)
-    assert [conv in ids for ids in without_decay] == [True, False]
-
-    assert said(['norm', 'conv', 'normals']) == [
-        "optim_wrapper.paramwise_cfg.custom_keys has ['norm'], which act on "
-        'all parameters of a branch whose name they are in']
-    assert said(['conv', 'branches.normals']) == []
-    assert said(['norm'], 'mwam_mm.MultiModalOptimWrapperConstructor') == []

@@ -4,10 +4,9 @@ from typing import Dict, Iterable, Iterator, List, Mapping, Optional, Tuple
 
 import numpy as np
 from mmcv.transforms import LoadAnnotations
-from torch import nn
 
 from mwam_mm.config import leaf_datasets, walk_transforms
-from mwam_mm.consistency import check_layouts
+from mwam_mm.consistency import check_alike
 from mwam_mm.convert import multimodal_pipeline, multimodal_transforms
 from mwam_mm.layout import Modality, ModalityLayout
 from mwam_mm.registry import DATASETS, TRANSFORMS
@@ -309,17 +308,8 @@ def inspect_dataset(cfg: Mapping) -> Iterator[DatasetInspection]:
         if result is None:
             result = DatasetInspection(loader.layout, classes)
         # They have one table, by the first one's scale and classes.
-        check_layouts(nn.Identity(), {}, [
-            (f'{which}.pipeline.modalities', 'LoadModalities', layout)
-            for which, layout in (('the first dataset', result.layout),
-                                  (leaf['type'], loader.layout))
-        ])
-        if classes != result.classes:
-            raise ValueError(
-                f'different classes: the first dataset has {result.classes}, '
-                f'but {leaf["type"]} has {classes}. A label would mean '
-                'another class: give both the same, in one order, by '
-                'metainfo=dict(classes=(...))')
+        check_alike(('the first dataset', result.layout, result.classes),
+                    (leaf['type'], loader.layout, classes))
         result.samples += len(dataset)
         yield result
         for i in range(len(dataset)):

@@ -1,11 +1,15 @@
 """Optimizer rules written for a backbone, applied to every branch."""
+import logging
 import re
 from functools import partial
 from typing import Dict, List, Mapping, Optional
 
+from mmengine.logging import print_log
 from mmengine.optim import OptimWrapper
+from mmengine.runner import Runner
 from torch import nn
 
+from mwam_mm.config import type_name
 from mwam_mm.registry import OPTIM_WRAPPER_CONSTRUCTORS
 from mwam_mm.wrappers import unwrapped
 
@@ -186,3 +190,43 @@ class MultiModalOptimWrapperConstructor:
                 view._parameters.update(model._parameters)
             views.append(view)
         return views
+
+
+def check_rules_of_backbone(runner: Runner) -> None:
+    """Warn of rules for a backbone that act on no branch, or on a whole one.
+
+    MMEngine says nothing of ``custom_keys`` that are in no parameter's name,
+    and ``backbone.norm``, say, is not in ``backbone.branches.rgb.norm``. A
+    rule for ``norm`` is in all names of a branch called ``normals``.
+
+    Args:
+        runner (Runner): The runner.
+    """
+    cfg = runner.cfg.get('optim_wrapper') or {}
+    constructor = dict(type=cfg.get('constructor') or '')
+    if type_name(constructor) == 'MultiModalOptimWrapperConstructor':
+        return
+    keys = (cfg.get('paramwise_cfg') or {}).get('custom_keys') or {}
+    # A stock model has no fusions, which are called by the modalities, too.
+    names = [
+        name for name, _ in unwrapped(runner.model).named_parameters()
+        if not name.startswith(('neck.fusions.', 'modality_heads.'))]
+    stock = [re.sub(r'^backbone\.branches\.[^.]+', 'backbone', name)
+             for name in names]
+    # Others were written for this model, such as those that name a branch.
+    keys = [key for key in keys if any(key in name for name in stock)]
+    lost = [key for key in keys if not any(key in name for name in names)]
+    widened = [key for key in keys
+               if any(key in name and key not in stock_name
+                      for name, stock_name in zip(names, stock))]
+    for found, effect in ((lost, 'act on nothing'),
+                          (widened, 'act on all parameters of a branch whose '
+                           'name they are in')):
+        if found:
+            print_log(
+                f'optim_wrapper.paramwise_cfg.custom_keys has {found}, which '
+                f'{effect}: the parameters of the backbone are called '
+                '"backbone.branches.<modality>..." here. Set '
+                'optim_wrapper.constructor='
+                '"mwam_mm.MultiModalOptimWrapperConstructor", which applies '
+                'such rules to every branch', 'current', logging.WARNING)

@@ -1,10 +1,19 @@
 """Optimizer rules for a backbone, applied to every branch."""
+import types
+
 import pytest
+from mmengine.logging import MMLogger
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 from torch import nn
 
+from mwam_mm.cli import build_runner
+from mwam_mm.engine.multimodal_optim_wrapper_constructor import (
+    check_rules_of_backbone,
+)
 from mwam_mm.registry import MODELS, OPTIM_WRAPPER_CONSTRUCTORS
+
+from .. import tiny
 
 MODALITIES = dict(rgb=dict(channels=3), depth=dict(channels=1))
 BEIT = dict(
@@ -213,3 +222,74 @@ def test_it_needs_branches(models):
     ours.backbone.gate = nn.Linear(1, 1)
     with pytest.raises(ValueError, match='2 parameters beside'):
         wrapper(ours, dict(norm_decay_mult=0.), name)
+
+
+@pytest.mark.parametrize('keys, said', [
+    (['backbone.layer1', 'backbone', 'decode_head'], ['backbone.layer1']),
+    (['backbone.branches.rgb.layer1', 'layer1', 'nowhere'], []),
+    (['rgb', 'branches.rgb', 'branches'], []),
+])
+@pytest.mark.parametrize('constructor', [
+    None, 'mwam_mm.MultiModalOptimWrapperConstructor'])
+def test_rules_that_act_on_no_branch(tmp_path, keys, said, constructor,
+                                     monkeypatch):
+    cfg = tiny.config(tmp_path, max_iters=1)
+    cfg.optim_wrapper.paramwise_cfg = dict(
+        custom_keys={key: dict(lr_mult=0.1) for key in keys})
+    if constructor:
+        cfg.optim_wrapper.constructor = constructor
+        said = []
+    runner = build_runner(cfg)
+    messages = []
+    monkeypatch.setattr(
+        MMLogger.get_current_instance(), 'log',
+        lambda level, message: messages.append(message))
+    runner.call_hook('before_run')
+    assert [m.split(', which')[0] for m in messages if 'custom_keys' in m] == (
+        [f'optim_wrapper.paramwise_cfg.custom_keys has {said}']
+        if said else [])
+
+
+def test_rules_that_a_branch_matches_by_its_name(monkeypatch):
+    """As "norm", which stands for norm layers, and a branch "normals"."""
+    model = nn.Module()
+    model.backbone = nn.Module()
+    model.backbone.branches = nn.ModuleDict({
+        name: nn.ModuleDict(dict(
+            conv=nn.Conv2d(3, 4, 1), norm=nn.BatchNorm2d(4)))
+        for name in ('rgb', 'normals')
+    })
+
+    def said(keys, constructor=None):
+        messages = []
+        monkeypatch.setattr(
+            'mwam_mm.engine.multimodal_optim_wrapper_constructor.print_log',
+            lambda message, *_: messages.append(message))
+        check_rules_of_backbone(
+            types.SimpleNamespace(
+                model=model,
+                cfg=dict(optim_wrapper=dict(
+                    constructor=constructor,
+                    paramwise_cfg=dict(custom_keys={
+                        key: dict(decay_mult=0.) for key in keys})))))
+        return [message.split(': ')[0] for message in messages]
+
+    rules = dict(custom_keys=dict(norm=dict(decay_mult=0.)))
+    wrapper = dict(optimizer=dict(type='AdamW', lr=1., weight_decay=1.))
+    without_decay = []
+    for constructor in ('DefaultOptimWrapperConstructor',
+                        'mwam_mm.MultiModalOptimWrapperConstructor'):
+        groups = build_optim_wrapper(
+            model, dict(wrapper, constructor=constructor,
+                        paramwise_cfg=rules)).optimizer.param_groups
+        without_decay.append(
+            {id(p) for group in groups for p in group['params']
+             if group['weight_decay'] == 0})
+    conv = id(model.backbone.branches['normals']['conv'].weight)
+    assert [conv in ids for ids in without_decay] == [True, False]
+
+    assert said(['norm', 'conv', 'normals']) == [
+        "optim_wrapper.paramwise_cfg.custom_keys has ['norm'], which act on "
+        'all parameters of a branch whose name they are in']
+    assert said(['conv', 'branches.normals']) == []
+    assert said(['norm'], 'mwam_mm.MultiModalOptimWrapperConstructor') == []

@@ -4,12 +4,10 @@ from typing import Dict
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from mwam_mm.consistency import (
-    check_checkpoint,
-    check_rules_of_backbone,
-    check_runner,
-)
+from mwam_mm.consistency import check_checkpoint, check_runner
 from mwam_mm.registry import HOOKS
+
+from ..multimodal_optim_wrapper_constructor import check_rules_of_backbone
 
 
 @HOOKS.register_module()
