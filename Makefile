@@ -55,6 +55,10 @@ PIP_FAILED := echo 'make: pip failed, see above: with its network and settings \
 
 .PHONY: train test test-official lint docs pictures clean
 
+# docs/setups.md, On a CPU
+train pictures: export MALLOC_MMAP_MAX_ = 0
+train pictures: export MALLOC_TRIM_THRESHOLD_ = -1
+
 train: $(STAMPS)/seg
 	$(PY) tools/train.py $(CONFIG) $(ARGS)
 
