@@ -39,6 +39,7 @@ from mwam_mm.visualization.modality_pictures import ModalityPictures
 
 from .inputs import (
     Sample,
+    check_no_input_in,
     check_sample,
     is_folders,
     list_folders,
@@ -175,8 +176,8 @@ class MultiModalInferencer:
         Raises:
             TypeError: If an input is neither a path nor an array.
             ValueError: If a modality is unknown, a sample has none, no sample
-                has those of any combination, or two samples would write the
-                same file.
+                has those of any combination, two samples would write the same
+                file, or a file lies where the outputs go.
             FileNotFoundError: If a file does not exist.
         """
         if inputs is not None and modalities:
@@ -194,8 +195,12 @@ class MultiModalInferencer:
             raise ValueError(
                 'nothing to predict: no sample has all modalities of any of '
                 f'the combinations {list(map(combination_name, chosen))}')
-        if out_dir is not None and names is None:
-            names = out_names(samples)
+        if out_dir is not None:
+            check_no_input_in([
+                osp.join(out_dir, part)
+                for part in ('pred', *(['vis'] if draw else []))
+            ], samples)
+            names = out_names(samples) if names is None else names
 
         results: List[Result] = []
         prepared: Iterable = map(self._prepare, range(len(samples)), samples)

@@ -13,8 +13,8 @@ from mwam_mm.datasets.file_names import FileNames
 from mwam_mm.layout import ModalityLayout
 
 __all__ = [
-    'Sample', 'check_sample', 'is_folders', 'list_folders', 'names_of_files',
-    'out_names'
+    'Sample', 'check_sample', 'check_no_input_in', 'is_folders',
+    'list_folders', 'names_of_files', 'out_names'
 ]
 
 # Modality to its file or array; a modality that is absent is left out.
@@ -76,6 +76,33 @@ def check_sample(sample: Mapping, layout: ModalityLayout,
         raise ValueError(f'{where} has no modality: give at least one of '
                          f'{list(layout)}')
     return checked
+
+
+def check_no_input_in(folders: Sequence[str],
+                      samples: Sequence[Sample]) -> None:
+    """Check that no file of a sample lies where outputs are written.
+
+    An output with the name of an input would take its place, and what was
+    written before would be predicted as an input.
+
+    Args:
+        folders (Sequence[str]): Where outputs are written.
+        samples (Sequence[dict]): The samples.
+
+    Raises:
+        ValueError: If a file lies in one of the folders.
+    """
+    for folder in folders:
+        inside = osp.join(osp.realpath(folder), '')
+        for sample in samples:
+            for name, value in sample.items():
+                # The folder of a link counts: it is the link that is replaced.
+                if isinstance(value, str) and osp.join(
+                        osp.realpath(osp.dirname(value)),
+                        '').startswith(inside):
+                    raise ValueError(
+                        f'modality {name!r}: {value!r} lies in {folder!r}, '
+                        'where the outputs are written: name another out_dir')
 
 
 def is_folders(sample: Sample) -> bool:

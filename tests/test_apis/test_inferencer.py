@@ -383,6 +383,39 @@ class TestOutputs:
             inferencer(samples + samples[:1], out_dir=str(tmp_path / 'o'))
         assert not (tmp_path / 'o').exists()
 
+    @pytest.mark.parametrize('draw', [True, False])
+    def test_inputs_are_not_overwritten(self, tmp_path, seg_job, draw):
+        """Folders that are called as those of the outputs."""
+        write_pair(tmp_path / 'data/vis/set/1.png',
+                   tmp_path / 'data/d/set/1.png')
+        before = (tmp_path / 'data/vis/set/1.png').read_bytes()
+        (tmp_path / 'linked').symlink_to(tmp_path / 'data')
+        inferencer = MultiModalInferencer(*seg_job)
+        folders = dict(rgb=tmp_path / 'linked/vis', depth=tmp_path / 'data/d')
+
+        def predict():
+            inferencer(folders, out_dir=str(tmp_path / 'data'), draw=draw,
+                       show_progress=False)
+
+        if draw:
+            with pytest.raises(ValueError, match="'rgb'.*linked/vis/set/1.png'"
+                               " lies in .*data/vis'.*another out_dir"):
+                predict()
+            assert not (tmp_path / 'data/pred').exists()
+        else:
+            predict()
+            assert (tmp_path / 'data/pred/set/1.png').exists()
+        assert (tmp_path / 'data/vis/set/1.png').read_bytes() == before
+
+    def test_outputs_are_no_inputs(self, tmp_path, seg_job):
+        """The outputs of a call lie within the folder of the next one."""
+        write_pair(tmp_path / 'rgb/1.png', tmp_path / 'd/1.png')
+        inferencer = MultiModalInferencer(*seg_job)
+        out = str(tmp_path / 'rgb/out')
+        inferencer(rgb=tmp_path / 'rgb', out_dir=out, show_progress=False)
+        with pytest.raises(ValueError, match='where the outputs are written'):
+            inferencer(rgb=tmp_path / 'rgb', out_dir=out)
+
     def test_arrays_are_numbered(self, tmp_path, seg_job):
         images = np.zeros((2, 40, 56, 3), np.uint8)
         MultiModalInferencer(*seg_job)(
