@@ -84,6 +84,21 @@ def test_resume(train):
     assert cfg.resume is True
 
 
+@pytest.mark.parametrize('options', [[], ['load_from=iter_2.pth']])
+@pytest.mark.parametrize('saved', [True, False])
+def test_resume_of_what_starts_from_another_checkpoint(
+        train, tmp_path, saved, options):
+    if saved:
+        (tmp_path / 'last_checkpoint').write_text('iter_4.pth')
+    cfg = Config(dict(load_from='first_stage.pth', work_dir=str(tmp_path)))
+    args = parse(train, 'c.py', '--resume', '--cfg-options', 'a=1', *options)
+    cfg.merge_from_dict(args.cfg_options)
+    train.apply_args(cfg, args)
+    assert (cfg.resume, cfg.load_from) == (
+        (True, 'iter_2.pth') if options else
+        (True, None) if saved else (False, 'first_stage.pth'))
+
+
 @pytest.mark.parametrize('wrapper', ['OptimWrapper', 'mmengine.OptimWrapper'])
 def test_amp(train, wrapper):
     cfg = Config(
