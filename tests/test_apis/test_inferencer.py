@@ -185,6 +185,12 @@ class TestErrors:
         with pytest.raises(ValueError, match=f'lacks 1 .*{lost}'):
             MultiModalInferencer(*seg_job)
 
+    def test_checkpoint_that_is_cut_off(self, tmp_path, seg_job):
+        with open(seg_job[1], 'rb') as f:
+            (tmp_path / 'cut.pth').write_bytes(f.read()[:1000])
+        with pytest.raises(ValueError, match='cut.pth.*not the whole of one'):
+            MultiModalInferencer(seg_job[0], str(tmp_path / 'cut.pth'))
+
     def test_combinations_that_no_sample_has(self, seg_job, pair):
         inferencer = MultiModalInferencer(*seg_job)
         rgb = dict(rgb=pair['rgb'])

@@ -1,6 +1,7 @@
 """Tests of tools/train.py and of what it shares with tools/test.py."""
 import ast
 import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -153,6 +154,17 @@ def test_build_runner_takes_the_runner_type():
     finally:
         RUNNERS.module_dict.pop('TestToolsRunner')
     assert built == (OwnRunner, 'w')
+
+
+@pytest.mark.parametrize('settings', [
+    dict(resume=True), dict(load_from='iter_2.pth')])
+def test_a_checkpoint_that_is_cut_off_is_named(tmp_path, monkeypatch,
+                                               settings):
+    monkeypatch.chdir(tmp_path)
+    Path('iter_2.pth').write_bytes(b'PK\3\4 and no more')
+    Path('last_checkpoint').write_text('iter_2.pth')
+    with pytest.raises(ValueError, match="'iter_2.pth' is no checkpoint"):
+        build_runner(Config(dict(work_dir='.', **settings)))
 
 
 def test_errors_are_short(exit_of_tool, write_config):
