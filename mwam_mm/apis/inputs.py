@@ -132,26 +132,29 @@ def names_of_files(cfg: Config, layout: ModalityLayout) -> FileNames:
         layout (ModalityLayout): The modalities.
 
     Returns:
-        FileNames: By path key, from the dataset's ``file_names``, or
-        ``modality_suffix`` and ``img_suffix``. Empty if it has none of them.
+        FileNames: By path key, that of label maps included, from the
+        dataset's ``file_names``, or ``modality_suffix``, ``img_suffix`` and
+        ``seg_map_suffix``. Empty if it has none of them.
     """
     for split in ('test_dataloader', 'val_dataloader'):
         for dataset in leaf_datasets((cfg.get(split) or {}).get('dataset')
                                      or {}):
             patterns = dataset.get('file_names') or {}
-            suffixes = dataset.get('modality_suffix') or {}
-            stock = dataset.get('img_suffix')
+            suffixes = {
+                'seg_map_path': dataset.get('seg_map_suffix'),
+                **(dataset.get('modality_suffix') or {})
+            }
+            keys = [*(m.path_key for m in layout.values()), 'seg_map_path']
             if patterns:
                 # A key without a pattern has the image's.
                 found = {
-                    m.path_key: patterns.get(m.path_key,
-                                             patterns.get('img_path'))
-                    for m in layout.values()
+                    key: patterns.get(key, patterns.get('img_path'))
+                    for key in keys
                 }
             else:
                 found = {
-                    m.path_key: suffixes.get(m.path_key, stock)
-                    for m in layout.values()
+                    key: suffixes.get(key, dataset.get('img_suffix'))
+                    for key in keys
                 }
                 found = {k: v and '{}' + v for k, v in found.items()}
             return FileNames({k: v for k, v in found.items() if v})
@@ -166,7 +169,9 @@ def list_folders(folders: Sample,
     Files belong together if they have the same path without the suffix. Of
     a file that is called as those of the config's dataset, what its name has
     in common with the others counts: ``rgb_0001.jpg`` and
-    ``depth_0001.png`` match by ``rgb_{}.jpg`` and ``depth_{}.png``.
+    ``depth_0001.png`` match by ``rgb_{}.jpg`` and ``depth_{}.png``, also
+    within one folder: one that is called as another modality's, or as a label
+    map, does not count.
 
     Args:
         folders (dict[str, str]): Modality to its folder, which may have
@@ -221,6 +226,7 @@ def list_folders(folders: Sample,
 def _images(folder: str, file_names: FileNames, key: str) -> Dict[str, str]:
     """What the names of a sample have in common to path of its image."""
     files: Dict[str, str] = {}
+    others: List[str] = []
     for root, _, names in os.walk(folder, followlinks=True):
         for name in names:
             path = osp.join(root, name)
@@ -229,6 +235,9 @@ def _images(folder: str, file_names: FileNames, key: str) -> Dict[str, str]:
             if suffix.lower() not in _SUFFIXES:
                 continue
             if key in file_names:
+                if file_names.is_of_another(key, relative):
+                    others.append(path)
+                    continue
                 shared = file_names.common(key, relative)
                 stem = stem if shared is None else shared
             if stem in files:
@@ -236,6 +245,11 @@ def _images(folder: str, file_names: FileNames, key: str) -> Dict[str, str]:
                     f'{files[stem]!r} and {path!r} differ in the suffix '
                     'only, so it is open which to take: remove one')
             files[stem] = path
+    if not files and others:
+        raise FileNotFoundError(
+            f'{folder!r} has no file for {key!r}: by file_names of the '
+            f"config's test dataset its {len(others)} files, such as "
+            f'{others[0]!r}, are of other modalities or labels')
     if not files:
         raise FileNotFoundError(f'{folder!r} has no image: known suffixes '
                                 f'are {list(_SUFFIXES)}')

@@ -315,6 +315,39 @@ class TestFolders:
             np.testing.assert_array_equal(
                 cv2.imread(str(out), -1), labels(result))
 
+    @pytest.mark.parametrize('optional', [True, False])
+    @pytest.mark.parametrize('names', [
+        ('rgb_{}.png', 'depth_{}.png', '{}_label.png'),
+        ('rgb.png', 'depth.png', 'label.png')])
+    def test_one_folder_for_all(self, tmp_path, names, optional):
+        pairs = []
+        for i in range(3):
+            rgb, depth, label = (
+                tmp_path / f'all/{i}' / name.format(i) for name in names)
+            colors, _ = write_pair(rgb, depth, seed=i)
+            assert cv2.imwrite(str(label), colors)
+            pairs.append(dict(rgb=rgb, depth=depth))
+        modalities = copy.deepcopy(MODALITIES)
+        for fields in modalities.values():
+            fields['optional'] = optional
+        cfg = seg_config(modalities)
+        cfg['test_dataloader']['dataset']['file_names'] = dict(
+            zip(('img_path', 'depth_path', 'seg_map_path'), names))
+        inferencer = MultiModalInferencer(*write_job(tmp_path / 'job', cfg))
+        for chosen in (('rgb', 'depth'), ('rgb', )):
+            results = inferencer(
+                dict.fromkeys(chosen, tmp_path / 'all'), show_progress=False)
+            assert len(results) == 3
+            for pair, result in zip(pairs, results):
+                sample = {name: pair[name] for name in chosen}
+                np.testing.assert_array_equal(
+                    labels(result), labels(inferencer(sample)))
+        for pair in pairs:
+            pair['rgb'].unlink()
+        with pytest.raises(FileNotFoundError, match="no file for 'img_path'.*"
+                           '6 files, such as .* are of other modalities'):
+            inferencer(rgb=tmp_path / 'all')
+
     def test_missing_file_and_optional_modality(self, tmp_path):
         for i in range(3):
             write_pair(tmp_path / f'rgb/{i}.png', tmp_path / f'depth/{i}.png')
