@@ -27,7 +27,12 @@ from mmengine.structures import BaseDataElement
 from rich.progress import track
 from torch import nn
 
-from mwam_mm.config import type_name, walk_dicts, walk_transforms
+from mwam_mm.config import (
+    first_metainfo,
+    type_name,
+    walk_dicts,
+    walk_transforms,
+)
 from mwam_mm.consistency import check_layouts
 from mwam_mm.convert.prediction import prediction_transforms
 from mwam_mm.engine.combination_predictor import CombinationPredictor
@@ -128,7 +133,7 @@ class MultiModalInferencer:
             [('test_pipeline', type_name(transform),
               getattr(transform, 'layout', None))
              for transform in walk_transforms(self.pipeline)])
-        meta = getattr(self.model, 'dataset_meta', None) or {}
+        meta = first_metainfo(getattr(self.model, 'dataset_meta', None))
         self._classes, self._palette = meta.get('classes'), meta.get('palette')
 
     def __call__(self,

@@ -12,7 +12,7 @@ from mmengine.runner import CheckpointLoader
 from torch import nn
 
 from mwam_mm.atomic import check_whole
-from mwam_mm.config import leaf_datasets, type_name, walk_dicts
+from mwam_mm.config import first_metainfo, leaf_datasets, type_name, walk_dicts
 from mwam_mm.inheritance import follow_modalities
 from mwam_mm.registry import DATASETS, MODELS
 from mwam_mm.stack import check_scope
@@ -119,7 +119,7 @@ def _load_weights(model: nn.Module, path: str) -> Mapping:
 
 def _dataset_meta(meta: Mapping, cfg: Config) -> Dict[str, Any]:
     """Classes and palette of the checkpoint, else of the config's dataset."""
-    found = meta.get('dataset_meta') or {}
+    found = first_metainfo(meta.get('dataset_meta'))
     found = {key.lower(): value for key, value in found.items()}
     if found.get('classes'):
         return found

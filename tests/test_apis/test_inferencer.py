@@ -597,6 +597,14 @@ class TestConfigs:
         expected = metainfo['classes'] if metainfo else CLASSES
         assert tuple(model.dataset_meta['classes']) == tuple(expected)
 
+    def test_classes_of_a_concatenation(self, tmp_path, pair):
+        """mmdet saves a list where datasets differ, if in the palette."""
+        job = write_job(tmp_path, seg_config(),
+                        [META, dict(META, palette=[[1, 1, 1]] * 2)])
+        inferencer = MultiModalInferencer(*job)
+        assert inferencer.model.dataset_meta == META
+        inferencer(pair, out_dir=str(tmp_path / 'out'))
+
     def test_no_classes_at_all(self, tmp_path, pair):
         inferencer = MultiModalInferencer(
             *write_job(tmp_path / 'job', seg_config(), meta={}))
