@@ -38,7 +38,7 @@ def check_sample(sample: Mapping, layout: ModalityLayout,
         dict: The sample in the order of the layout, paths as strings.
 
     Raises:
-        TypeError: If it is no mapping, or a value neither a path nor an
+        TypeError: If it is no mapping, or a value neither a path nor a plain
             array.
         ValueError: If it has no modality or an unknown one, or two that share
             a file have different ones.
@@ -60,6 +60,11 @@ def check_sample(sample: Mapping, layout: ModalityLayout,
                     f'{where}: modality {name!r}: {value!r} does not exist. '
                     'Correct the path, or leave the modality out if the '
                     'sample has none')
+        elif isinstance(value, np.ma.MaskedArray):
+            raise TypeError(
+                f'{where}: modality {name!r} is a masked array: give '
+                'array.filled(value), with a value that '
+                f'modalities[{name!r}].invalid_value has')
         elif not isinstance(value, np.ndarray):
             raise TypeError(
                 f'{where}: modality {name!r} must be a path or an array, but '
