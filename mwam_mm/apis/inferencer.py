@@ -331,6 +331,13 @@ class MultiModalInferencer:
         absent = tuple(name for name in self.layout
                        if name in absent or name not in sample)
         data_sample.set_metainfo(dict(absent_modalities=absent))
+        # The path of an array, or of what is left out, does not exist.
+        files = [v for v in sample.values() if isinstance(v, str)]
+        if results['img_path'] not in files:
+            array = next(iter(sample.values()))
+            data_sample.set_metainfo(
+                dict(img_path=files[0] if files else
+                     f'(array of shape {array.shape})'))
         if index == 0:
             normalize = self.model.data_preprocessor.normalize
             self._first_image.look(

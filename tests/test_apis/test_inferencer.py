@@ -195,6 +195,16 @@ class TestErrors:
         with pytest.raises(ValueError, match='cut.pth.*not the whole of one'):
             MultiModalInferencer(seg_job[0], str(tmp_path / 'cut.pth'))
 
+    def test_a_sample_without_any_measurement_is_named(self, tmp_path,
+                                                       seg_job):
+        blank = np.zeros((40, 56), np.uint16)
+        assert cv2.imwrite(str(tmp_path / 'blank.png'), blank)
+        inferencer = MultiModalInferencer(*seg_job)
+        for depth, name in ((tmp_path / 'blank.png', 'blank.png'),
+                            (blank, r'\(array of shape \(40, 56\)\)')):
+            with pytest.raises(ValueError, match=f'{name} has none of the'):
+                inferencer(depth=depth)
+
     def test_combinations_that_no_sample_has(self, seg_job, pair):
         inferencer = MultiModalInferencer(*seg_job)
         rgb = dict(rgb=pair['rgb'])
