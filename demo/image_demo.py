@@ -44,8 +44,11 @@ def main() -> None:
     # The names of the modalities are in the config.
     known, _ = parser.parse_known_args()
     load_safely()
-    inferencer = MultiModalInferencer(known.config, known.checkpoint,
-                                      known.device, known.cfg_options)
+    try:
+        inferencer = MultiModalInferencer(known.config, known.checkpoint,
+                                          known.device, known.cfg_options)
+    except (FileNotFoundError, ValueError) as error:
+        parser.error(str(error))
     files = parser.add_argument_group('modalities')
     for name in inferencer.layout:
         files.add_argument(f'--{name}', dest=f'modality {name}',

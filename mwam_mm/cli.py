@@ -14,9 +14,10 @@ from mmengine.config import Config, DictAction
 from mmengine.device import get_device
 from mmengine.logging import HistoryBuffer
 from mmengine.registry import RUNNERS
-from mmengine.runner import Runner
+from mmengine.runner import Runner, find_latest_checkpoint
 from mmengine.utils import digit_version
 
+from mwam_mm.atomic import check_whole
 from mwam_mm.config import type_name
 from mwam_mm.engine.hooks import draw_what_is_loaded
 from mwam_mm.inheritance import follow_modalities
@@ -200,9 +201,14 @@ def build_runner(cfg: Config) -> Runner:
         Runner: The runner.
 
     Raises:
-        ValueError: If this process has no GPU of its own, or on CPUs its
-            launcher needs GPUs.
+        ValueError: If this process has no GPU of its own, on CPUs its
+            launcher needs GPUs, or the checkpoint to start from is cut off.
     """
+    checkpoint = cfg.get('load_from')
+    if checkpoint is None and cfg.get('resume'):
+        checkpoint = find_latest_checkpoint(cfg.work_dir)
+    if checkpoint is not None:
+        check_whole(str(checkpoint))
     device = get_device()
     if cfg.get('launcher', 'none') != 'none' and device == 'cpu':
         _distribute_on_cpu(cfg)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Iterator, List, Optional, Sequence, Tuple
 
 __all__ = [
-    'class_of', 'leaf_datasets', 'parameter_of', 'type_name',
+    'class_of', 'first_metainfo', 'leaf_datasets', 'parameter_of', 'type_name',
     'walk_datasets', 'walk_dicts', 'walk_pipelines', 'walk_transforms',
     'wrapped_datasets'
 ]
@@ -81,6 +81,22 @@ def parameter_of(cls: type, name: str) -> Optional[inspect.Parameter]:
         if all(p.kind != p.VAR_KEYWORD for p in parameters.values()):
             return None
     return None
+
+
+def first_metainfo(metainfo: Any) -> Mapping:
+    """The metainfo of a dataset.
+
+    Args:
+        metainfo (Mapping | Sequence[Mapping], optional): What a dataset, a
+            checkpoint or an evaluator has. MMDetection's concatenation has a
+            list if its datasets differ in anything.
+
+    Returns:
+        Mapping: It, or the first of the list; empty for None.
+    """
+    if isinstance(metainfo, (list, tuple)):
+        metainfo = metainfo[0]
+    return metainfo or {}
 
 
 def walk_dicts(cfg: Any, path: str = '') -> Iterator[Tuple[str, dict]]:

@@ -21,6 +21,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from .config import (
+    first_metainfo,
     leaf_datasets,
     walk_datasets,
     walk_pipelines,
@@ -278,9 +279,8 @@ def check_checkpoint(runner: Runner, checkpoint: Mapping) -> None:
     """
     if isinstance(runner._train_loop, BaseLoop):
         return
-    meta = (checkpoint.get('meta') or {}).get('dataset_meta') or {}
-    if isinstance(meta, list):  # of a concatenation
-        meta = meta[0]
+    meta = first_metainfo(
+        (checkpoint.get('meta') or {}).get('dataset_meta'))
     _check_order_of_classes(runner, list(meta.get('classes') or ()))
     weights = checkpoint.get('state_dict', checkpoint)
     _check_branches(runner, list(weights))

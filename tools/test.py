@@ -236,6 +236,9 @@ def apply_args(cfg: Config, args: argparse.Namespace) -> None:
         ValueError: If a flag does not fit the config or another flag.
     """
     cfg.load_from = args.checkpoint
+    # The config of a run that was resumed says so, which would ask for the
+    # data of the training and take up its state.
+    cfg.resume = False
     if args.combinations and args.missing:
         raise ValueError('--missing and --combinations exclude each other: '
                          '--combinations already tests absent modalities')

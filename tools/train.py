@@ -1,10 +1,12 @@
 """Train a model."""
 import argparse
 import logging
+from typing import Mapping
 
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.logging import print_log
+from mmengine.runner import find_latest_checkpoint
 
 from mwam_mm.cli import (
     add_common_arguments,
@@ -21,7 +23,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--resume',
         action='store_true',
-        help='continue from the latest checkpoint in the work dir')
+        help='continue from the latest checkpoint in the work dir, or from '
+        '--cfg-options load_from=CHECKPOINT')
     parser.add_argument(
         '--amp',
         action='store_true',
@@ -62,6 +65,31 @@ def enable_auto_scale_lr(cfg: Config) -> None:
     cfg.auto_scale_lr.enable = True
 
 
+def enable_resume(cfg: Config, options: Mapping) -> None:
+    """Let the runner continue what lies in the work dir.
+
+    It would take up the optimizer and the iteration of ``load_from``, which
+    of a config is what training starts from.
+
+    Args:
+        cfg (Config): Config to change.
+        options (Mapping): The settings of the command line: a ``load_from``
+            among them is what to continue from.
+    """
+    cfg.resume = True
+    if cfg.get('load_from') is None or 'load_from' in options:
+        return
+    if find_latest_checkpoint(cfg.work_dir) is None:
+        cfg.resume = False
+        print_log(
+            f'There is no checkpoint in {cfg.work_dir} to resume from: '
+            f'training starts, from {cfg.load_from}',
+            logger='current',
+            level=logging.WARNING)
+    else:
+        cfg.load_from = None
+
+
 def check_amp(cfg: Config) -> None:
     """Refuse mixed precision where MMEngine has none."""
     if (type_name(cfg.get('optim_wrapper') or {}) == 'AmpOptimWrapper'
@@ -83,7 +111,7 @@ def apply_args(cfg: Config, args: argparse.Namespace) -> None:
     if args.auto_scale_lr:
         enable_auto_scale_lr(cfg)
     if args.resume:
-        cfg.resume = True
+        enable_resume(cfg, args.cfg_options or {})
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 """A model for one combination of modalities, for other programs to run."""
 import inspect
+import os
 import os.path as osp
 import warnings
 from typing import Any, Dict, List, Sequence, Tuple, Union
@@ -206,8 +207,9 @@ def export_model(module: SingleCombination, images: Tuple[Tensor, ...],
         module (SingleCombination): The model.
         images (tuple[Tensor]): Its inputs, such as
             :meth:`SingleCombination.example` gives.
-        path (str): The file to write: ``.onnx`` for ONNX, with the modalities
-            as names of the inputs, or ``.pt2`` for ``torch.export.load``.
+        path (str): The file to write, with its folder: ``.onnx`` for ONNX,
+            with the modalities as names of the inputs, or ``.pt2`` for
+            ``torch.export.load``.
 
     Raises:
         ImportError: If ONNX is wanted and not installed.
@@ -231,6 +233,7 @@ def export_model(module: SingleCombination, images: Tuple[Tensor, ...],
             f'{type(module.model).__name__} looks at the regions that it '
             'proposes, so its graph depends on the image and cannot be '
             'exported. Detectors of one stage can')
+    os.makedirs(osp.dirname(osp.abspath(path)), exist_ok=True)
     if suffix == '.onnx':
         _write_onnx(module, images, path)
         return

@@ -27,7 +27,12 @@ from mmengine.structures import BaseDataElement
 from rich.progress import track
 from torch import nn
 
-from mwam_mm.config import type_name, walk_dicts, walk_transforms
+from mwam_mm.config import (
+    first_metainfo,
+    type_name,
+    walk_dicts,
+    walk_transforms,
+)
 from mwam_mm.consistency import check_layouts
 from mwam_mm.convert.prediction import prediction_transforms
 from mwam_mm.engine.combination_predictor import CombinationPredictor
@@ -39,6 +44,7 @@ from mwam_mm.visualization.modality_pictures import ModalityPictures
 
 from .inputs import (
     Sample,
+    check_no_input_in,
     check_sample,
     is_folders,
     list_folders,
@@ -127,7 +133,7 @@ class MultiModalInferencer:
             [('test_pipeline', type_name(transform),
               getattr(transform, 'layout', None))
              for transform in walk_transforms(self.pipeline)])
-        meta = getattr(self.model, 'dataset_meta', None) or {}
+        meta = first_metainfo(getattr(self.model, 'dataset_meta', None))
         self._classes, self._palette = meta.get('classes'), meta.get('palette')
 
     def __call__(self,
@@ -175,8 +181,8 @@ class MultiModalInferencer:
         Raises:
             TypeError: If an input is neither a path nor an array.
             ValueError: If a modality is unknown, a sample has none, no sample
-                has those of any combination, or two samples would write the
-                same file.
+                has those of any combination, two samples would write the same
+                file, or a file lies where the outputs go.
             FileNotFoundError: If a file does not exist.
         """
         if inputs is not None and modalities:
@@ -194,8 +200,12 @@ class MultiModalInferencer:
             raise ValueError(
                 'nothing to predict: no sample has all modalities of any of '
                 f'the combinations {list(map(combination_name, chosen))}')
-        if out_dir is not None and names is None:
-            names = out_names(samples)
+        if out_dir is not None:
+            check_no_input_in([
+                osp.join(out_dir, part)
+                for part in ('pred', *(['vis'] if draw else []))
+            ], samples)
+            names = out_names(samples) if names is None else names
 
         results: List[Result] = []
         prepared: Iterable = map(self._prepare, range(len(samples)), samples)
@@ -321,6 +331,13 @@ class MultiModalInferencer:
         absent = tuple(name for name in self.layout
                        if name in absent or name not in sample)
         data_sample.set_metainfo(dict(absent_modalities=absent))
+        # The path of an array, or of what is left out, does not exist.
+        files = [v for v in sample.values() if isinstance(v, str)]
+        if results['img_path'] not in files:
+            array = next(iter(sample.values()))
+            data_sample.set_metainfo(
+                dict(img_path=files[0] if files else
+                     f'(array of shape {array.shape})'))
         if index == 0:
             normalize = self.model.data_preprocessor.normalize
             self._first_image.look(

@@ -13,8 +13,8 @@ from mwam_mm.datasets.file_names import FileNames
 from mwam_mm.layout import ModalityLayout
 
 __all__ = [
-    'Sample', 'check_sample', 'is_folders', 'list_folders', 'names_of_files',
-    'out_names'
+    'Sample', 'check_sample', 'check_no_input_in', 'is_folders',
+    'list_folders', 'names_of_files', 'out_names'
 ]
 
 # Modality to its file or array; a modality that is absent is left out.
@@ -38,7 +38,7 @@ def check_sample(sample: Mapping, layout: ModalityLayout,
         dict: The sample in the order of the layout, paths as strings.
 
     Raises:
-        TypeError: If it is no mapping, or a value neither a path nor an
+        TypeError: If it is no mapping, or a value neither a path nor a plain
             array.
         ValueError: If it has no modality or an unknown one, or two that share
             a file have different ones.
@@ -60,6 +60,11 @@ def check_sample(sample: Mapping, layout: ModalityLayout,
                     f'{where}: modality {name!r}: {value!r} does not exist. '
                     'Correct the path, or leave the modality out if the '
                     'sample has none')
+        elif isinstance(value, np.ma.MaskedArray):
+            raise TypeError(
+                f'{where}: modality {name!r} is a masked array: give '
+                'array.filled(value), with a value that '
+                f'modalities[{name!r}].invalid_value has')
         elif not isinstance(value, np.ndarray):
             raise TypeError(
                 f'{where}: modality {name!r} must be a path or an array, but '
@@ -76,6 +81,33 @@ def check_sample(sample: Mapping, layout: ModalityLayout,
         raise ValueError(f'{where} has no modality: give at least one of '
                          f'{list(layout)}')
     return checked
+
+
+def check_no_input_in(folders: Sequence[str],
+                      samples: Sequence[Sample]) -> None:
+    """Check that no file of a sample lies where outputs are written.
+
+    An output with the name of an input would take its place, and what was
+    written before would be predicted as an input.
+
+    Args:
+        folders (Sequence[str]): Where outputs are written.
+        samples (Sequence[dict]): The samples.
+
+    Raises:
+        ValueError: If a file lies in one of the folders.
+    """
+    for folder in folders:
+        inside = osp.join(osp.realpath(folder), '')
+        for sample in samples:
+            for name, value in sample.items():
+                # The folder of a link counts: it is the link that is replaced.
+                if isinstance(value, str) and osp.join(
+                        osp.realpath(osp.dirname(value)),
+                        '').startswith(inside):
+                    raise ValueError(
+                        f'modality {name!r}: {value!r} lies in {folder!r}, '
+                        'where the outputs are written: name another out_dir')
 
 
 def is_folders(sample: Sample) -> bool:
@@ -105,26 +137,29 @@ def names_of_files(cfg: Config, layout: ModalityLayout) -> FileNames:
         layout (ModalityLayout): The modalities.
 
     Returns:
-        FileNames: By path key, from the dataset's ``file_names``, or
-        ``modality_suffix`` and ``img_suffix``. Empty if it has none of them.
+        FileNames: By path key, that of label maps included, from the
+        dataset's ``file_names``, or ``modality_suffix``, ``img_suffix`` and
+        ``seg_map_suffix``. Empty if it has none of them.
     """
     for split in ('test_dataloader', 'val_dataloader'):
         for dataset in leaf_datasets((cfg.get(split) or {}).get('dataset')
                                      or {}):
             patterns = dataset.get('file_names') or {}
-            suffixes = dataset.get('modality_suffix') or {}
-            stock = dataset.get('img_suffix')
+            suffixes = {
+                'seg_map_path': dataset.get('seg_map_suffix'),
+                **(dataset.get('modality_suffix') or {})
+            }
+            keys = [*(m.path_key for m in layout.values()), 'seg_map_path']
             if patterns:
                 # A key without a pattern has the image's.
                 found = {
-                    m.path_key: patterns.get(m.path_key,
-                                             patterns.get('img_path'))
-                    for m in layout.values()
+                    key: patterns.get(key, patterns.get('img_path'))
+                    for key in keys
                 }
             else:
                 found = {
-                    m.path_key: suffixes.get(m.path_key, stock)
-                    for m in layout.values()
+                    key: suffixes.get(key, dataset.get('img_suffix'))
+                    for key in keys
                 }
                 found = {k: v and '{}' + v for k, v in found.items()}
             return FileNames({k: v for k, v in found.items() if v})
@@ -139,7 +174,9 @@ def list_folders(folders: Sample,
     Files belong together if they have the same path without the suffix. Of
     a file that is called as those of the config's dataset, what its name has
     in common with the others counts: ``rgb_0001.jpg`` and
-    ``depth_0001.png`` match by ``rgb_{}.jpg`` and ``depth_{}.png``.
+    ``depth_0001.png`` match by ``rgb_{}.jpg`` and ``depth_{}.png``, also
+    within one folder: one that is called as another modality's, or as a label
+    map, does not count.
 
     Args:
         folders (dict[str, str]): Modality to its folder, which may have
@@ -194,6 +231,7 @@ def list_folders(folders: Sample,
 def _images(folder: str, file_names: FileNames, key: str) -> Dict[str, str]:
     """What the names of a sample have in common to path of its image."""
     files: Dict[str, str] = {}
+    others: List[str] = []
     for root, _, names in os.walk(folder, followlinks=True):
         for name in names:
             path = osp.join(root, name)
@@ -202,6 +240,9 @@ def _images(folder: str, file_names: FileNames, key: str) -> Dict[str, str]:
             if suffix.lower() not in _SUFFIXES:
                 continue
             if key in file_names:
+                if file_names.is_of_another(key, relative):
+                    others.append(path)
+                    continue
                 shared = file_names.common(key, relative)
                 stem = stem if shared is None else shared
             if stem in files:
@@ -209,6 +250,11 @@ def _images(folder: str, file_names: FileNames, key: str) -> Dict[str, str]:
                     f'{files[stem]!r} and {path!r} differ in the suffix '
                     'only, so it is open which to take: remove one')
             files[stem] = path
+    if not files and others:
+        raise FileNotFoundError(
+            f'{folder!r} has no file for {key!r}: by file_names of the '
+            f"config's test dataset its {len(others)} files, such as "
+            f'{others[0]!r}, are of other modalities or labels')
     if not files:
         raise FileNotFoundError(f'{folder!r} has no image: known suffixes '
                                 f'are {list(_SUFFIXES)}')

@@ -11,7 +11,8 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import CheckpointLoader
 from torch import nn
 
-from mwam_mm.config import leaf_datasets, type_name, walk_dicts
+from mwam_mm.atomic import check_whole
+from mwam_mm.config import first_metainfo, leaf_datasets, type_name, walk_dicts
 from mwam_mm.inheritance import follow_modalities
 from mwam_mm.registry import DATASETS, MODELS
 from mwam_mm.stack import check_scope
@@ -47,7 +48,8 @@ def init_model(config: Union[str, Path, Config],
 
     Raises:
         TypeError: If ``config`` is none of the three.
-        ValueError: If the checkpoint lacks weights of the model.
+        ValueError: If the checkpoint is cut off, or lacks weights of the
+            model.
 
     Examples:
         >>> from mwam_mm.apis import init_model
@@ -89,6 +91,7 @@ def init_model(config: Union[str, Path, Config],
 
 def _load_weights(model: nn.Module, path: str) -> Mapping:
     """Load a checkpoint's weights, all of them; return its meta."""
+    check_whole(path)
     loaded = CheckpointLoader.load_checkpoint(path, map_location='cpu')
     prefix = 'module.'
     weights = {
@@ -116,7 +119,7 @@ def _load_weights(model: nn.Module, path: str) -> Mapping:
 
 def _dataset_meta(meta: Mapping, cfg: Config) -> Dict[str, Any]:
     """Classes and palette of the checkpoint, else of the config's dataset."""
-    found = meta.get('dataset_meta') or {}
+    found = first_metainfo(meta.get('dataset_meta'))
     found = {key.lower(): value for key, value in found.items()}
     if found.get('classes'):
         return found

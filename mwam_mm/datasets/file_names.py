@@ -84,6 +84,25 @@ class FileNames:
             return None
         return osp.join(folder, base[len(first):len(base) - len(end)])
 
+    def is_of_another(self, key: str, name: str) -> bool:
+        """Whether a file is called as another one of a sample.
+
+        Patterns that differ in the suffix only, such as ``{}.jpg`` and
+        ``{}.png``, do not tell.
+
+        Args:
+            key (str): Path key of the file that is looked for.
+            name (str): Name of the file, with folders.
+
+        Returns:
+            bool: Whether the name follows the pattern of another path key,
+            and not its own.
+        """
+        stem = osp.splitext(name)[0]
+        return self.common(key, name) is None and any(
+            self.common(other, name) not in (None, stem)
+            for other in self._parts)
+
     def name(self, key: str, common: str) -> str:
         """Name of a file of a sample.
 

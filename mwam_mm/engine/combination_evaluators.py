@@ -9,6 +9,7 @@ from mmengine.evaluator import Evaluator
 from mmengine.structures import BaseDataElement
 from mmengine.utils import mkdir_or_exist
 
+from mwam_mm.config import first_metainfo
 from mwam_mm.evaluation.stock_metrics import (
     evaluate_defined,
     keep_everything,
@@ -182,9 +183,8 @@ class CombinationEvaluators:
         for combination, low, high in zip(self.evaluators, lows.tolist(),
                                           highs.tolist()):
             if low == high:
-                meta = self.evaluators[combination].dataset_meta or {}
-                if isinstance(meta, list):  # of a concatenation
-                    meta = meta[0]
+                meta = first_metainfo(
+                    self.evaluators[combination].dataset_meta)
                 classes = dict(enumerate(meta.get('classes') or ()))
                 constants[combination_name(combination)] = (
                     'nothing' if (low, high) == _NOTHING else str(

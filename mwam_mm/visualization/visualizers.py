@@ -7,6 +7,7 @@ from mmcv.transforms import Compose
 from mmengine.config import Config
 from mmengine.dist import master_only
 
+from mwam_mm.config import first_metainfo
 from mwam_mm.convert.prediction import prediction_transforms
 from mwam_mm.registry import VISUALIZERS
 from mwam_mm.stack import has_detection, has_segmentation
@@ -74,7 +75,7 @@ class MultiModalVisualizer:
                 ``LoadModalities``, or the sample does not name its files.
         """
         sample = data_sample.cpu()
-        meta = self.dataset_meta or {}
+        meta = first_metainfo(self.dataset_meta)
         predictions: Dict[str, Any] = {}
         if draw_pred and 'combinations' in sample:
             predictions = {

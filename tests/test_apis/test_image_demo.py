@@ -95,6 +95,12 @@ def test_errors(tmp_path, seg_job, pair, demo, capsys, monkeypatch, argv,
     assert not (tmp_path / 'result.png').exists()
 
 
+def test_a_missing_checkpoint(seg_job, demo, capsys):
+    with pytest.raises(SystemExit):
+        demo(seg_job[0], 'gone.pth', '--rgb', 'a.png')
+    assert 'error: gone.pth can not be found' in capsys.readouterr().err
+
+
 class TestReadme:
 
     @pytest.fixture

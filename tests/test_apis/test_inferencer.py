@@ -153,6 +153,10 @@ class TestErrors:
         (dict(rgb='nowhere.png'), FileNotFoundError,
          "modality 'rgb': 'nowhere.png' does not exist.*leave the modality"),
         (dict(rgb=3), TypeError, "'rgb' must be a path or an array"),
+        (dict(depth=np.ma.ones((4, 5))), TypeError,
+         r"'depth' is a masked array: give array.filled.*invalid_value"),
+        (dict(rgb=np.zeros((0, 5, 3), np.uint8)), ValueError,
+         r'array of shape \(0, 5, 3\).*none of them 0'),
         ('a.png', TypeError, 'inputs must be a dict'),
         ([], TypeError, 'inputs must be a dict'),
         (['a.png'], TypeError, r'inputs\[0\] must be a dict'),
@@ -184,6 +188,22 @@ class TestErrors:
         torch.save(weights, seg_job[1])
         with pytest.raises(ValueError, match=f'lacks 1 .*{lost}'):
             MultiModalInferencer(*seg_job)
+
+    def test_checkpoint_that_is_cut_off(self, tmp_path, seg_job):
+        with open(seg_job[1], 'rb') as f:
+            (tmp_path / 'cut.pth').write_bytes(f.read()[:1000])
+        with pytest.raises(ValueError, match='cut.pth.*not the whole of one'):
+            MultiModalInferencer(seg_job[0], str(tmp_path / 'cut.pth'))
+
+    def test_a_sample_without_any_measurement_is_named(self, tmp_path,
+                                                       seg_job):
+        blank = np.zeros((40, 56), np.uint16)
+        assert cv2.imwrite(str(tmp_path / 'blank.png'), blank)
+        inferencer = MultiModalInferencer(*seg_job)
+        for depth, name in ((tmp_path / 'blank.png', 'blank.png'),
+                            (blank, r'\(array of shape \(40, 56\)\)')):
+            with pytest.raises(ValueError, match=f'{name} has none of the'):
+                inferencer(depth=depth)
 
     def test_combinations_that_no_sample_has(self, seg_job, pair):
         inferencer = MultiModalInferencer(*seg_job)
@@ -309,6 +329,39 @@ class TestFolders:
             np.testing.assert_array_equal(
                 cv2.imread(str(out), -1), labels(result))
 
+    @pytest.mark.parametrize('optional', [True, False])
+    @pytest.mark.parametrize('names', [
+        ('rgb_{}.png', 'depth_{}.png', '{}_label.png'),
+        ('rgb.png', 'depth.png', 'label.png')])
+    def test_one_folder_for_all(self, tmp_path, names, optional):
+        pairs = []
+        for i in range(3):
+            rgb, depth, label = (
+                tmp_path / f'all/{i}' / name.format(i) for name in names)
+            colors, _ = write_pair(rgb, depth, seed=i)
+            assert cv2.imwrite(str(label), colors)
+            pairs.append(dict(rgb=rgb, depth=depth))
+        modalities = copy.deepcopy(MODALITIES)
+        for fields in modalities.values():
+            fields['optional'] = optional
+        cfg = seg_config(modalities)
+        cfg['test_dataloader']['dataset']['file_names'] = dict(
+            zip(('img_path', 'depth_path', 'seg_map_path'), names))
+        inferencer = MultiModalInferencer(*write_job(tmp_path / 'job', cfg))
+        for chosen in (('rgb', 'depth'), ('rgb', )):
+            results = inferencer(
+                dict.fromkeys(chosen, tmp_path / 'all'), show_progress=False)
+            assert len(results) == 3
+            for pair, result in zip(pairs, results):
+                sample = {name: pair[name] for name in chosen}
+                np.testing.assert_array_equal(
+                    labels(result), labels(inferencer(sample)))
+        for pair in pairs:
+            pair['rgb'].unlink()
+        with pytest.raises(FileNotFoundError, match="no file for 'img_path'.*"
+                           '6 files, such as .* are of other modalities'):
+            inferencer(rgb=tmp_path / 'all')
+
     def test_missing_file_and_optional_modality(self, tmp_path):
         for i in range(3):
             write_pair(tmp_path / f'rgb/{i}.png', tmp_path / f'depth/{i}.png')
@@ -382,6 +435,39 @@ class TestOutputs:
         with pytest.raises(ValueError, match=r'inputs\[0\] and inputs\[3\]'):
             inferencer(samples + samples[:1], out_dir=str(tmp_path / 'o'))
         assert not (tmp_path / 'o').exists()
+
+    @pytest.mark.parametrize('draw', [True, False])
+    def test_inputs_are_not_overwritten(self, tmp_path, seg_job, draw):
+        """Folders that are called as those of the outputs."""
+        write_pair(tmp_path / 'data/vis/set/1.png',
+                   tmp_path / 'data/d/set/1.png')
+        before = (tmp_path / 'data/vis/set/1.png').read_bytes()
+        (tmp_path / 'linked').symlink_to(tmp_path / 'data')
+        inferencer = MultiModalInferencer(*seg_job)
+        folders = dict(rgb=tmp_path / 'linked/vis', depth=tmp_path / 'data/d')
+
+        def predict():
+            inferencer(folders, out_dir=str(tmp_path / 'data'), draw=draw,
+                       show_progress=False)
+
+        if draw:
+            with pytest.raises(ValueError, match="'rgb'.*linked/vis/set/1.png'"
+                               " lies in .*data/vis'.*another out_dir"):
+                predict()
+            assert not (tmp_path / 'data/pred').exists()
+        else:
+            predict()
+            assert (tmp_path / 'data/pred/set/1.png').exists()
+        assert (tmp_path / 'data/vis/set/1.png').read_bytes() == before
+
+    def test_outputs_are_no_inputs(self, tmp_path, seg_job):
+        """The outputs of a call lie within the folder of the next one."""
+        write_pair(tmp_path / 'rgb/1.png', tmp_path / 'd/1.png')
+        inferencer = MultiModalInferencer(*seg_job)
+        out = str(tmp_path / 'rgb/out')
+        inferencer(rgb=tmp_path / 'rgb', out_dir=out, show_progress=False)
+        with pytest.raises(ValueError, match='where the outputs are written'):
+            inferencer(rgb=tmp_path / 'rgb', out_dir=out)
 
     def test_arrays_are_numbered(self, tmp_path, seg_job):
         images = np.zeros((2, 40, 56, 3), np.uint8)
@@ -524,6 +610,14 @@ class TestConfigs:
         model = init_model(*write_job(tmp_path, cfg, meta={}))
         expected = metainfo['classes'] if metainfo else CLASSES
         assert tuple(model.dataset_meta['classes']) == tuple(expected)
+
+    def test_classes_of_a_concatenation(self, tmp_path, pair):
+        """mmdet saves a list where datasets differ, if in the palette."""
+        job = write_job(tmp_path, seg_config(),
+                        [META, dict(META, palette=[[1, 1, 1]] * 2)])
+        inferencer = MultiModalInferencer(*job)
+        assert inferencer.model.dataset_meta == META
+        inferencer(pair, out_dir=str(tmp_path / 'out'))
 
     def test_no_classes_at_all(self, tmp_path, pair):
         inferencer = MultiModalInferencer(

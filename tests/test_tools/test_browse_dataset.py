@@ -104,6 +104,22 @@ def test_a_pipeline_for_tests(load_tool, write_config, root):
     assert path == f'{root}/rgb/train/000001.png'
 
 
+@pytest.mark.skipif(not stack.has_detection(), reason='needs mmdet')
+def test_a_concatenation(load_tool, write_config, root, monkeypatch):
+    """mmdet's has the metainfo of each dataset in a list."""
+    cfg = Config.fromfile(write_config(CONFIG.format(root=root)))
+    leaf = cfg.train_dataloader.dataset.dataset
+    init_default_scope('mmseg')
+    tool = load_tool('analysis_tools/browse_dataset')
+    palette = [[i, 0, 0] for i in range(8)]
+    browser = tool.Browser(dict(
+        type='mmdet.ConcatDataset',
+        datasets=[leaf, dict(leaf, metainfo=dict(palette=palette))]))
+    assert isinstance(browser.dataset.metainfo, list)
+    assert len(browser.dataset) == 4
+    browser.draw(3)
+
+
 def test_number(browse, tmp_path):
     browse('--not-show', '--out', str(tmp_path / 'out'), '--number', '1')
     assert len(list((tmp_path / 'out').iterdir())) == 1

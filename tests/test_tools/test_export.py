@@ -30,7 +30,7 @@ def job(tmp_path):
 
 
 def test_command(export, job, tmp_path, monkeypatch, capsys):
-    out = str(tmp_path / 'rgb.onnx')
+    out = str(tmp_path / 'new/folder/rgb.onnx')
     monkeypatch.setattr(sys, 'argv', [
         'export.py', *job, '--out', out, '--combination', 'rgb', '--shape',
         '32', '64'
@@ -53,7 +53,7 @@ def test_a_file_that_differs_is_removed(export, job, tmp_path, monkeypatch):
 
     monkeypatch.setattr(export, 'export_model', write)
     monkeypatch.setattr(export, 'onnx_difference',
-                        lambda *_: dict(logits=float('nan')))
+                        lambda *_: dict(a=0., logits=float('nan'), b=1e-7))
     monkeypatch.setattr(
         sys, 'argv',
         ['export.py', *job, '--out', str(out), '--shape', '32', '32'])

@@ -57,10 +57,12 @@ def test_flags_of_mmsegmentation(test):
     assert args.cfg_options == dict(a=1)
 
 
-def test_only_the_checkpoint_without_flags(test):
+@pytest.mark.parametrize('resumed', [False, True])
+def test_only_the_checkpoint_without_flags(test, resumed):
     cfg, before = config(), config().to_dict()
+    cfg.resume = resumed  # as the dumped config of the training has it
     test.apply_args(cfg, parse(test))
-    assert cfg.to_dict() == dict(before, load_from='c.pth')
+    assert cfg.to_dict() == dict(before, load_from='c.pth', resume=False)
 
 
 def test_missing(test):

@@ -1,6 +1,7 @@
 """Tests of tools/train.py and of what it shares with tools/test.py."""
 import ast
 import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -84,6 +85,21 @@ def test_resume(train):
     assert cfg.resume is True
 
 
+@pytest.mark.parametrize('options', [[], ['load_from=iter_2.pth']])
+@pytest.mark.parametrize('saved', [True, False])
+def test_resume_of_what_starts_from_another_checkpoint(
+        train, tmp_path, saved, options):
+    if saved:
+        (tmp_path / 'last_checkpoint').write_text('iter_4.pth')
+    cfg = Config(dict(load_from='first_stage.pth', work_dir=str(tmp_path)))
+    args = parse(train, 'c.py', '--resume', '--cfg-options', 'a=1', *options)
+    cfg.merge_from_dict(args.cfg_options)
+    train.apply_args(cfg, args)
+    assert (cfg.resume, cfg.load_from) == (
+        (True, 'iter_2.pth') if options else
+        (True, None) if saved else (False, 'first_stage.pth'))
+
+
 @pytest.mark.parametrize('wrapper', ['OptimWrapper', 'mmengine.OptimWrapper'])
 def test_amp(train, wrapper):
     cfg = Config(
@@ -138,6 +154,17 @@ def test_build_runner_takes_the_runner_type():
     finally:
         RUNNERS.module_dict.pop('TestToolsRunner')
     assert built == (OwnRunner, 'w')
+
+
+@pytest.mark.parametrize('settings', [
+    dict(resume=True), dict(load_from='iter_2.pth')])
+def test_a_checkpoint_that_is_cut_off_is_named(tmp_path, monkeypatch,
+                                               settings):
+    monkeypatch.chdir(tmp_path)
+    Path('iter_2.pth').write_bytes(b'PK\3\4 and no more')
+    Path('last_checkpoint').write_text('iter_2.pth')
+    with pytest.raises(ValueError, match="'iter_2.pth' is no checkpoint"):
+        build_runner(Config(dict(work_dir='.', **settings)))
 
 
 def test_errors_are_short(exit_of_tool, write_config):

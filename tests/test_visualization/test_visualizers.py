@@ -7,7 +7,8 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
-from mmengine.structures import BaseDataElement
+from mmengine.structures import BaseDataElement, PixelData
+from mmseg.structures import SegDataSample
 
 from mwam_mm.registry import VISUALIZERS
 from mwam_mm.stack import has_detection
@@ -131,6 +132,18 @@ class TestSeg:
         assert (depth == ABSENT).all()
         labels = cv2.imread(str(tmp_path / 'maps/0.png'), -1)
         np.testing.assert_array_equal(prediction, overlaid(rgb, labels))
+
+    def test_classes_of_a_concatenation(self, monkeypatch):
+        visualizer = VISUALIZERS.build(
+            dict(type='mwam_mm.MultiModalSegVisualizer', name='listed'))
+        visualizer.dataset_meta = [META, dict(META, palette=None)]
+        monkeypatch.setattr(visualizer, '_read',
+                            lambda _: dict(rgb=np.zeros((8, 9, 3), np.uint8)))
+        sample = SegDataSample(
+            pred_sem_seg=PixelData(data=torch.ones(1, 8, 9).long()))
+        visualizer.add_datasample('a', None, sample)
+        np.testing.assert_array_equal(
+            visualizer.get_image()[30, 264], [0, 0, 150])
 
     def test_sample_without_its_paths(self, tmp_path):
         visualizer = VISUALIZERS.build(

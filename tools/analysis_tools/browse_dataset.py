@@ -17,7 +17,12 @@ from mmengine.utils import ProgressBar
 from mmengine.visualization import Visualizer
 
 from mwam_mm.cli import add_cfg_options, read_config
-from mwam_mm.config import leaf_datasets, walk_pipelines, walk_transforms
+from mwam_mm.config import (
+    first_metainfo,
+    leaf_datasets,
+    walk_pipelines,
+    walk_transforms,
+)
 from mwam_mm.datasets.transforms import LoadModalities
 from mwam_mm.layout import ModalityLayout
 from mwam_mm.registry import DATASETS
@@ -81,8 +86,8 @@ class Browser:
         loading = list(filter(_loads, walk_transforms(leaf.pipeline)))
         packing = [t for t in transforms if hasattr(t, 'meta_keys')]
         self._load = Compose([*loading, *packing[-1:]])
-        self._classes = self.dataset.metainfo.get('classes')
-        self._palette = self.dataset.metainfo.get('palette')
+        meta = first_metainfo(self.dataset.metainfo)
+        self._classes, self._palette = meta.get('classes'), meta.get('palette')
 
     def draw(self, index: int) -> Optional[Tuple[str, np.ndarray]]:
         """Draw a sample.

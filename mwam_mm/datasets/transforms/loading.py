@@ -240,9 +240,9 @@ class LoadModalities(BaseTransform):
                 'float')
         if image.ndim == 2:
             image = image[..., None]
-        if image.ndim != 3:
+        if image.ndim != 3 or not image.size:
             raise ValueError(f'{where} has shape {image.shape}; expected '
-                             '(H, W) or (H, W, C)')
+                             '(H, W) or (H, W, C), none of them 0')
         if self.border:
             if min(image.shape[:2]) <= 2 * self.border:
                 raise ValueError(
