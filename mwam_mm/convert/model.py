@@ -160,8 +160,9 @@ def multimodal(base: Mapping,
     """
     unknown = sorted(set(edits) - set(_EDITED))
     if unknown:
-        raise TypeError(f'mwam_mm.multimodal has no arguments {unknown}: '
-                        'change the base by `override`')
+        raise TypeError(
+            f'mwam_mm.multimodal has no arguments {unknown}: give what '
+            'differs from the base as branches, fusion, mwam or override')
     if override is not None and not isinstance(override, Mapping):
         raise TypeError(
             'mwam_mm.multimodal.override must be a dict from keys of the base '

@@ -10,7 +10,7 @@ from mmengine.logging import print_log
 from mwam_mm.registry import DATASETS
 
 from .file_names import read_lines
-from .transforms import LoadModalities, check_pipeline
+from .transforms import LoadModalities, check_pipeline, keep_absent
 from .transforms.pipeline import flatten_pipeline
 
 __all__ = ['MultiModalClsDataset']
@@ -96,6 +96,7 @@ class MultiModalClsDataset(BaseDataset):
         self.img_suffix = img_suffix
         self.modality_suffix = dict(modality_suffix)
         super().__init__(ann_file=ann_file, data_prefix=data_prefix, **kwargs)
+        keep_absent(self.pipeline)
         check_pipeline(self.pipeline)
 
     @property

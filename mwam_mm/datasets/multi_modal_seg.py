@@ -204,13 +204,19 @@ class MultiModalSegDataset(BaseSegDataset):
             key: folder
             for key, folder in self.data_prefix.items() if folder is not None
         }
-        unused = sorted(set(self.file_names) - set(folders))
-        if unused or self.modality_suffix or 'img_path' not in self.file_names:
+        if self.modality_suffix:
+            raise ValueError('file_names takes the place of modality_suffix: '
+                             'give either')
+        if 'img_path' not in self.file_names:
             raise ValueError(
-                f'file_names has patterns for {sorted(self.file_names)}, but '
-                f'data_prefix has the keys {sorted(folders)}: it must have '
-                'one for img_path and none for others than these, and takes '
-                'the place of modality_suffix')
+                f'file_names has patterns for {sorted(self.file_names)}, and '
+                'needs one for img_path')
+        unused = sorted(set(self.file_names) - set(folders))
+        if unused:
+            raise ValueError(
+                f'file_names has patterns for {unused}, of which data_prefix '
+                "names no folder: add them to data_prefix, as '' where it is "
+                'data_root itself')
         image = self.file_names['img_path']
         names = FileNames({
             key: self.file_names.get(key, image)

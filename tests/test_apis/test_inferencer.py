@@ -579,7 +579,8 @@ class TestConfigs:
         cfg['model'] = dict(
             type='mwam_mm.multimodal', base=base, modalities=MODALITIES,
             num_classes=2)
-        cfg['test_pipeline'] = [dict(type='LoadImageFromFile')]  # the base's
+        cfg['test_pipeline'] = [  # the base's
+            dict(type='LoadImageFromFile'), dict(type='PackSegInputs')]
         cfg['test_dataloader']['dataset']['pipeline'] = pipeline
         without = copy.deepcopy(cfg)
         del without['model']['base']['backbone']['init_cfg']
@@ -595,6 +596,8 @@ class TestConfigs:
             Config(without), checkpoint, device='cpu')
         np.testing.assert_array_equal(
             labels(MultiModalInferencer(model)(pair)), by_hand(*job, pair))
+        with pytest.raises(ValueError, match='MultiModalInferencer'):
+            mmseg.apis.inference_model(model, pair['rgb'])
         cfg['model']['fusoin'] = 1
         with pytest.raises(TypeError, match="no arguments \\['fusoin'\\]"):
             init_model(Config(cfg))

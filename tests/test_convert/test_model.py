@@ -554,3 +554,8 @@ def test_changes_of_the_base_that_are_no_dict(override):
         MODELS.build(dict(
             type='mwam_mm.multimodal', base=dict(type='EncoderDecoder'),
             modalities=MODALITIES, override=override))
+
+
+def test_parts_that_are_not_of_the_base():
+    with pytest.raises(TypeError, match=r"\['neck'\].*mwam or override"):
+        build(neck=dict(mwam=dict()))

@@ -2,6 +2,7 @@
 import copy
 import json
 import os.path as osp
+import textwrap
 from pathlib import Path
 
 import cv2
@@ -203,16 +204,19 @@ def test_what_cannot_be_carried_is_an_error(name, reason):
         build(zoo(name), num_classes=7)
 
 
-def test_the_recipe_of_the_docs(tmp_path, monkeypatch):
-    """docs/inherit.md: from a COCO json to one training step."""
+def docs_recipes():
+    """Those of docs/inherit.md: a detector, and one that mixes images."""
     repo = Path(__file__).resolve().parents[2]
     section = (repo / 'docs/inherit.md').read_text().split(
         '## MMDetection')[1]
-    recipe = section.split('```python\n')[1].split('```')[0]
-    assert len(recipe.splitlines()) <= 15
+    return [textwrap.dedent(part.split('```')[0])
+            for part in section.split('```python\n')[1:]]
+
+
+@pytest.fixture
+def mine(tmp_path, monkeypatch):
+    """The working directory, with the dataset of the recipes."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / 'job.py').write_text(
-        recipe.replace('retinanet_r50_fpn_1x', 'retinanet_r18_fpn_1x'))
     root = tmp_path / 'data/mine'
     root.mkdir(parents=True)
     cv2.imwrite(str(root / 'a.png'), np.full((48, 64, 3), 99, np.uint8))
@@ -229,6 +233,15 @@ def test_the_recipe_of_the_docs(tmp_path, monkeypatch):
         categories=[dict(id=3, name='person'), dict(id=5, name='car')])
     for split in ('train', 'val'):
         (root / f'{split}.json').write_text(json.dumps(content))
+    return tmp_path
+
+
+def test_the_recipe_of_the_docs(mine):
+    """From a COCO json to one training step."""
+    recipe = docs_recipes()[0]
+    assert len(recipe.splitlines()) <= 15
+    (mine / 'job.py').write_text(
+        recipe.replace('retinanet_r50_fpn_1x', 'retinanet_r18_fpn_1x'))
     cfg = Config.fromfile('job.py')
     # The scale of the schedule is COCO's.
     for step in cfg.train_dataloader.dataset.pipeline[0].transforms:
@@ -245,3 +258,14 @@ def test_the_recipe_of_the_docs(tmp_path, monkeypatch):
     assert (data['inputs'][0, 3, :48].abs() < 1e-6).all()  # 2.8 metres
     DATASETS.build(cfg.val_dataloader.dataset)[0]
     METRICS.build(cfg.val_evaluator)
+
+
+def test_the_recipe_of_the_docs_for_a_base_that_mixes_images(mine):
+    recipe, mixing = docs_recipes()
+    (mine / 'job.py').write_text(
+        recipe.replace('retinanet/retinanet_r50_fpn_1x_coco',
+                       'yolox/yolox_tiny_8xb8-300e_coco') + mixing)
+    dataset = DATASETS.build(
+        Config.fromfile('job.py').train_dataloader.dataset)
+    assert type(dataset).__name__ == 'MultiModalMixDataset'
+    assert dataset[0]['inputs'].shape[0] == 4

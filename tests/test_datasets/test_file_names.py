@@ -124,12 +124,20 @@ class TestSegmentation:
             data_prefix=dict(img_path='v', depth_path='d', seg_map_path='l'))
         patterns = dict(img_path='x_{}.png', seg_map_path='{}.png')
         assert self.load(tmp_path, file_names=patterns, **kwargs) == [{1}]
-        for wrong in (dict(thermal_path='{}.png'), dict(img_path='y_{}.png')):
-            kwargs.pop('ann_file', None)
-            with pytest.raises((ValueError, FileNotFoundError),
-                               match='thermal_path|y_{}.png'):
-                self.load(
-                    tmp_path, file_names=dict(patterns, **wrong), **kwargs)
+        with pytest.raises(ValueError, match='give either'):
+            self.load(tmp_path, file_names=patterns,
+                      modality_suffix=dict(depth_path='.png'), **kwargs)
+        with pytest.raises(ValueError, match='needs one for img_path'):
+            self.load(tmp_path, file_names=dict(depth_path='x_{}.png'),
+                      **kwargs)
+        with pytest.raises(ValueError,
+                           match=r"\['thermal_path'\].*add.*data_prefix"):
+            self.load(tmp_path, **kwargs,
+                      file_names=dict(patterns, thermal_path='{}.png'))
+        del kwargs['ann_file']
+        with pytest.raises(FileNotFoundError, match='y_{}.png'):
+            self.load(tmp_path, **kwargs,
+                      file_names=dict(patterns, img_path='y_{}.png'))
 
     def test_columns(self, tmp_path):
         self.files(

@@ -84,6 +84,23 @@ def test_a_missing_file_of_an_optional_modality_is_no_error(casia):
         CASIASURFDataset(str(casia), pipeline=[LOAD])
 
 
+def test_packing_keeps_which_optional_modalities_a_sample_lacks(casia):
+
+    class Pack:
+        meta_keys = ('img_path', )
+
+        def __call__(self, results):
+            return {key: results[key] for key in self.meta_keys}
+
+    (casia / 'train_list.txt').write_text(
+        (casia / 'train_list.txt').read_text().replace('/ir/', '/gone/'))
+    dataset = CASIASURFDataset(str(casia), pipeline=[OPTIONAL, Pack()])
+    assert dataset[0]['absent_modalities'] == ('ir', )
+    dataset = CASIASURFDataset(str(casia), lazy_init=True,
+                               pipeline=[LOAD, Pack()])
+    assert dataset.pipeline.transforms[1].meta_keys == ('img_path', )
+
+
 def test_list_with_tabs_and_names_of_classes(tmp_path):
     save(tmp_path / 'a b.png', 7)
     (tmp_path / 'list.txt').write_text('a b.png\treal\n')

@@ -202,21 +202,21 @@ def test_a_module_without_image_argument_is_refused(tmp_path):
 
 def test_never_applied_twice(tmp_path):
     runner = Runner.from_cfg(tiny.config(tmp_path, mwam={}, hook=HOOK))
-    with pytest.raises(ValueError, match='already'):
+    with pytest.raises(ValueError, match='already.*model.mwam of mwam_mm.mul'):
         runner.train()
 
 
 def test_without_branches_and_without_neck(tmp_path):
     runner = Runner.from_cfg(
         tiny.config(tmp_path, hook=dict(type='mwam_mm.MWAMHook')))
-    with pytest.raises(ValueError, match='found 0'):
+    with pytest.raises(ValueError, match='found 0.*model.mwam of mwam_mm.mul'):
         runner.train()
 
 
 @pytest.mark.parametrize('kwargs,message', [
     (dict(intervention='magic', branches=BRANCHES), 'magic'),
     (dict(branches={}), 'empty'),
-    (dict(mwam=dict(lam=3.)), 'neck'),
+    (dict(mwam=dict(lam=3.)), 'model.neck.mwam .model.mwam of'),
     (dict(branches=BRANCHES, inputs=dict(thermal='x')), 'thermal'),
 ])
 def test_wrong_arguments(kwargs, message):

@@ -108,6 +108,14 @@ def test_order_of_the_modalities_on_real_pairs(load_tool, data_root):
     assert table.row_count == 10
 
 
+@pytest.mark.parametrize('name', ['potholes', 'urban_trees'])
+def test_the_data_are_where_the_configs_expect_them(load_tool, name):
+    tool = load_tool('analysis_tools/compare_frm')
+    root = tool.build_parser().parse_args([]).data_root
+    cfg = Config.fromfile(tool.CONFIGS / f'{name}.py')
+    assert cfg.train_dataloader.dataset.data_root == f'{root}/{name}'
+
+
 def write_pairs(root, count=3):
     """Pairs of a thermal camera and, in all but the last sample, a radar."""
     rng = np.random.default_rng(0)

@@ -59,8 +59,9 @@ def build_parser() -> argparse.ArgumentParser:
         help='how many of them at most, spread over the split')
     parser.add_argument(
         '--data-root',
-        default='../shared/data',
-        help='folder that holds potholes and urban_trees, without configs')
+        default='data',
+        help='folder that holds potholes and urban_trees, without configs '
+        '(default: data, as in the configs)')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument(
         '--spectra',

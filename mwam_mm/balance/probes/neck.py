@@ -109,7 +109,8 @@ def find_neck(model: nn.Module, where: str,
     """
     necks = find_necks(model, with_mwam)
     if len(necks) != 1:
-        needed, remedy = ' with mwam', 'set model.neck.mwam=dict()'
+        needed, remedy = ' with mwam', (
+            'set model.neck.mwam=dict() (model.mwam of mwam_mm.multimodal)')
         if not with_mwam:
             needed, remedy = '', 'fuse the branches in an mwam_mm.MWAMNeck'
         raise ValueError(

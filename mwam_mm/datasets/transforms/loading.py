@@ -52,8 +52,8 @@ class LoadModalities(BaseTransform):
     - absent_modalities (tuple[str]): Optional modalities whose file is
       missing; their channels are 0. Only if the layout has optional
       modalities. The datasets of this package then add it to the
-      ``meta_keys`` of ``PackSegInputs`` or ``PackDetInputs``; elsewhere it
-      must be named there.
+      ``meta_keys`` of ``PackSegInputs``, ``PackDetInputs`` or ``PackInputs``;
+      elsewhere it must be named there.
 
     Args:
         modalities (Mapping): The layout, see :class:`ModalityLayout`.

@@ -289,7 +289,7 @@ class BalanceHook(Hook):
             raise ValueError(
                 'the model has an MWAMNeck with mwam, which weights the '
                 f'branches already: drop {type(self).__name__}.branches or '
-                'model.neck.mwam')
+                'model.neck.mwam (model.mwam of mwam_mm.multimodal)')
         return PathProbe(model, self.branches, self.inputs,
                          type(self).__name__)
 

@@ -82,7 +82,8 @@ class MWAMHook(BalanceHook):
         if branches is None and (inputs is not None or mwam is not None):
             raise ValueError(
                 'MWAMHook without branches looks after an MWAMNeck: give the '
-                'constants there, as model.neck.mwam, and no inputs')
+                'constants there, as model.neck.mwam (model.mwam of '
+                'mwam_mm.multimodal), and no inputs')
         self._neck: Optional[MWAMNeck] = None
         self._warned: Set[Any] = set()
         super().__init__(

@@ -86,7 +86,9 @@ class StackNormalizer(nn.Module):
                 'pipeline (train, test or tta_pipeline) does not load by '
                 'mwam_mm.LoadModalities, or a stock photometric transform '
                 'drops channels of the stack: wrap that in '
-                'mwam_mm.PhotometricTransforms')
+                'mwam_mm.PhotometricTransforms. Outside a dataset, '
+                'mwam_mm.apis.MultiModalInferencer takes files by modality, '
+                'which mmseg.apis.inference_model cannot')
         named = self._named_absent(metainfo, where)
         absent = tuple(name for name, modality in self.layout.items()
                        if name in named or modality.is_blank(image))
