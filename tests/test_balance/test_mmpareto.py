@@ -37,8 +37,9 @@ def test_in_conflict_the_shortest_between_them():
 
 def test_what_cancels_out_is_not_made_longer():
     """g = (3, 0), h = (-1, 0): the shortest between them is 0."""
-    g, = combine([[3., 0.]], [[-1., 0.]])
-    assert g == pytest.approx([0, 0], abs=1e-5)
+    for one, other in ((3., -1.), (-1., 3.)):
+        g, = combine([[one, 0.]], [[other, 0.]])
+        assert g == pytest.approx([0, 0], abs=1e-5)
     assert combine([[0., 0.]], [[0., 0.]]) == [[0., 0.]]
 
 
@@ -103,6 +104,19 @@ def test_samples_that_lack_the_modality_do_not_count():
     sum(losses.values()).backward()
     assert z.grad[0].flatten().tolist() == pytest.approx(
         [0.4 / sqrt(0.8), 0.8 / sqrt(0.8)])
+
+
+def test_a_modality_that_no_sample_has():
+    intervention = INTERVENTIONS.get('mmpareto')()
+    one = signal(dict(rgb=torch.zeros(1, 2, 1, 1), depth=None), labels(0))
+    outputs = intervention.at_fusion(
+        one, intervention.at_features(one, one.outputs))
+    assert outputs.features['depth'] is one.outputs.features['depth'] is None
+    losses = dict(loss=torch.ones(()))
+    assert intervention.at_losses(one, losses) is losses  # none was asked for
+    one.joined = HandJoined(one)
+    assert set(intervention.at_losses(one, losses)) == {
+        'loss', 'alone_rgb.loss_cls', 'alone_rgb.loss_box'}
 
 
 def test_heads_get_the_sum_and_branches_what_is_combined(tmp_path):
