@@ -52,6 +52,12 @@ def test_mslr_of_three():
     assert weigher.step().tolist() == pytest.approx([1, 3, 1.5])
 
 
+def test_mslr_of_shares():
+    weigher = build('MSLR', ['rgb'])
+    assert [validate(weigher, x)[0] for x in (.4, .6)] == pytest.approx(
+        [1, .6 / .5])
+
+
 def test_mslr_compares_five_validations():
     weigher = build('MSLR', ['rgb'])
     ks = [validate(weigher, x) for x in (90., 10., 20., 30., 40., 50.)]

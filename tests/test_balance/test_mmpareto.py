@@ -33,6 +33,19 @@ def test_in_conflict_the_shortest_between_them():
     # As parts it is the same; one part alone would show no conflict.
     g = combine([[1.], [0.]], [[-1.], [1.]], gamma=1.5)
     assert sum(g, []) == pytest.approx([0.6 / sqrt(0.8), 1.2 / sqrt(0.8)])
+    # g = (2, 0): share (2 + 2) / (4 + 2 + 4), point (0.2, 0.6), twice that
+    # has the norm sqrt(1.6), the sum (1, 1) has sqrt(2).
+    g, = combine([[2., 0.]], [[-1., 1.]])
+    assert g == pytest.approx([0.4 * sqrt(1.25), 1.2 * sqrt(1.25)])
+
+
+def test_squares_that_float16_does_not_hold():
+    """As where the fp16 scaler has multiplied the losses."""
+    g, = combine_gradients([torch.tensor([600., 0.]).half()],
+                           [torch.tensor([-300., 300.]).half()], 1.)
+    assert g.dtype == torch.float16
+    assert g.tolist() == pytest.approx(
+        [120 * sqrt(1.25), 360 * sqrt(1.25)], rel=2e-3)
 
 
 def test_what_cancels_out_is_not_made_longer():
@@ -114,6 +127,9 @@ def test_a_modality_that_no_sample_has():
     assert outputs.features['depth'] is one.outputs.features['depth'] is None
     losses = dict(loss=torch.ones(()))
     assert intervention.at_losses(one, losses) is losses  # none was asked for
+    other = signal(dict(rgb=torch.zeros(1, 2, 1, 1)), labels(0))
+    other.arguments['mode'] = 'predict'
+    assert intervention.at_fusion(other, outputs) is outputs
     one.joined = HandJoined(one)
     assert set(intervention.at_losses(one, losses)) == {
         'loss', 'alone_rgb.loss_cls', 'alone_rgb.loss_box'}

@@ -91,6 +91,11 @@ def test_each_optimizer_has_noise_of_its_own():
         assert torch.equal(*(d[name, 'weight'] for d in drawn))
 
 
+def test_gradients_that_k_has_made_0_get_none():
+    (_, after), *_ = changed(('rgb', ), (0., ), ('gradient', 'noise')).values()
+    assert after.isfinite().all()
+
+
 def test_other_tensors():
     result = changed(('rgb', ), (1., ), dims=(1, 4))
     assert not torch.equal(*result['rgb', 'bias'])

@@ -4,6 +4,7 @@ from math import exp, log, tanh
 import pytest
 import torch
 
+from mwam_mm.balance.predictions import loss_of
 from mwam_mm.balance.scores import Scores
 from mwam_mm.registry import WEIGHERS
 
@@ -93,6 +94,9 @@ def test_scores_of_losses():
     assert k == pytest.approx([1, 1 - tanh(0.1 * 3)], rel=1e-5)
     k = weigh(build('OGM', TWO, alpha=0.1, losses='loss_box'), x)
     assert k == [1, 1]
+    # What has no "loss" in its name, as acc, is none.
+    k = weigh(build('OGM', TWO, alpha=0.1, losses='c'), x)
+    assert k == pytest.approx([1, 1 - tanh(0.1 * 3)], rel=1e-5)
     with pytest.raises(ValueError, match="'loss_iou'.*loss_cls"):
         weigh(build('OGM', TWO, losses='loss_iou'), x)
     for type in ('OGM', 'AGM'):
@@ -131,6 +135,8 @@ def test_a_modality_that_is_away(type):
     weigh(whole, two())
     torch.testing.assert_close(score.scalars()['score'],
                                whole.scalars()['score'])
+    assert loss_of(mixed, 'depth')[0] == [0]
+    assert loss_of(mixed, 'depth', 'rgb')[0] == [0, 1]
 
 
 def entropy(*probabilities):
@@ -224,13 +230,15 @@ def test_agm_of_losses():
     assert k == pytest.approx([exp(10), 0], rel=1e-4)
 
 
-def test_agm_of_a_probability_that_float32_rounds_to_0():
+def test_a_probability_that_float32_rounds_to_0():
     """It counts as 1e-8. The logits of both are the sum of those of each."""
-    weigher = build('AGM', TWO)
-    weigh(weigher, signal(dict(rgb=-200 * odds(.8, exp(1) / (1 + exp(1))),
-                               depth=odds(.5, .5)), labels(1, 1)))
-    assert weigher.scalars()['score'].tolist() == pytest.approx(
+    x = signal(dict(rgb=-200 * odds(.8), depth=odds(.5)), labels(1))
+    agm, ogm = build('AGM', TWO), build('OGM', TWO, alpha=1e-8)
+    weigh(agm, x)
+    assert agm.scalars()['score'].tolist() == pytest.approx(
         [log(1e8), log(2)], rel=1e-5)
+    # rho = 0.5 / 1e-8
+    assert weigh(ogm, x) == pytest.approx([1, 1 - tanh(0.5)], rel=1e-5)
 
 
 @pytest.mark.parametrize('segmentor', [True, False])
