@@ -132,15 +132,14 @@ def loss_of(signal: Signal,
         tuple[list[int], Tensor]: Which samples have any of the modalities,
         and the sum of the losses, 0-d; None without such a sample.
     """
-    present = signal.outputs.present if signal.outputs is not None else {}
-    rows = [i for i, has in enumerate(
-        zip(*(present[name] for name in subset if name in present)))
-        if any(has)]
     losses = signal.losses(*subset)
     if not losses:
         if get_world_size() > 1:
             signal.losses(*signal.modalities)
         return [], None
+    present = signal.outputs.present
+    rows = [i for i, has in enumerate(zip(*(present[name] for name in subset)))
+            if any(has)]
     return rows, sum_losses(losses, key)
 
 

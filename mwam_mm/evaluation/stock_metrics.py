@@ -125,6 +125,9 @@ class _KeepsFolders(BaseMetric):
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         folder = self.output_dir
+        if folder is None:  # a copy that is to write none
+            super().process(data_batch, data_samples)
+            return
         try:
             for sample in data_samples:
                 path = sample['img_path']

@@ -356,7 +356,6 @@ class MWAM:
         self._fused.step(*state, self.weights)
         return self.weights
 
-    @torch.no_grad()
     def _step_plain(self) -> Tensor:
         """Update the bank and the weights by operators of PyTorch."""
         if self.bands is not None:

@@ -1,5 +1,6 @@
 """The model's own losses of subsets, against forwards of their own."""
 import copy
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from torch import nn
 
 from mwam_mm.balance import Intervention
 from mwam_mm.balance.interventions.combination import Combination
+from mwam_mm.balance.interventions.subsets import SubsetChoice
 from mwam_mm.registry import DATASETS, INTERVENTIONS
 from mwam_mm.registry import MODELS as HEADS
 
@@ -221,6 +223,19 @@ def test_which_modality_a_pair_keeps(tmp_path, weights, share):
     assert len({tuple(flags) for flags in seen}) > 5
 
 
+def test_pairs_where_k_is_0():
+    """As if all were the same."""
+    choice = SubsetChoice('paired', 'k', 'combination')
+    choice.attach(SimpleNamespace(
+        runner=SimpleNamespace(seed=0, iter=0), model=nn.Module(),
+        modalities=('rgb', 'depth'), weights=torch.zeros(2)))
+    signal = SimpleNamespace(subsets={})
+    choice.ask(signal, dict(rgb=[True] * 100, depth=[True] * 100))
+    rgb = sum(signal.subsets['paired']['rgb'])
+    assert 30 < rgb < 70
+    assert sum(signal.subsets['paired']['depth']) == 100 - rgb
+
+
 def test_norm_layers_see_all_at_once(tmp_path):
     """Their statistics are those of the complete input and the subsets."""
     batch_norm = dict(type='BN')
@@ -274,6 +289,47 @@ def test_heads_with_losses_of_their_own(tmp_path):
         job(tmp_path, model=model), dict(type='combination', weights='k'))
     assert_separate(keeper, K)
     assert keeper.calls == ['rgb', 'depth']
+
+
+@HEADS.register_module()
+class Pools(HeadWithItsOwnLoss):
+    """Normalises features of one pixel, as PSPHead does."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.pool = nn.Sequential(
+            nn.AdaptiveAvgPool2d(1), nn.BatchNorm2d(self.out_channels))
+
+    def forward(self, inputs):
+        x = super().forward(inputs)
+        return x + self.pool(x)
+
+
+@DATASETS.register_module()
+class OnlySecondHasDepth(tiny.TinyPairs):
+
+    def __getitem__(self, i):
+        item = super().__getitem__(i)
+        item['data_samples'].set_metainfo(
+            dict(absent_modalities=[] if i == 1 else ['depth']))
+        return item
+
+
+def test_a_single_sample_in_a_head_that_pools(tmp_path):
+    """It counts once, but the head sees it twice."""
+    model = dict(tiny.model(), decode_head=head(type='mwam_mm.Pools'))
+    keeper, _ = kept(
+        job(tmp_path / 'a', 'OnlySecondHasDepth', model=model), 'combination')
+    plain = keeper.before.train()
+    x = keeper.batch['inputs'].clone()
+    x[:, :3] = 0
+    torch.testing.assert_close(
+        keeper.losses['depth.decode.loss_ce'],
+        plain.loss(x[[1, 1]], [keeper.batch['data_samples'][1]] * 2)[
+            'decode.loss_ce'])
+    keeper, _ = kept(
+        job(tmp_path / 'b', 'OnlySecondHasDepth', model=model), 'lfm')
+    assert keeper.losses['lfm.loss_align'].isfinite()
 
 
 def test_heads_that_cannot_be_split_run_once_for_each_subset(tmp_path):

@@ -15,12 +15,19 @@ from .test_combination import head, job
 class SomeIgnored(tiny.TinyPairs):
     """The upper half of each label counts nothing."""
 
+    ignored = 16
+
     def __getitem__(self, i):
         item = super().__getitem__(i)
         data = item['data_samples'].gt_sem_seg.data.clone()
-        data[:, :16] = 255
+        data[:, :self.ignored] = 255
         item['data_samples'].gt_sem_seg.data = data
         return item
+
+
+@DATASETS.register_module()
+class AllIgnored(SomeIgnored):
+    ignored = 32
 
 
 def logits(keeper, *names):
@@ -64,18 +71,32 @@ def test_pixels_that_are_not_ignored(tmp_path, weights, k):
     assert keeper.calls == ['rgb', 'depth']
 
 
+def test_a_batch_without_labels(tmp_path):
+    keeper, _ = kept(job(tmp_path, 'AllIgnored'), 'distill')
+    assert keeper.losses['rgb.loss_distill'] == 0
+    assert all(g.isfinite().all() for g in keeper.gradients.values()
+               if g is not None)
+
+
 def test_features(tmp_path):
     keeper, _ = kept(
-        job(tmp_path, 'TinyPairs'), dict(type='distill', on='features'))
+        job(tmp_path, 'TinyPairs'),
+        dict(type='distill', on='features', weight=10.))
     model = keeper.before.train()
     x = keeper.batch['inputs']
-    teacher, student = (
-        model.extract_feat(only(x, [names] * 4, model))
-        for names in (('rgb', 'depth'), ('depth', )))
-    expected = sum(
-        mse_loss(s, t) for s, t in zip(student, teacher)) / len(teacher)
-    torch.testing.assert_close(
-        keeper.losses['depth.loss_distill'], expected)
+    expected = model.loss(x, keeper.batch['data_samples'])
+    teacher = [f.detach() for f in model.extract_feat(x)]
+    for name in ('rgb', 'depth'):
+        student = model.extract_feat(only(x, [[name]] * 4, model))
+        expected[f'{name}.loss_distill'] = 10 * sum(
+            mse_loss(s, t) for s, t in zip(student, teacher)) / len(teacher)
+        torch.testing.assert_close(keeper.losses[f'{name}.loss_distill'],
+                                   expected[f'{name}.loss_distill'])
+    total(expected).backward()
+    for name, p in model.named_parameters():
+        if p.grad is not None:
+            torch.testing.assert_close(
+                keeper.gradients[name], p.grad, rtol=1e-3, atol=1e-6)
 
 
 @pytest.mark.parametrize('subsets', ['singles', 'paired'])

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from mwam_mm.balance.interventions.lfm import lfm_weights
+from mwam_mm.balance.interventions.lfm import jensen_shannon, lfm_weights
 from mwam_mm.registry import INTERVENTIONS
 
 from .. import tiny
@@ -68,6 +68,20 @@ def test_samples_that_lack_a_modality():
     assert 'alone_depth.loss_cls' not in one
 
 
+def test_divergence_of_images():
+    """One label an image; the second has one modality, the third three."""
+    p = [[.8, .9, .7], [.4, .3], [.1]]
+    rows = [[0, 1, 2], [0, 2], [2]]
+    log_p = [torch.tensor([[1 - x, x] for x in of_one]).log() for of_one in p]
+    expected = [
+        entropy(sum(q) / len(q), 1 - sum(q) / len(q)) -
+        sum(entropy(x, 1 - x) for x in q) / len(q)
+        for q in ([.8, .4], [.7, .3, .1])
+    ]
+    assert jensen_shannon(log_p, rows, 3).item() == pytest.approx(
+        sum(expected) / 2, rel=1e-5)
+
+
 def test_the_schedules():
     # Between 25 and 50 % it goes from 0.44 to 0.54.
     assert lfm_weights(0.375) == pytest.approx((0.49, 0.51))
@@ -84,9 +98,11 @@ def test_the_schedules():
 
 def test_models_without_logits():
     host = HandHost()
-    host.logits = lambda *_: [torch.zeros(1)]
-    with pytest.raises(ValueError, match='"lfm".*list.*mmpareto'):
-        run(signal(dict(rgb=odds(.8), depth=odds(.8)), labels(1), host))
+    for logits, given in (([torch.zeros(1)], 'list'),
+                          (torch.zeros(1, 2, 3), 'Tensor')):
+        host.logits = lambda *_: logits
+        with pytest.raises(ValueError, match=f'"lfm".*{given}.*mmpareto'):
+            run(signal(dict(rgb=odds(.8), depth=odds(.8)), labels(1), host))
 
 
 @pytest.mark.parametrize('kwargs, message', [

@@ -39,12 +39,29 @@ def test_mslr_of_three():
     weigher = build('MSLR', THREE)
     validate(weigher, 40., 0., 10.)
     # An undefined value says nothing, and 0 on average leaves k.
-    assert validate(weigher, 60., 0., None) == pytest.approx([1.2, 1, 1])
+    for undefined in (None, float('nan')):
+        other = build('MSLR', THREE)
+        other.load_state_dict(weigher.state_dict())
+        assert validate(other, 60., 0., undefined) == pytest.approx(
+            [1.2, 1, 1])
+    validate(weigher, 60., 0., None)
     twin = build('MSLR', THREE)
     twin.load_state_dict(weigher.state_dict())
     assert validate(twin, 50., 6., 30.) == validate(weigher, 50., 6., 30.)
     # means 50, 2, 20
     assert weigher.step().tolist() == pytest.approx([1, 3, 1.5])
+
+
+def test_mslr_of_shares():
+    weigher = build('MSLR', ['rgb'])
+    assert [validate(weigher, x)[0] for x in (.4, .6)] == pytest.approx(
+        [1, .6 / .5])
+
+
+def test_mslr_compares_five_validations():
+    weigher = build('MSLR', ['rgb'])
+    ks = [validate(weigher, x) for x in (90., 10., 20., 30., 40., 50.)]
+    assert ks[-1] == pytest.approx([50 / 30])
 
 
 class Branches:
@@ -146,6 +163,7 @@ def test_a_validation_of_the_complete_set_only(type, kwargs):
 @pytest.mark.parametrize('type, kwargs, message', [
     ('MSLR', dict(k=dict(rgb=1.)), r"\['rgb'\].*\['rgb', 'depth'\]"),
     ('MSLR', dict(k=dict(rgb=1., depth=0.)), 'positive.*depth'),
+    ('MSLR', dict(k=dict(rgb=1., depth=float('inf'))), 'finite.*depth'),
     ('MSLR', dict(length=0), 'MSLR.length'),
     ('MSES', dict(patience=0), 'MSES.patience'),
     ('MSES', dict(patience=1, smoothing=1.), 'MSES.smoothing'),

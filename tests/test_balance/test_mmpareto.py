@@ -33,12 +33,26 @@ def test_in_conflict_the_shortest_between_them():
     # As parts it is the same; one part alone would show no conflict.
     g = combine([[1.], [0.]], [[-1.], [1.]], gamma=1.5)
     assert sum(g, []) == pytest.approx([0.6 / sqrt(0.8), 1.2 / sqrt(0.8)])
+    # g = (2, 0): share (2 + 2) / (4 + 2 + 4), point (0.2, 0.6), twice that
+    # has the norm sqrt(1.6), the sum (1, 1) has sqrt(2).
+    g, = combine([[2., 0.]], [[-1., 1.]])
+    assert g == pytest.approx([0.4 * sqrt(1.25), 1.2 * sqrt(1.25)])
+
+
+def test_squares_that_float16_does_not_hold():
+    """As where the fp16 scaler has multiplied the losses."""
+    g, = combine_gradients([torch.tensor([600., 0.]).half()],
+                           [torch.tensor([-300., 300.]).half()], 1.)
+    assert g.dtype == torch.float16
+    assert g.tolist() == pytest.approx(
+        [120 * sqrt(1.25), 360 * sqrt(1.25)], rel=2e-3)
 
 
 def test_what_cancels_out_is_not_made_longer():
     """g = (3, 0), h = (-1, 0): the shortest between them is 0."""
-    g, = combine([[3., 0.]], [[-1., 0.]])
-    assert g == pytest.approx([0, 0], abs=1e-5)
+    for one, other in ((3., -1.), (-1., 3.)):
+        g, = combine([[one, 0.]], [[other, 0.]])
+        assert g == pytest.approx([0, 0], abs=1e-5)
     assert combine([[0., 0.]], [[0., 0.]]) == [[0., 0.]]
 
 
@@ -103,6 +117,22 @@ def test_samples_that_lack_the_modality_do_not_count():
     sum(losses.values()).backward()
     assert z.grad[0].flatten().tolist() == pytest.approx(
         [0.4 / sqrt(0.8), 0.8 / sqrt(0.8)])
+
+
+def test_a_modality_that_no_sample_has():
+    intervention = INTERVENTIONS.get('mmpareto')()
+    one = signal(dict(rgb=torch.zeros(1, 2, 1, 1), depth=None), labels(0))
+    outputs = intervention.at_fusion(
+        one, intervention.at_features(one, one.outputs))
+    assert outputs.features['depth'] is one.outputs.features['depth'] is None
+    losses = dict(loss=torch.ones(()))
+    assert intervention.at_losses(one, losses) is losses  # none was asked for
+    other = signal(dict(rgb=torch.zeros(1, 2, 1, 1)), labels(0))
+    other.arguments['mode'] = 'predict'
+    assert intervention.at_fusion(other, outputs) is outputs
+    one.joined = HandJoined(one)
+    assert set(intervention.at_losses(one, losses)) == {
+        'loss', 'alone_rgb.loss_cls', 'alone_rgb.loss_box'}
 
 
 def test_heads_get_the_sum_and_branches_what_is_combined(tmp_path):

@@ -8,12 +8,12 @@ from torch import nn
 from mwam_mm.registry import INTERVENTIONS
 
 
-def changed(names, k, interventions=('noise', ), iteration=0, **kwargs):
-    """Gradients before and after, by name of the branch and parameter."""
+def changed(names, k, interventions=('noise', ), iteration=0, optimizers=1,
+            **kwargs):
+    """Gradients before and after, by name of the branch and parameter. With
+    several optimizers each has some of the branches."""
     branches = {n: nn.Conv2d(30, 40, 3) for n in names}
     generator = torch.Generator().manual_seed(1)
-    optimizer = torch.optim.SGD(
-        [p for b in branches.values() for p in b.parameters()], lr=1.)
     before = {}
     for name, branch in branches.items():
         for key, p in branch.named_parameters():
@@ -32,7 +32,10 @@ def changed(names, k, interventions=('noise', ), iteration=0, **kwargs):
         }))
     noise.check(context)
     noise.attach(context)
-    noise.before_step(optimizer)
+    for i in range(optimizers):
+        noise.before_step(torch.optim.SGD(
+            [p for b in list(branches.values())[i::optimizers]
+             for p in b.parameters()], lr=1.))
     return {(name, key): (before[name, key], p.grad)
             for name, branch in branches.items()
             for key, p in branch.named_parameters()}
@@ -76,6 +79,21 @@ def test_the_draws_depend_on_the_iteration_only():
 
     assert torch.equal(draw(3), draw(3))
     assert not torch.allclose(draw(3), draw(4))
+
+
+def test_each_optimizer_has_noise_of_its_own():
+    names, k = ('rgb', 'depth'), (1., 1.)
+    drawn = [
+        {key: after - before for key, (before, after) in changed(
+            names, k, optimizers=n).items()} for n in (1, 2)
+    ]
+    for name in names:
+        assert torch.equal(*(d[name, 'weight'] for d in drawn))
+
+
+def test_gradients_that_k_has_made_0_get_none():
+    (_, after), *_ = changed(('rgb', ), (0., ), ('gradient', 'noise')).values()
+    assert after.isfinite().all()
 
 
 def test_other_tensors():

@@ -4,6 +4,7 @@ from math import exp, log, tanh
 import pytest
 import torch
 
+from mwam_mm.balance.predictions import loss_of
 from mwam_mm.balance.scores import Scores
 from mwam_mm.registry import WEIGHERS
 
@@ -67,6 +68,9 @@ def test_opm_of_two_and_three():
     assert k == pytest.approx([
         1 - 0.4 * (1 + 0.5 * tanh(2)), 1 - 0.4 * (1 + 0.5 * tanh(0.25)), 1
     ], rel=1e-5)
+    # At the ends of their ranges.
+    assert weigh(build('OPM', TWO, q_base=0., lam=0.), two()) == [1, 1]
+    assert weigh(build('OPM', TWO, q_base=1., p_exe=1.), two()) == [0, 1]
 
 
 def test_scores_by_class():
@@ -90,6 +94,9 @@ def test_scores_of_losses():
     assert k == pytest.approx([1, 1 - tanh(0.1 * 3)], rel=1e-5)
     k = weigh(build('OGM', TWO, alpha=0.1, losses='loss_box'), x)
     assert k == [1, 1]
+    # What has no "loss" in its name, as acc, is none.
+    k = weigh(build('OGM', TWO, alpha=0.1, losses='c'), x)
+    assert k == pytest.approx([1, 1 - tanh(0.1 * 3)], rel=1e-5)
     with pytest.raises(ValueError, match="'loss_iou'.*loss_cls"):
         weigh(build('OGM', TWO, losses='loss_iou'), x)
     for type in ('OGM', 'AGM'):
@@ -128,6 +135,8 @@ def test_a_modality_that_is_away(type):
     weigh(whole, two())
     torch.testing.assert_close(score.scalars()['score'],
                                whole.scalars()['score'])
+    assert loss_of(mixed, 'depth')[0] == [0]
+    assert loss_of(mixed, 'depth', 'rgb')[0] == [0, 1]
 
 
 def entropy(*probabilities):
@@ -211,17 +220,51 @@ def test_agm_of_losses():
               losses(3., 0.))
     assert k == pytest.approx([exp(0.5), exp(1 - exp(3))], rel=1e-4)
     # Also of losses whose exponential no float32 holds.
-    k = weigh(build('AGM', TWO), losses(0., 999.), losses(999., 0.))
+    weigher = build('AGM', TWO)
+    assert weigh(weigher, losses(0., 999.)) == [1, 1]
+    k = weigh(weigher, losses(999., 0.))
     assert k == pytest.approx([exp(1), 0], rel=1e-4)
+    # means 3 and 6: tau = exp(3), so that the exponent would be 20
+    k = weigh(build('AGM', TWO), losses(0., 9.), losses(0., 9.),
+              losses(9., 0.))
+    assert k == pytest.approx([exp(10), 0], rel=1e-4)
+
+
+def test_a_probability_that_float32_rounds_to_0():
+    """It counts as 1e-8. The logits of both are the sum of those of each."""
+    x = signal(dict(rgb=-200 * odds(.8), depth=odds(.5)), labels(1))
+    agm, ogm = build('AGM', TWO), build('OGM', TWO, alpha=1e-8)
+    weigh(agm, x)
+    assert agm.scalars()['score'].tolist() == pytest.approx(
+        [log(1e8), log(2)], rel=1e-5)
+    # rho = 0.5 / 1e-8
+    assert weigh(ogm, x) == pytest.approx([1, 1 - tanh(0.5)], rel=1e-5)
+
+
+@pytest.mark.parametrize('segmentor', [True, False])
+def test_a_score_that_is_not_finite_says_nothing(segmentor):
+    def batch(rgb):
+        return signal(dict(rgb=rgb, depth=odds(.5)), labels(1),
+                      HandHost(segmentor=segmentor))
+
+    for type in ('OGM', 'AGM'):
+        weigher = build(type, TWO)
+        assert weigher.scalars()['score'].isnan().all()
+        weigh(weigher, batch(odds(.8)))
+        before = weigher.scalars()['score'].tolist()
+        weigh(weigher, batch(torch.full((1, 2, 1, 1), float('nan'))))
+        assert weigher.scalars()['score'].tolist() == before
 
 
 @pytest.mark.parametrize('type', ['OGM', 'OPM', 'AGM'])
 def test_a_forward_without_labels_says_nothing(type):
-    other = two()
-    other.arguments.update(mode='tensor', data_samples=None)
-    assert weigh(build(type, TWO), other) == [1, 1]
-    weigher = build(type, TWO)
-    assert weigh(weigher, two()) == weigh(weigher, other)
+    for call in (dict(mode='tensor', data_samples=None),
+                 dict(mode='predict')):
+        other = two()
+        other.arguments.update(call)
+        assert weigh(build(type, TWO), other) == [1, 1]
+        weigher = build(type, TWO)
+        assert weigh(weigher, two()) == weigh(weigher, other)
 
 
 @pytest.mark.parametrize('type', ['OGM', 'OPM', 'AGM'])

@@ -1,10 +1,20 @@
+"""The evaluators of the combinations, sample by sample."""
 import json
+import pickle
 from types import SimpleNamespace
 
 import pytest
-from mmengine.evaluator import Evaluator
+import torch
+from mmengine.evaluator import DumpResults, Evaluator
+from mmengine.structures import BaseDataElement, PixelData
+from mmseg.evaluation import IoUMetric
+from mmseg.structures import SegDataSample
 
 from mwam_mm.engine.combination_evaluators import CombinationEvaluators
+
+from .. import tiny
+
+COMBINATIONS = [('rgb', 'depth'), ('rgb', ), ('depth', )]
 
 
 def test_combinations_share_the_annotations_of_a_json(tmp_path):
@@ -19,9 +29,8 @@ def test_combinations_share_the_annotations_of_a_json(tmp_path):
                 annotations=[],
                 categories=[dict(id=0, name='car')])))
     metric = evaluation.CocoMetric(ann_file=str(path))
-    combinations = [('rgb', 'depth'), ('rgb', ), ('depth', )]
     evaluators = CombinationEvaluators(
-        Evaluator(metric), SimpleNamespace(), combinations, combinations[0])
+        Evaluator(metric), SimpleNamespace(), COMBINATIONS, COMBINATIONS[0])
     # The second sample has no depth.
     evaluators.expect({0: ('rgb', 'depth'), 1: ('rgb', )})
     copies = [
@@ -37,10 +46,63 @@ def test_datasets_that_are_told_apart_by_the_places_of_their_samples():
     pytest.importorskip('mmcv.ops')
     evaluation = pytest.importorskip('mmdet.evaluation')
     metrics = [evaluation.VOCMetric(), evaluation.VOCMetric()]
-    combinations = [('rgb', 'depth'), ('rgb', ), ('depth', )]
     evaluators = CombinationEvaluators(
         evaluation.MultiDatasetsEvaluator(metrics, ['day', 'night']),
-        SimpleNamespace(), combinations, combinations[0])
+        SimpleNamespace(), COMBINATIONS, COMBINATIONS[0])
     evaluators.expect({0: ('rgb', 'depth'), 1: ('rgb', 'depth')})
     with pytest.raises(TypeError, match='nothing of "depth".*MultiDatasets'):
         evaluators.expect({0: ('rgb', ), 1: ('rgb', 'depth')})
+
+
+def test_what_a_pcr_compares_replaces_no_files(tmp_path):
+    """The first sample is predicted rightly, the second, which has no depth,
+    half of it."""
+    evaluator = Evaluator([
+        IoUMetric(output_dir=str(tmp_path / 'maps')),
+        DumpResults(str(tmp_path / 'all.pkl'))])
+    evaluator.dataset_meta = dict(classes=('a', 'b'))
+    evaluators = CombinationEvaluators(
+        evaluator, tiny.TinyPairs(), COMBINATIONS, COMBINATIONS[0])
+    evaluators.expect({0: ('rgb', 'depth'), 1: ('rgb', )})
+    label = torch.tensor([[[0, 1]]])
+    samples = {
+        i: SegDataSample(
+            metainfo=dict(img_path=f'{i}.png'),
+            gt_sem_seg=PixelData(data=label),
+            pred_sem_seg=PixelData(data=label if i == 0 else label * 0))
+        for i in range(2)
+    }
+    for combination in COMBINATIONS:
+        has = samples if combination != ('depth', ) else {0: samples[0]}
+        evaluators.process(combination, has, {})
+    counts = evaluators.count()
+    assert list(counts.values()) == [2, 2, 1]
+    # a: 2 of 3 pixels, b: 1 of 2
+    metrics = [e.evaluate(counts[c])
+               for c, e in evaluators.evaluators.items()]
+    assert [m['mIoU'] for m in metrics] == pytest.approx(
+        [100 * (2 / 3 + 1 / 2) / 2] * 2 + [100])
+    full = evaluators.evaluate_full_on_same(counts)
+    assert {name: m['mIoU'] for name, m in full.items()} == dict(depth=100)
+    for name, count in zip(('rgb+depth', 'rgb', 'depth'), (2, 2, 1)):
+        with open(tmp_path / name / 'all.pkl', 'rb') as file:
+            assert len(pickle.load(file)) == count
+        assert len(list((tmp_path / 'maps' / name).rglob('*.png'))) == count
+
+
+@pytest.mark.parametrize('meta, name', [
+    (dict(classes=('real', 'fake')), 'fake'),
+    ([dict(classes=('real', 'fake'))] * 2, 'fake'),  # of a concatenation
+    (dict(), '1'),
+])
+def test_one_label_for_all_images(meta, name):
+    evaluator = Evaluator([])
+    evaluators = CombinationEvaluators(
+        evaluator, SimpleNamespace(), COMBINATIONS, COMBINATIONS[0])
+    for each in evaluators.evaluators.values():
+        each.dataset_meta = meta
+    for combination, labels in zip(COMBINATIONS, ((1, 0), (1, 1), (1, 1))):
+        for label in labels:  # one batch after the other
+            evaluators.process(combination, {
+                0: BaseDataElement(pred_label=torch.tensor([label]))}, {})
+    assert evaluators.constant_predictions() == dict(rgb=name, depth=name)

@@ -20,6 +20,7 @@ from mwam_mm.balance.interventions.gradient import is_adaptive
 from mwam_mm.balance.interventions.update import scale_updates
 from mwam_mm.layout import ModalityLayout
 from mwam_mm.mwam import MWAM
+from mwam_mm.mwam.dropout import keep_probabilities
 from mwam_mm.registry import DATASETS, MODELS, OPTIM_WRAPPER_CONSTRUCTORS
 
 from .. import tiny
@@ -421,6 +422,14 @@ def test_dropout_keeps_nothing_blank_alone():
             SimpleNamespace(seed=0, iter=0), batch, MWAM(['rgb', 'depth']),
             layout)
         assert {s.absent_modalities for s in batch['data_samples']} == kept
+    # K allows nothing but the hole: all is kept.
+    batch = dict(inputs=[image], data_samples=[SegDataSample()])
+    drop_modalities(
+        SimpleNamespace(seed=0, iter=0), batch,
+        SimpleNamespace(modalities=('rgb', 'depth'),
+                        weights=torch.tensor([0., 1.])),
+        layout, keep_probabilities)
+    assert batch['data_samples'][0].absent_modalities == ()
 
 
 def test_dropout_alone_scales_no_gradient(tmp_path):

@@ -57,8 +57,9 @@ def test_interval_of_few_or_undefined_values():
     assert t_interval([5.]) == (5., None, None, 1)
     assert not t_interval([5.]).excludes_zero
     assert t_interval([]) is None and t_interval([1., None]) is None
-    with pytest.raises(ValueError, match='confidence.*95'):
-        t_interval([1., 2.], confidence=95)
+    for confidence in (0, 1, 95):
+        with pytest.raises(ValueError, match=f'confidence.*{confidence}'):
+            t_interval([1., 2.], confidence)
 
 
 def test_difference_is_paired_by_seed():
@@ -132,6 +133,15 @@ def test_shares_of_one_have_more_digits():
     assert means.rows['a'] == ['0.522', '12.3']
 
 
+def test_an_interval_of_shares_excludes_zero():
+    scores = {'a': {0: dict(mAP=.50), 1: dict(mAP=.52)},
+              'b': {0: dict(mAP=.60), 1: dict(mAP=.622)}}
+    difference = comparison_tables(
+        build_comparison(scores, 'mAP', baseline='a'))[1]
+    # .1 and .102 more: .101 +- 12.706 of the error .001
+    assert difference.rows == dict(b=['+0.101 [+0.088, +0.114] *'])
+
+
 def test_undefined_scores():
     scores = {'a': {0: dict(rgb=None), 1: dict(rgb=3.)},
               'b': {0: dict(rgb=2.), 1: dict(rgb=3.)}}
@@ -139,6 +149,17 @@ def test_undefined_scores():
     entry = comparison['rows']['a']['rgb']
     assert entry['mean'] is None and entry['to_baseline'] is None
     assert comparison_tables(comparison)[0].rows['a'] == ['undefined']
+
+
+def test_a_difference_that_is_undefined_in_one_column():
+    scores = {'a': {0: dict(rgb=None, depth=3.)},
+              'b': {0: dict(rgb=2., depth=2.)}}
+    comparison = build_comparison(scores, 'mIoU', baseline='b')
+    assert comparison_tables(comparison)[1].rows == dict(a=['', '+1.0'])
+    lines = list(csv.DictReader(io.StringIO(comparison_csv(comparison))))
+    assert [(line['mean'], line['to_baseline']) for line in lines] == [
+        ('', ''), ('3.0', '1.0'), ('2.0', ''), ('2.0', '')]
+    assert all(None not in line for line in lines)
 
 
 def test_csv():

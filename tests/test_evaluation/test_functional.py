@@ -65,7 +65,8 @@ def test_pcr_refuses_what_is_no_direction(direction):
 @pytest.mark.parametrize('names, expected', [
     ('mIoU aAcc mAcc mDice mFscore mPrecision mRecall coco/bbox_mAP '
      'coco/bbox_mAP_50 pascal_voc/AP50 pascal_voc/mAP accuracy/top1 AR@100 '
-     'TAR@FPR=0.01 d1 coco_panoptic/PQ car_precision AP_far F1', True),
+     'TAR@FPR=0.01 d1 coco_panoptic/PQ car_precision AP_far F1 '
+     'BalancedAccuracy', True),
     ('MAE RMSE rmse_log abs_rel depth/sq_rel log10 silog ACER EER loss '
      'decode.loss_ce error_rate MeanAbsoluteError HD95 crowd_human/mMR',
      False),
@@ -137,6 +138,7 @@ def test_expectation_needs_every_combination():
     scores = {'rgb+depth': 50., 'rgb': 40.}
     assert expectation(scores, ['rgb', 'depth'], 0.1) is None
     assert expectation({'rgb': 40.}, ['rgb'], 0.1) == pytest.approx(40.)
+    assert expectation(dict(scores, depth=30.), ['rgb', 'depth'], 0.) == 50.
 
 
 @pytest.mark.parametrize('p', [-0.1, 1, 1.5])

@@ -91,6 +91,8 @@ def test_prefixed_metrics_keep_their_prefix():
 def test_unknown_metric():
     with pytest.raises(ValueError, match=r"\['mIou'\].*'aAcc', 'mIoU'"):
         build_report(SCORES, SAMPLES, NAMES, metric='mIou')
+    with pytest.raises(ValueError, match='metric names none.*aAcc'):
+        build_report(SCORES, SAMPLES, NAMES, metric=[])
 
 
 @pytest.mark.parametrize('scores', [
@@ -116,7 +118,8 @@ def test_undefined_is_none_and_null_never_nan(scores, tmp_path):
 
 
 def test_values_that_are_no_numbers_are_left_out():
-    scores = {'rgb': dict(mIoU=1., classwise=[1, 2], note='x')}
+    scores = {'rgb': dict(
+        mIoU=1., classwise=[1, 2], note='x', ious=torch.tensor([1., 2.]))}
     report = build_report(scores, {'rgb': 1}, ['rgb'])
     assert report['combinations']['rgb']['metrics'] == dict(mIoU=1.)
 

@@ -11,6 +11,7 @@ from mwam_mm.models import (
     MWAMNeck,
     SumFusion,
 )
+from mwam_mm.models.backbones import BranchOutputs
 from mwam_mm.mwam import MWAM
 
 from . import test_backbones
@@ -67,6 +68,9 @@ def test_gated_fusion_by_hand():
         s = (s @ excite.weight[:, :, 0, 0].T + excite.bias).sigmoid()
         expected = expected + x * s[:, :, None, None]
     assert torch.allclose(fusion(f), expected, atol=1e-6)
+    # 4 / 16 would be no channel at all.
+    gates = GatedFusion(dict(rgb=4, depth=4)).gates
+    assert [gates[name][1].out_channels for name in gates] == [1, 1]
 
 
 @pytest.mark.parametrize('fusion', [GatedFusion, SumFusion])
@@ -140,6 +144,19 @@ def test_wholly_absent_modality_is_zeros():
             concat(outputs), outputs.features['rgb'], concat.fusions):
         zeros = torch.zeros_like(rgb)
         assert torch.equal(level, fusion(dict(rgb=rgb, depth=zeros)))
+
+
+def test_absent_where_evaluation_has_fewer_levels():
+    wrapper = neck(
+        eval_levels=[1], fusion=dict(type='mwam_mm.ConcatFusion')).eval()
+    rgb = torch.randn(2, 8, 3, 5)
+    outputs = BranchOutputs(
+        dict(rgb=(rgb, ), depth=None),
+        dict(rgb=torch.ones(2, 3, 9, 9), depth=torch.zeros(2, 1, 9, 9)),
+        dict(rgb=[True, True], depth=[False, False]))
+    level, = wrapper(outputs)
+    assert torch.equal(level, wrapper.fusions[1](
+        dict(rgb=rgb, depth=torch.zeros_like(rgb))))
 
 
 def test_wrapped_neck_gets_the_fused_levels():
@@ -272,4 +289,8 @@ def test_errors():
     outputs.features['depth'] = tuple(
         f[..., :1] for f in outputs.features['depth'])
     with pytest.raises(ValueError, match='same strides'):
+        neck()(outputs)
+    outputs.features['depth'] = tuple(
+        f.flatten(2) for f in outputs.features['rgb'])
+    with pytest.raises(ValueError, match=r'maps of shape.*"depth".*\(3, 4, '):
         neck()(outputs)

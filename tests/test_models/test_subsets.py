@@ -67,6 +67,9 @@ def test_losses_and_gradients_are_those_of_zeroed_inputs(absent):
         rows, loss = separate(names)
         selection = select(model.backbone(x), names)
         assert selection.rows == rows
+        assert selection.outputs.present == {
+            name: [name in names and (i, name) not in absent for i in rows]
+            for name in CHANNELS}
         ours = host.losses(selection, x, samples)['decode.loss_ce']
         torch.testing.assert_close(ours, loss)
         a, b = gradients(ours), gradients(loss)
@@ -152,6 +155,14 @@ def test_logits_of_a_subset():
     torch.testing.assert_close(
         find_host(model).logits(selection, x),
         model(zeroed(x, 'depth'), mode='tensor'))
+
+
+def test_only_one_backbone_and_one_neck_make_a_host():
+    model = build()
+    assert find_host(model).neck is model.neck
+    pair = nn.ModuleList([model, build()])
+    assert find_host(pair) is find_host(model.decode_head) is None
+    assert find_host(nn.ModuleList([model.backbone])).neck is None
 
 
 def test_a_subset_that_no_sample_has():

@@ -21,6 +21,8 @@ def equation(values, alpha, beta, lam, gamma, sigma):
 @pytest.mark.parametrize('constants', [
     dict(alpha=1.5, beta=1.0, lam=6.0, gamma=0.7, sigma=1e-6),
     dict(alpha=2.0, beta=1.5, lam=6.5, gamma=1.3, sigma=1e-3),
+    dict(alpha=1.0, beta=1.0, lam=6.0, gamma=0.7, sigma=1e-6),
+    dict(alpha=0.5, beta=0.0, lam=6.0, gamma=0.7, sigma=1e-6),
 ])
 def test_equals_the_formula(values, constants):
     k = allocate(torch.tensor(values, dtype=torch.float64), **constants)

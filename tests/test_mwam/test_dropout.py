@@ -49,5 +49,6 @@ def test_each_modality_by_itself():
     assert p == pytest.approx({
         (0, 1, 2): 0.3, (0, 1): 0.3, (1, 2): 0.2, (1, ): 0.2,
         (0, 2): 0, (0, ): 0, (2, ): 0})
-    with pytest.raises(ValueError, match='keep_probabilities'):
-        keep_probabilities([-1.])
+    for wrong in ([-1.], []):
+        with pytest.raises(ValueError, match='keep_probabilities'):
+            keep_probabilities(wrong)

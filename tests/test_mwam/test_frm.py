@@ -79,7 +79,8 @@ def real_images(data_root):
 @pytest.mark.parametrize('shape,p,q', [((2, 3, 32, 48), 8, 2),
                                        ((1, 1, 37, 29), 8, 4),
                                        ((2, 2, 16, 16), 4, 1),
-                                       ((1, 2, 30, 40), 5, 3)])
+                                       ((1, 2, 30, 40), 5, 3),
+                                       ((1, 2, 9, 12), 3, 3)])
 def test_equals_full_dct_on_random_input(shape, p, q, metric, flip):
     x = torch.randn(
         shape, dtype=torch.float64, generator=torch.manual_seed(0))
@@ -336,19 +337,23 @@ def test_non_contiguous_input():
     (dict(block_size=0), 'block_size'),
     (dict(block_size=1, metric='robust'), 'block_size'),
     (dict(patch_size=17), 'one patch'),
+    (dict(sigma=float('inf')), 'sigma'),
 ])
 def test_wrong_arguments(kwargs, message):
     with pytest.raises(ValueError, match=message):
         frm(torch.zeros(1, 1, 16, 16), **kwargs)
 
 
-def test_wrong_inputs():
+@pytest.mark.parametrize('function', (frm, frm_map))
+def test_wrong_inputs(function):
     with pytest.raises(ValueError, match='shape'):
-        frm(torch.zeros(3, 16, 16))
+        function(torch.zeros(3, 16, 16))
     with pytest.raises(TypeError, match='floating'):
-        frm(torch.zeros(1, 3, 16, 16, dtype=torch.uint8))
+        function(torch.zeros(1, 3, 16, 16, dtype=torch.uint8))
     with pytest.raises(ValueError, match='one patch'):
-        frm(torch.zeros(1, 1, 16, 7))
+        function(torch.zeros(1, 1, 16, 7))
+    with pytest.raises(ValueError, match='block_size'):
+        function(torch.zeros(1, 1, 16, 16), block_size=9)
 
 
 def band_reference(x, band, metric, p=8, q=2, sigma=1e-6):
@@ -377,6 +382,7 @@ def test_bands_between_the_low_and_the_high_one(metric, band):
     x = torch.randn(2, 3, 24, 33, generator=torch.manual_seed(0)).double()
     x = x.cumsum(3)
     x[0, 0, :8, :8] = 3.7  # flat
+    x[0, 1, :8, :8] = 100 + .01 * x[1, 1, :8, :8]  # nearly
     assert frm(x, metric=metric, band=band).item() == pytest.approx(
         band_reference(x, band, metric), rel=1e-6)
 

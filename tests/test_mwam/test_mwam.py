@@ -70,6 +70,22 @@ def test_constants_override_the_presets():
         atol=1e-6)
 
 
+def test_sigma_is_added_to_the_mean():
+    k = MWAM(NAMES, metric='sum', sigma=5.)
+    weights = k.update(batch(0))
+    assert torch.allclose(
+        weights.double(), allocate(k.frm, sigma=5.), atol=1e-6)
+
+
+@pytest.mark.parametrize('preset', ('paper', 'reference'))
+def test_no_graph_is_kept(preset):
+    mwam = MWAM(NAMES, preset=preset)
+    for seed in range(2):
+        mwam.update({name: x.requires_grad_()
+                     for name, x in batch(seed).items()})
+    assert not (mwam.weights.requires_grad or mwam.frm.requires_grad)
+
+
 def test_absent_samples_do_not_enter_frm():
     inputs = batch(0)
     present = [True, False, True, False]

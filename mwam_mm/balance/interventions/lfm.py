@@ -87,10 +87,8 @@ def jensen_shannon(log_p: Sequence[Tensor], rows: Sequence[List[int]],
     # 0 log 0 is 0, and its gradient as well.
     of_mean = -(mean * mean.clamp(min=1e-12).log()).sum(1)
     # Samples with one modality have 0 here.
-    divergence = (of_mean - entropy / n[:, 0]).flatten(1).mean(1) \
-        if like.ndim > 2 else of_mean - entropy / n[:, 0]
-    kept = to_device([float(c > 1) for c in counts], like, torch.float32)
-    return (divergence * kept).sum() / max(several, 1)
+    divergence = (of_mean - entropy / n[:, 0]).reshape(samples, -1).mean(1)
+    return divergence.sum() / max(several, 1)
 
 
 @INTERVENTIONS.register_module(name='lfm')

@@ -54,8 +54,7 @@ def combine_gradients(fused: List[Tensor], alone: List[Tensor],
             [(x.float() * y.float()).sum() for x, y in zip(a, b)]).sum()
 
     ff, aa, fa = dot(fused, fused), dot(alone, alone), dot(fused, alone)
-    apart = ff + aa - 2 * fa
-    share = ((aa - fa) / apart).clamp(0, 1)
+    share = (aa - fa) / (ff + aa - 2 * fa)
     # Norms of the point and of the sum.
     point = 2 * (share**2 * ff + (1 - share)**2 * aa + 2 * share *
                  (1 - share) * fa).clamp(min=0).sqrt()

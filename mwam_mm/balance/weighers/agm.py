@@ -181,8 +181,7 @@ class AGM(Weigher):
         self.counts = self.counts + seen
         before = torch.where(self.means.isnan(), self.scores, self.means)
         self.means = torch.where(
-            seen, before + (self.scores - before) / self.counts.clamp(min=1),
-            self.means)
+            seen, before + (self.scores - before) / self.counts, self.means)
         return modulation(self.scores, self.means, self.alpha, self.cap)
 
     def scalars(self) -> Dict[str, Tensor]:
