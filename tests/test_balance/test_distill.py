@@ -78,6 +78,29 @@ def test_a_batch_without_labels(tmp_path):
                if g is not None)
 
 
+SIGMOID = dict(type='CrossEntropyLoss', use_sigmoid=True, loss_name='loss_ce')
+DICE = dict(type='DiceLoss', loss_name='loss_dice')  # by sigmoid, as it comes
+
+
+@pytest.mark.parametrize('losses, by_class', [
+    (SIGMOID, True), ([SIGMOID, DICE], True),
+    ([dict(type='CrossEntropyLoss'), DICE], False)])
+def test_sigmoid_tells_each_class_by_itself(tmp_path, losses, by_class):
+    keeper, _ = kept(
+        job(tmp_path, 'TinyPairs', model=dict(
+            tiny.model(), decode_head=head(loss_decode=losses))), 'distill')
+    teacher, student = logits(keeper, 'rgb', 'depth'), logits(keeper, 'rgb')
+    if by_class:
+        p, q = teacher.sigmoid(), student.sigmoid()
+        kl = p * (p / q).log() + (1 - p) * ((1 - p) / (1 - q)).log()
+    else:
+        p, q = teacher.softmax(1), student.softmax(1)
+        kl = p * (p / q).log()
+    torch.testing.assert_close(
+        keeper.losses['rgb.loss_distill'], kl.sum(1).mean(), rtol=1e-3,
+        atol=1e-7)
+
+
 def test_features(tmp_path):
     keeper, _ = kept(
         job(tmp_path, 'TinyPairs'),

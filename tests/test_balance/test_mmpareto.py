@@ -56,6 +56,29 @@ def test_what_cancels_out_is_not_made_longer():
     assert combine([[0., 0.]], [[0., 0.]]) == [[0., 0.]]
 
 
+@pytest.mark.parametrize('length', [1., 1e4, 1e7])
+def test_a_short_gradient_is_not_taken_for_one_that_cancels_out(length):
+    """g = (n, 0), h = (-1, 1): the shares are (2 + n) / (n^2 + 2 n + 2) and
+    (n^2 + n) / (n^2 + 2 n + 2), the point (n, n^2 + n) / (n^2 + 2 n + 2), the
+    sum (n - 1, 1). For n = 1e4 twice the point is 5000 times shorter."""
+    along = 1 / sqrt(1 + (length + 1)**2)  # of a unit vector to the point
+    whole = sqrt((length - 1)**2 + 1)
+    for order in (1, -1):
+        g, = combine(*[[[length, 0.]], [[-1., 1.]]][::order])
+        assert g == pytest.approx(
+            [whole * along, whole * along * (length + 1)],
+            rel=1e-5, abs=1e-6 * whole)
+
+
+def test_a_factor_beyond_float16():
+    """g = (1, 0), h = (-1, 1) / 2^20: twice the point is 2^19 times too
+    short."""
+    g, = combine_gradients([torch.tensor([1., 0.]).half()],
+                           [torch.tensor([-1., 1.]).half() / 2**20], 1.)
+    assert g.dtype == torch.half
+    assert g.tolist() == pytest.approx([0, 1], abs=1e-3)
+
+
 @pytest.mark.parametrize('names', [('rgb', 'depth'),
                                    ('rgb', 'depth', 'thermal')])
 def test_the_gradients_meet_at_the_features(names):

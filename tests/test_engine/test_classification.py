@@ -154,6 +154,29 @@ def test_distillation_of_the_logits(tmp_path):
         torch.testing.assert_close(found[key], value, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize('loss', [
+    dict(type='LabelSmoothLoss', label_smooth_val=0.1, mode='original',
+         use_sigmoid=True, num_classes=2),
+    dict(type='FocalLoss')])
+def test_distillation_of_each_class_by_itself(tmp_path, loss):
+    """Two losses that use a sigmoid and have no ``use_sigmoid``."""
+    cfg = tiny_cls.config(
+        tmp_path, hook=hook(ONE, dict(type='distill', temperature=2.)),
+        train_cfg=dict(type='IterBasedTrainLoop', max_iters=1))
+    cfg.model.head.loss = loss
+    runner, model, x, _ = first_batch(cfg)
+    found = {}
+    parse = runner.model.parse_losses
+    runner.model.parse_losses = lambda losses: (
+        found.update(losses), parse(losses))[1]
+    runner.train()
+    p = (logits(model, x, slice(0, 4)) / 2).sigmoid()
+    q = (logits(model, x, slice(0, 3)) / 2).sigmoid()
+    kl = p * (p / q).log() + (1 - p) * ((1 - p) / (1 - q)).log()
+    torch.testing.assert_close(
+        found['rgb.loss_distill'], 4 * kl.sum(1).mean(), rtol=1e-4, atol=1e-6)
+
+
 def test_a_head_for_other_classes_is_refused(tmp_path):
     cfg = tiny_cls.config(tmp_path)
     cfg.model.head.num_classes = 3

@@ -31,7 +31,8 @@ class Distill(OnSubsets):
     .. math::
         w T^2 \mathrm{KL}(\sigma(z_o / T) \| \sigma(z_s / T)),
 
-    with the logits :math:`z_o` of the complete input detached. In
+    with the logits :math:`z_o` of the complete input detached; where the
+    head's losses use a sigmoid, the sum over the classes, each by itself. In
     segmentation it is the mean over the pixels that are not ignored, in
     classification over the images; in one-stage detection it is of the class
     scores of the same locations, each location weighted by its highest score.
@@ -162,7 +163,8 @@ class Distill(OnSubsets):
         labels = torch.stack([
             joined.data_samples[i].gt_sem_seg.data for i in group.rows
         ]).float()
-        binary = self._head.out_channels == 1
+        binary = self._head.out_channels == 1 or _by_class(
+            self._head.loss_decode)
         means = []
         for subset, complete in self._pairs(joined, group):
             valid = interpolate(labels, subset.shape[2:])[:, 0]
@@ -172,7 +174,7 @@ class Distill(OnSubsets):
         return torch.stack(means).mean()
 
     def _of_images(self, joined: JoinedForward, group: Group) -> Tensor:
-        binary = getattr(self._head.loss_module, 'use_sigmoid', False)
+        binary = _by_class(self._head.loss_module)
         (subset, complete), = self._pairs(joined, group)
         return self._divergence(subset, complete, 1, binary).mean()
 
@@ -262,6 +264,18 @@ def predicting_head(model: nn.Module) -> Optional[nn.Module]:
         if head in heads and gives_logits(head):
             return head
     return None
+
+
+def _by_class(losses: nn.Module) -> bool:
+    """Whether a head's losses take a probability of each class by itself, a
+    sigmoid, and not one distribution over all classes."""
+    if isinstance(losses, nn.ModuleList):
+        # Beside a cross-entropy, a dice loss may use it all the same.
+        return all(map(_by_class, losses))
+    losses = getattr(losses, 'ce', losses)  # MMPretrain's LabelSmoothLoss
+    # MMPretrain's FocalLoss knows nothing else, and does not say so.
+    return getattr(losses, 'use_sigmoid',
+                   type(losses).__name__ == 'FocalLoss')
 
 
 def _is_decoder(head: nn.Module) -> bool:

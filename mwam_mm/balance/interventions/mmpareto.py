@@ -19,7 +19,7 @@ from .subsets import OnSubsets, SubsetChoice, times
 
 __all__ = ['MMPareto', 'combine_gradients']
 
-# A point whose squared norm is below this share of those of both gradients
+# A point whose squared norm is below this share of those of its two summands
 # consists of rounding errors.
 _CANCELLED = 1e-6
 
@@ -54,20 +54,26 @@ def combine_gradients(fused: List[Tensor], alone: List[Tensor],
             [(x.float() * y.float()).sum() for x, y in zip(a, b)]).sum()
 
     ff, aa, fa = dot(fused, fused), dot(alone, alone), dot(fused, alone)
-    share = (aa - fa) / (ff + aa - 2 * fa)
+    apart = ff + aa - 2 * fa
+    # Of either gradient, in a conflict; 1 minus the other would lose the
+    # digits of a small one.
+    share, rest = (aa - fa) / apart, (ff - fa) / apart
     # Norms of the point and of the sum.
-    point = 2 * (share**2 * ff + (1 - share)**2 * aa + 2 * share *
-                 (1 - share) * fa).clamp(min=0).sqrt()
+    summands = share**2 * ff + rest**2 * aa
+    point = (summands + 2 * share * rest * fa).clamp(min=0).sqrt()
     whole = (ff + aa + 2 * fa).clamp(min=0).sqrt()
     # Opposite gradients cancel out, which leaves rounding errors that must
-    # not be made longer.
-    longer = torch.where(point**2 > _CANCELLED * (ff + aa),
-                         (whole / point).clamp(min=1), torch.ones_like(point))
+    # not be made longer. One that is merely short does not.
+    longer = torch.where(point**2 > _CANCELLED * summands,
+                         (whole / (2 * point)).clamp(min=1),
+                         torch.ones_like(point))
     conflict = fa < 0
     one = torch.ones_like(share)
     a = gamma * torch.where(conflict, 2 * share * longer, one)
-    b = gamma * torch.where(conflict, 2 * (1 - share) * longer, one)
-    return [a.to(x) * x + b.to(y) * y for x, y in zip(fused, alone)]
+    b = gamma * torch.where(conflict, 2 * rest * longer, one)
+    # In float32, since what makes a short gradient long may exceed float16.
+    return [(a * x.float() + b * y.float()).to(x)
+            for x, y in zip(fused, alone)]
 
 
 class _TwoViews(torch.autograd.Function):

@@ -106,8 +106,8 @@ class AGM(Weigher):
     Args:
         modalities (Sequence[str]): The modalities' names, two or more.
         alpha (float): Not negative. Published: 1 to 2.5. Defaults to 1.
-        cap (float): The largest exponent of K. Defaults to 10, as in the
-            released code.
+        cap (float): The largest exponent of K. Defaults to 10. The released
+            code has the same at alpha 1, and elsewhere alpha times as much.
         score (str): ``'probability'`` for the Shapley value of the logits,
             ``'loss'``, or ``'auto'``: the first where the model allows it.
             Defaults to ``'auto'``.
