@@ -96,7 +96,9 @@ class CombinationEvaluators:
         evaluator = copy.copy(self.evaluators[self.full])
         evaluator.metrics = copy.deepcopy([
             metric for metric in evaluator.metrics
-            if not hasattr(metric, 'out_file_path')  # it only writes a file
+            # those only write files
+            if not (hasattr(metric, 'out_file_path')
+                    or getattr(metric, 'format_only', False))
         ], _shared(evaluator))
         for metric in evaluator.metrics:
             for key in _FILES:

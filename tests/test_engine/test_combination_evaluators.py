@@ -59,6 +59,7 @@ def test_what_a_pcr_compares_replaces_no_files(tmp_path):
     half of it."""
     evaluator = Evaluator([
         IoUMetric(output_dir=str(tmp_path / 'maps')),
+        IoUMetric(format_only=True, output_dir=str(tmp_path / 'labels')),
         DumpResults(str(tmp_path / 'all.pkl'))])
     evaluator.dataset_meta = dict(classes=('a', 'b'))
     evaluators = CombinationEvaluators(
@@ -87,7 +88,9 @@ def test_what_a_pcr_compares_replaces_no_files(tmp_path):
     for name, count in zip(('rgb+depth', 'rgb', 'depth'), (2, 2, 1)):
         with open(tmp_path / name / 'all.pkl', 'rb') as file:
             assert len(pickle.load(file)) == count
-        assert len(list((tmp_path / 'maps' / name).rglob('*.png'))) == count
+        for folder in ('maps', 'labels'):
+            assert len(list(
+                (tmp_path / folder / name).rglob('*.png'))) == count
 
 
 @pytest.mark.parametrize('meta, name', [
