@@ -1,6 +1,5 @@
 """A model for one combination of modalities, for other programs to run."""
 import inspect
-import os
 import os.path as osp
 import warnings
 from typing import Any, Dict, List, Sequence, Tuple, Union
@@ -10,6 +9,7 @@ from mmengine.model import BaseModel
 from mmengine.utils import digit_version
 from torch import Tensor, nn
 
+from mwam_mm.atomic import replacing
 from mwam_mm.engine.combinations import parse_combinations
 from mwam_mm.layout import ModalityLayout, with_presence
 from mwam_mm.stack import has_detection
@@ -233,9 +233,9 @@ def export_model(module: SingleCombination, images: Tuple[Tensor, ...],
             f'{type(module.model).__name__} looks at the regions that it '
             'proposes, so its graph depends on the image and cannot be '
             'exported. Detectors of one stage can')
-    os.makedirs(osp.dirname(osp.abspath(path)), exist_ok=True)
     if suffix == '.onnx':
-        _write_onnx(module, images, path)
+        with replacing(path) as partial:
+            _write_onnx(module, images, partial)
         return
     if digit_version(torch.__version__) < digit_version('2.7.0'):
         raise ValueError(
@@ -243,7 +243,8 @@ def export_model(module: SingleCombination, images: Tuple[Tensor, ...],
             f'{torch.__version__} is installed. ONNX works')
     with torch.no_grad():
         program = torch.export.export(module, images, strict=False)
-    torch.export.save(program, path)
+    with replacing(path) as partial:
+        torch.export.save(program, partial)
 
 
 def _write_onnx(module: SingleCombination, images: Tuple[Tensor, ...],

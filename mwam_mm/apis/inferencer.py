@@ -310,8 +310,7 @@ class MultiModalInferencer:
             if not given:
                 message = message.replace(repr(path), '(not given)')
             elif isinstance(given[0], np.ndarray):
-                message = message.replace(
-                    repr(path), f'(array of shape {given[0].shape})')
+                message = message.replace(repr(path), _named(given[0]))
         return message
 
     def _prepare(self, index: int, sample: Sample) -> Dict[str, Any]:
@@ -334,10 +333,9 @@ class MultiModalInferencer:
         # The path of an array, or of what is left out, does not exist.
         files = [v for v in sample.values() if isinstance(v, str)]
         if results['img_path'] not in files:
-            array = next(iter(sample.values()))
             data_sample.set_metainfo(
-                dict(img_path=files[0] if files else
-                     f'(array of shape {array.shape})'))
+                dict(img_path=files[0] if files else _named(
+                    next(iter(sample.values())))))
         if index == 0:
             normalize = self.model.data_preprocessor.normalize
             self._first_image.look(
@@ -398,6 +396,11 @@ def _batches(prepared: Iterable[Dict[str, Any]],
         batch.append(one)
     if batch:
         yield batch
+
+
+def _named(array: np.ndarray) -> str:
+    """What an array is called in place of a path."""
+    return f'(array of shape {array.shape})'
 
 
 def _slim(prediction: BaseDataElement) -> BaseDataElement:

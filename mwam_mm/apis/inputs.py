@@ -97,14 +97,15 @@ def check_no_input_in(folders: Sequence[str],
     Raises:
         ValueError: If a file lies in one of the folders.
     """
-    for folder in folders:
-        inside = osp.join(osp.realpath(folder), '')
-        for sample in samples:
-            for name, value in sample.items():
-                # The folder of a link counts: it is the link that is replaced.
-                if isinstance(value, str) and osp.join(
-                        osp.realpath(osp.dirname(value)),
-                        '').startswith(inside):
+    places = {folder: osp.join(osp.realpath(folder), '') for folder in folders}
+    for sample in samples:
+        for name, value in sample.items():
+            if not isinstance(value, str):
+                continue
+            # The folder of a link counts: it is the link that is replaced.
+            home = osp.join(osp.realpath(osp.dirname(value)), '')
+            for folder, place in places.items():
+                if home.startswith(place):
                     raise ValueError(
                         f'modality {name!r}: {value!r} lies in {folder!r}, '
                         'where the outputs are written: name another out_dir')
