@@ -30,6 +30,7 @@ def other(weigher, *interventions):
 
 
 by_k = dict(type='combination', weights='k')
+distill_by_k = dict(type='distill', weights='k')
 paired = dict(type='combination', subsets='paired')
 variants = {
     'plain': dict(),
@@ -59,7 +60,8 @@ variants = {
     'paired-k': mwam(dict(paired, weights='k')),
     # The prediction of a subset pulled to the complete one as well.
     'combination_distill': other('Constant', 'combination', 'distill'),
-    'combination-k_distill': mwam(by_k, dict(type='distill', weights='k')),
+    'combination-k_distill': mwam(by_k, distill_by_k),
+    'combination-k_distill-reversed': mwam(by_k, distill_by_k, lam=-6.0),
     'paired_distill': other('Constant', paired, 'distill'),
     # The branches learn from losses of their own only, or half from the fused.
     'combination-k_detach': mwam(by_k, 'detach'),
@@ -72,7 +74,7 @@ variants = {
     'opm': other('OPM', dict(type='dropout', draw='each')),
     'mmpareto': other('Constant', 'mmpareto'),
     'mmpareto-k': mwam('mmpareto'),
-    'mmpareto-k_distill': mwam('mmpareto', dict(type='distill', weights='k')),
+    'mmpareto-k_distill': mwam('mmpareto', distill_by_k),
 }
 # Branches that learn twice as fast: the best of three factors, by
 # configs/studies/floods_tuning.py.
@@ -83,4 +85,4 @@ variants['combination-k_distill-branches2'] = dict(
             'backbone.branches': dict(lr_mult=2)
         }
     })
-del mwam, other, by_k, paired
+del mwam, other, by_k, distill_by_k, paired
