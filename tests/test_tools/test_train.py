@@ -1,6 +1,7 @@
 """Tests of tools/train.py and of what it shares with tools/test.py."""
 import ast
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from mmengine.runner.checkpoint import load_checkpoint
 
 from mwam_mm.cli import build_runner, load_config, load_safely
 
+from .. import tiny
 from .conftest import TOOLS
 
 FORBIDDEN = ('eval', 'exec', 'os.system', 'os.popen', 'torch.load',
@@ -154,6 +156,57 @@ def test_build_runner_takes_the_runner_type():
     finally:
         RUNNERS.module_dict.pop('TestToolsRunner')
     assert built == (OwnRunner, 'w')
+
+
+PURE_PYTHON = """
+from mmengine.dataset import InfiniteSampler
+from mmengine.hooks import CheckpointHook, LoggerHook
+from mmengine.optim import OptimWrapper
+from mmengine.runner import IterBasedTrainLoop
+from mmengine.visualization import LocalVisBackend
+from mmseg.models import EncoderDecoder, FCNHead, ResNet
+from mmseg.visualization import SegLocalVisualizer
+from torch.optim import SGD
+
+from mwam_mm.engine import MWAMHook
+from mwam_mm.models import GatedFusion, MultiModalBackbone, MWAMNeck
+from mwam_mm.models.data_preprocessors import MultiModalSegDataPreprocessor
+from tests.tiny import TinyPairs
+
+"""
+CLASSES = ('InfiniteSampler', 'CheckpointHook', 'LoggerHook',
+           'IterBasedTrainLoop', 'LocalVisBackend', 'EncoderDecoder',
+           'FCNHead', 'ResNet', 'SegLocalVisualizer', 'SGD', 'MWAMHook',
+           'GatedFusion', 'MultiModalBackbone', 'MWAMNeck',
+           'MultiModalSegDataPreprocessor', 'TinyPairs')
+
+
+def test_a_config_in_the_pure_python_style(tmp_path, train, write_config):
+    """The types are classes, not names, and the training is the same."""
+    named = tiny.config(
+        tmp_path,
+        mwam=dict(),
+        hook=dict(
+            type='mwam_mm.MWAMHook',
+            intervention=[
+                dict(type='combination', weights='k'),
+                dict(type='distill', weights='k'),
+            ]))
+    text = PURE_PYTHON
+    for key, value in named.to_dict().items():
+        text += f'{key} = {value!r}\n'
+    for name in CLASSES:
+        text, count = re.subn(rf"'type': '[a-z_.]*{name}'",
+                              f"'type': {name}", text)
+        assert count
+    text = text.replace("'optimizer'", "'type': OptimWrapper, 'optimizer'")
+    path = write_config(text)
+    after = []
+    for cfg in (named, load_config(parse(train, path))):
+        runner = build_runner(cfg)
+        runner.train()
+        after.append(runner.model.state_dict())
+    torch.testing.assert_close(after[1], after[0], rtol=0, atol=0)
 
 
 @pytest.mark.parametrize('settings', [
