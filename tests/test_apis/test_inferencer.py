@@ -299,12 +299,13 @@ class TestFolders:
         assert len(list((tmp_path / 'out/vis').rglob('*.png'))) == 20
         assert (tmp_path / 'out/vis/b/07.png').is_file()
 
+    @pytest.mark.parametrize('split', ['test', 'val'])
     @pytest.mark.parametrize('options', [
         dict(file_names=dict(
             img_path='rgb_{}.png', depth_path='depth_{}.png')),
         dict(img_suffix='_c.png', modality_suffix=dict(depth_path='_d.png')),
     ])
-    def test_names_of_the_dataset(self, tmp_path, options):
+    def test_names_of_the_dataset(self, tmp_path, options, split):
         names = ('rgb_{}', 'depth_{}') if 'file_names' in options else (
             '{}_c', '{}_d')
         pairs = []
@@ -316,6 +317,7 @@ class TestFolders:
             write_pair(*pairs[i].values(), seed=i)
         cfg = seg_config()
         cfg['test_dataloader']['dataset'].update(options)
+        cfg[f'{split}_dataloader'] = cfg.pop('test_dataloader')
         inferencer = MultiModalInferencer(*write_job(tmp_path / 'job', cfg))
         results = inferencer(
             rgb=str(tmp_path / 'rgb'), depth=str(tmp_path / 'depth'),
