@@ -189,11 +189,14 @@ class TestErrors:
         with pytest.raises(ValueError, match=f'lacks 1 .*{lost}'):
             MultiModalInferencer(*seg_job)
 
-    def test_checkpoint_that_is_cut_off(self, tmp_path, seg_job):
+    def test_checkpoint_that_is_none(self, tmp_path, seg_job):
         with open(seg_job[1], 'rb') as f:
             (tmp_path / 'cut.pth').write_bytes(f.read()[:1000])
         with pytest.raises(ValueError, match='cut.pth.*not the whole of one'):
             MultiModalInferencer(seg_job[0], str(tmp_path / 'cut.pth'))
+        torch.save([torch.zeros(1)], tmp_path / 'list.pth')
+        with pytest.raises(ValueError, match='list.pth holds no weights'):
+            MultiModalInferencer(seg_job[0], str(tmp_path / 'list.pth'))
 
     def test_a_sample_without_any_measurement_is_named(self, tmp_path,
                                                        seg_job):
