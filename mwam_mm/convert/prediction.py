@@ -6,7 +6,7 @@ from mmengine.config import Config
 
 from mwam_mm.config import dataset_of_tests, type_name, walk_dicts
 
-from .pipeline import multimodal_transforms
+from .pipeline import expanded
 
 __all__ = ['prediction_transforms']
 
@@ -30,15 +30,8 @@ def prediction_transforms(cfg: Config) -> List[dict]:
     if not found:
         raise ValueError('the config has no test_dataloader.dataset.pipeline, '
                          'so it is unknown how images are to be preprocessed')
-    steps = []
-    for step in found:
-        if type_name(step) in ('multimodal', 'multimodal_pipeline'):
-            steps += multimodal_transforms(
-                **{k: v for k, v in step.items() if k != 'type'})
-        else:
-            steps.append(step)
     steps = [
-        copy.deepcopy(dict(step)) for step in steps
+        copy.deepcopy(dict(step)) for step in expanded(found)
         if not (type_name(step).startswith('Load')
                 and 'Annotation' in type_name(step))
     ]

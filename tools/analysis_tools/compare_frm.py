@@ -26,7 +26,7 @@ from torch.nn.functional import max_pool2d
 
 from mwam_mm.cli import read_config
 from mwam_mm.config import leaf_datasets, type_name
-from mwam_mm.convert import multimodal_transforms
+from mwam_mm.convert.pipeline import expanded
 from mwam_mm.datasets.transforms import LoadModalities
 from mwam_mm.layout import ModalityLayout
 from mwam_mm.mwam import MWAM, allocate
@@ -150,14 +150,7 @@ def load_samples(cfg: Config, split: str, limit: int,
     pairs: List[Dict[str, Tensor]] = []
     leaves = list(leaf_datasets(dataset))
     for leaf in leaves:
-        steps: List[dict] = []
-        for step in leaf.get('pipeline') or dataset.get('pipeline') or ():
-            if type_name(step) in ('multimodal', 'multimodal_pipeline'):
-                steps += multimodal_transforms(
-                    **{k: v
-                       for k, v in step.items() if k != 'type'})
-            else:
-                steps.append(step)
+        steps = expanded(leaf.get('pipeline') or dataset.get('pipeline') or ())
         transforms = [
             TRANSFORMS.build(step) for step in steps
             if not type_name(step).startswith('RandomDropModality')
