@@ -14,8 +14,12 @@ from mwam_mm.datasets.transforms.pipeline import (
 from mwam_mm.layout import ModalityLayout
 from mwam_mm.registry import TRANSFORMS
 
-__all__ = ['expanded', 'multimodal_pipeline', 'multimodal_transforms']
+__all__ = [
+    'MULTIMODAL', 'expanded', 'multimodal_pipeline', 'multimodal_transforms'
+]
 
+#: What stands for a stock pipeline in a config: by name, by class.
+MULTIMODAL = ('multimodal', 'multimodal_pipeline')
 _TEXT = 'it prepares the text of a vision-language model'
 _VIDEO = 'it is for tracking in videos'
 _PRETRAINING = 'it is for pretraining without labels'
@@ -96,7 +100,7 @@ def expanded(transforms: Sequence[dict]) -> List[dict]:
     """
     steps: List[dict] = []
     for step in transforms:
-        if type_name(step) in ('multimodal', 'multimodal_pipeline'):
+        if type_name(step) in MULTIMODAL:
             arguments = dict(step)
             for key in ('type', '_scope_'):
                 arguments.pop(key, None)
