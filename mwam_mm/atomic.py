@@ -2,11 +2,10 @@
 import os
 import os.path as osp
 import uuid
-import zipfile
 from contextlib import contextmanager
 from typing import Iterator
 
-__all__ = ['check_whole', 'replacing']
+__all__ = ['replacing']
 
 
 @contextmanager
@@ -35,30 +34,3 @@ def replacing(path: str) -> Iterator[str]:
     finally:
         if osp.exists(partial):
             os.remove(partial)
-
-
-def check_whole(checkpoint: str) -> None:
-    """Check that a checkpoint is not cut off.
-
-    PyTorch says so without the name of the file, or that its arguments are
-    invalid.
-
-    Args:
-        checkpoint (str): Path of the checkpoint. One that is no local file is
-            left to what loads it.
-
-    Raises:
-        ValueError: If the file is none that PyTorch writes, or not the whole
-            of it.
-    """
-    if not osp.isfile(checkpoint):
-        return
-    with open(checkpoint, 'rb') as f:
-        is_pickle = f.read(1) == b'\x80'  # as PyTorch wrote before 1.6
-    # The table of contents of a zip file is at its end.
-    if not is_pickle and not zipfile.is_zipfile(checkpoint):
-        raise ValueError(
-            f'{checkpoint!r} is no checkpoint, or not the whole of one '
-            f'({osp.getsize(checkpoint)} bytes): copy it again, or take an '
-            'earlier one, from which tools/train.py continues by --resume '
-            '--cfg-options load_from=CHECKPOINT')

@@ -17,7 +17,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner, find_latest_checkpoint
 from mmengine.utils import digit_version
 
-from mwam_mm.atomic import check_whole
+from mwam_mm.checkpoint import check_whole
 from mwam_mm.config import type_name
 from mwam_mm.engine.hooks import draw_what_is_loaded
 from mwam_mm.inheritance import follow_modalities
@@ -202,11 +202,17 @@ def build_runner(cfg: Config) -> Runner:
 
     Raises:
         ValueError: If this process has no GPU of its own, on CPUs its
-            launcher needs GPUs, or the checkpoint to start from is cut off.
+            launcher needs GPUs, or the checkpoint to start from is cut off or
+            not named.
     """
     checkpoint = cfg.get('load_from')
     if checkpoint is None and cfg.get('resume'):
         checkpoint = find_latest_checkpoint(cfg.work_dir)
+        if checkpoint == '':
+            raise ValueError(
+                f'{osp.join(cfg.work_dir, "last_checkpoint")} is empty, where '
+                'the path of the checkpoint to resume from should be: write '
+                'it there, or give it by --cfg-options load_from=CHECKPOINT')
     if checkpoint is not None:
         check_whole(str(checkpoint))
     device = get_device()

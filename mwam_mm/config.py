@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from typing import Any, Iterator, List, Optional, Sequence, Tuple
 
 __all__ = [
-    'class_of', 'first_metainfo', 'leaf_datasets', 'parameter_of', 'type_name',
-    'walk_datasets', 'walk_dicts', 'walk_pipelines', 'walk_transforms',
-    'wrapped_datasets'
+    'class_of', 'dataset_of_tests', 'first_metainfo', 'leaf_datasets',
+    'parameter_of', 'type_name', 'walk_datasets', 'walk_dicts',
+    'walk_pipelines', 'walk_transforms', 'wrapped_datasets'
 ]
 
 # Where wrappers of datasets hold the datasets.
@@ -170,6 +170,23 @@ def leaf_datasets(dataset: Any) -> Iterator[Any]:
     for part in walk_datasets(dataset):
         if not wrapped_datasets(part):
             yield part
+
+
+def dataset_of_tests(cfg: Mapping) -> Mapping:
+    """The dataset that a job is tested on.
+
+    Args:
+        cfg (Mapping): Config of the job.
+
+    Returns:
+        Mapping: Config of the first dataset for tests that wraps no other,
+        where there is none of that for validation; empty without either.
+    """
+    for key in ('test_dataloader', 'val_dataloader'):
+        dataset = (cfg.get(key) or {}).get('dataset')
+        if dataset:
+            return next(leaf_datasets(dataset))
+    return {}
 
 
 def walk_transforms(transforms: Any,

@@ -20,6 +20,7 @@ from mmengine.runner.base_loop import BaseLoop
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from .checkpoint import weights_of
 from .config import (
     first_metainfo,
     leaf_datasets,
@@ -264,7 +265,7 @@ def check_checkpoint(runner: Runner, checkpoint: Mapping) -> None:
     """Check that an evaluation has what a checkpoint learned.
 
     A training is free to go on from other classes, or to start a branch from
-    scratch.
+    scratch, but not from what is no checkpoint.
 
     Args:
         runner (Runner): The runner.
@@ -273,16 +274,18 @@ def check_checkpoint(runner: Runner, checkpoint: Mapping) -> None:
 
     Raises:
         ValueError: If a dataset has the same classes in another order or
-            another number of them, or the checkpoint has nothing of a branch,
-            or lacks parameters of a multimodal model, or has them in other
-            shapes.
+            another number of them, or the checkpoint holds no weights, or
+            nothing of a branch, or lacks parameters of a multimodal model, or
+            has them in other shapes.
     """
-    if isinstance(runner._train_loop, BaseLoop):
+    if isinstance(runner._train_loop, BaseLoop) and isinstance(
+            checkpoint, Mapping):
         return
+    weights = weights_of(
+        checkpoint, f'the checkpoint {runner._load_from or "of the work dir"}')
     meta = first_metainfo(
         (checkpoint.get('meta') or {}).get('dataset_meta'))
     _check_order_of_classes(runner, list(meta.get('classes') or ()))
-    weights = checkpoint.get('state_dict', checkpoint)
     _check_branches(runner, list(weights))
     _check_shapes(runner, weights)
 
@@ -345,7 +348,6 @@ def _check_shapes(runner: Runner, weights: Mapping) -> None:
             isinstance(getattr(module, 'layout', None), ModalityLayout)
             for module in model.modules()):
         return
-    weights = {re.sub(r'^module\.', '', key): x for key, x in weights.items()}
     lacking = [
         name for name, parameter in model.named_parameters()
         if not _IN_TRAINING_ONLY.match(name)

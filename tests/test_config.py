@@ -5,6 +5,7 @@ from mmengine.dataset import BaseDataset, Compose, ConcatDataset
 from mmengine.runner import Runner
 
 from mwam_mm.config import (
+    dataset_of_tests,
     leaf_datasets,
     type_name,
     walk_datasets,
@@ -76,6 +77,18 @@ DATASETS = dict(
             pipeline=[dict(type='Mosaic')],
             dataset=dict(type='B', pipeline=[dict(type='LoadB')]))
     ])
+
+@pytest.mark.parametrize('cfg, expected', [
+    (dict(test_dataloader=dict(dataset=DATASETS),
+          val_dataloader=dict(dataset=dict(type='V'))), 'A'),
+    (dict(test_dataloader=None,
+          val_dataloader=dict(dataset=dict(type='V'))), 'V'),
+    (dict(val_dataloader=dict(dataset=DATASETS)), 'A'),
+    (dict(train_dataloader=dict(dataset=DATASETS)), ''),
+])
+def test_dataset_of_tests(cfg, expected):
+    assert type_name(dataset_of_tests(cfg)) == expected
+
 
 
 def test_datasets_of_a_config():

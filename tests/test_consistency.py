@@ -248,10 +248,14 @@ def test_checkpoints_of_other_models(tmp_path):
         (other_head, message),
         (no_head, message),
         (one_branch, r"no weights for the branches of \['depth'\]"),
+        ([weights], 'other.pth holds no weights, but list'),
         (three, r'\(a, b\), but .* on \(a, b, c\): test it by')):
         torch.save(checkpoint, cfg.load_from)
         with pytest.raises(ValueError, match=message):
             build_runner(cfg).test()
+    torch.save(7, cfg.load_from)
+    with pytest.raises(ValueError, match='other.pth holds no weights, but in'):
+        build_runner(cfg).train()
     torch.save(one_branch, cfg.load_from)
     build_runner(cfg).train()  # which may start a branch from scratch
 

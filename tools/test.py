@@ -16,12 +16,10 @@ from mwam_mm.cli import (
     load_safely,
 )
 from mwam_mm.config import type_name, walk_dicts, wrapped_datasets
+from mwam_mm.convert.pipeline import MULTIMODAL
 from mwam_mm.engine.combinations import parse_combinations
 from mwam_mm.evaluation import keep_everything
 from mwam_mm.layout import ModalityLayout, combination_name
-
-# The transform that makes a stock pipeline multimodal: by name, by class.
-MULTIMODAL = ('multimodal', 'multimodal_pipeline')
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -2,7 +2,7 @@
 import inspect
 import os.path as osp
 import warnings
-from typing import Any, Dict, List, Sequence, Tuple, Union
+from typing import Any, Dict, Sequence, Tuple, Union
 
 import torch
 from mmengine.model import BaseModel
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from mwam_mm.atomic import replacing
 from mwam_mm.engine.combinations import parse_combinations
 from mwam_mm.layout import ModalityLayout, with_presence
+from mwam_mm.models.backbones import flatten_levels
 from mwam_mm.stack import has_detection
 
 __all__ = ['SingleCombination', 'export_model', 'onnx_difference']
@@ -183,18 +184,9 @@ def _named(model: BaseModel, outputs: Any) -> Dict[str, Tensor]:
         if isinstance(output, Tensor):
             named[name] = output
         elif output is not None:
-            tensors: List[Tensor] = []
-            _collect(output, tensors)
-            named.update((f'{name}_{j}', x) for j, x in enumerate(tensors))
+            named.update((f'{name}_{j}', x)
+                         for j, x in enumerate(flatten_levels(output)))
     return named
-
-
-def _collect(output: Any, tensors: List[Tensor]) -> None:
-    if isinstance(output, Tensor):
-        tensors.append(output)
-    elif isinstance(output, (tuple, list)):
-        for part in output:
-            _collect(part, tensors)
 
 
 def export_model(module: SingleCombination, images: Tuple[Tensor, ...],

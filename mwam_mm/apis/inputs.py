@@ -8,7 +8,7 @@ import mmengine.fileio as fileio
 import numpy as np
 from mmengine.config import Config
 
-from mwam_mm.config import leaf_datasets
+from mwam_mm.config import dataset_of_tests
 from mwam_mm.datasets.file_names import FileNames
 from mwam_mm.layout import ModalityLayout
 
@@ -133,8 +133,7 @@ def names_of_files(cfg: Config, layout: ModalityLayout) -> FileNames:
     """How the files of the config's test dataset are called.
 
     Args:
-        cfg (Config): The config. Its first dataset for tests counts, else
-            that for validation.
+        cfg (Config): The config, whose :func:`dataset_of_tests` counts.
         layout (ModalityLayout): The modalities.
 
     Returns:
@@ -142,29 +141,26 @@ def names_of_files(cfg: Config, layout: ModalityLayout) -> FileNames:
         dataset's ``file_names``, or ``modality_suffix``, ``img_suffix`` and
         ``seg_map_suffix``. Empty if it has none of them.
     """
-    for split in ('test_dataloader', 'val_dataloader'):
-        for dataset in leaf_datasets((cfg.get(split) or {}).get('dataset')
-                                     or {}):
-            patterns = dataset.get('file_names') or {}
-            suffixes = {
-                'seg_map_path': dataset.get('seg_map_suffix'),
-                **(dataset.get('modality_suffix') or {})
-            }
-            keys = [*(m.path_key for m in layout.values()), 'seg_map_path']
-            if patterns:
-                # A key without a pattern has the image's.
-                found = {
-                    key: patterns.get(key, patterns.get('img_path'))
-                    for key in keys
-                }
-            else:
-                found = {
-                    key: suffixes.get(key, dataset.get('img_suffix'))
-                    for key in keys
-                }
-                found = {k: v and '{}' + v for k, v in found.items()}
-            return FileNames({k: v for k, v in found.items() if v})
-    return FileNames({})
+    dataset = dataset_of_tests(cfg)
+    patterns = dataset.get('file_names') or {}
+    suffixes = {
+        'seg_map_path': dataset.get('seg_map_suffix'),
+        **(dataset.get('modality_suffix') or {})
+    }
+    keys = [*(m.path_key for m in layout.values()), 'seg_map_path']
+    if patterns:
+        # A key without a pattern has the image's.
+        found = {
+            key: patterns.get(key, patterns.get('img_path'))
+            for key in keys
+        }
+    else:
+        found = {
+            key: suffixes.get(key, dataset.get('img_suffix'))
+            for key in keys
+        }
+        found = {k: v and '{}' + v for k, v in found.items()}
+    return FileNames({k: v for k, v in found.items() if v})
 
 
 def list_folders(folders: Sample,

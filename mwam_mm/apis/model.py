@@ -11,8 +11,14 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import CheckpointLoader
 from torch import nn
 
-from mwam_mm.atomic import check_whole
-from mwam_mm.config import first_metainfo, leaf_datasets, type_name, walk_dicts
+from mwam_mm.checkpoint import check_whole, weights_of
+from mwam_mm.config import (
+    class_of,
+    first_metainfo,
+    leaf_datasets,
+    type_name,
+    walk_dicts,
+)
 from mwam_mm.inheritance import follow_modalities
 from mwam_mm.registry import DATASETS, MODELS
 from mwam_mm.stack import check_scope
@@ -48,8 +54,8 @@ def init_model(config: Union[str, Path, Config],
 
     Raises:
         TypeError: If ``config`` is none of the three.
-        ValueError: If the checkpoint is cut off, or lacks weights of the
-            model.
+        ValueError: If the checkpoint is cut off, holds no weights or lacks
+            some of the model.
 
     Examples:
         >>> from mwam_mm.apis import init_model
@@ -93,11 +99,7 @@ def _load_weights(model: nn.Module, path: str) -> Mapping:
     """Load a checkpoint's weights, all of them; return its meta."""
     check_whole(path)
     loaded = CheckpointLoader.load_checkpoint(path, map_location='cpu')
-    prefix = 'module.'
-    weights = {
-        name[len(prefix):] if name.startswith(prefix) else name: value
-        for name, value in loaded.get('state_dict', loaded).items()
-    }
+    weights = weights_of(loaded, path)
     try:
         missing, unused = model.load_state_dict(weights, strict=False)
     except RuntimeError as error:  # another shape
@@ -126,12 +128,9 @@ def _dataset_meta(meta: Mapping, cfg: Config) -> Dict[str, Any]:
     for loader in _LOADERS:
         for dataset in leaf_datasets((cfg.get(loader) or {}).get('dataset')
                                      or {}):
-            type_ = dataset.get('type')
-            if isinstance(type_, str):
-                with DATASETS.switch_scope_and_registry(None) as registry:
-                    type_ = registry.get(type_)
+            cls = class_of(dataset, DATASETS) if dataset else None
             found = {
-                **(getattr(type_, 'METAINFO', None) or {}),
+                **(getattr(cls, 'METAINFO', None) or {}),
                 **(dataset.get('metainfo') or {})
             }
             if found.get('classes'):

@@ -7,6 +7,7 @@ from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor, nn
 
 from mwam_mm.atomic import replacing
+from mwam_mm.checkpoint import weights_of
 from mwam_mm.models.backbones.multi_branch import MultiBranch
 from mwam_mm.models.backbones.pretrained import adapt_stems, is_output_norm
 from mwam_mm.models.necks import MWAMNeck
@@ -104,12 +105,7 @@ def _load(file: str, where: str) -> Dict[str, Tensor]:
         checkpoint = CheckpointLoader.load_checkpoint(file, map_location='cpu')
     except Exception as error:  # of many kinds, by PyTorch's version
         raise ValueError(f'{where} cannot be read: {error}') from error
-    weights = checkpoint.get('state_dict', checkpoint)
-    if not isinstance(weights, Mapping) or not any(
-            isinstance(value, Tensor) for value in weights.values()):
-        raise ValueError(f'{where} holds no weights, but {sorted(checkpoint)}'
-                         ': name the checkpoint of a model')
-    return dict(weights)
+    return weights_of(checkpoint, where)
 
 
 def _prefix_of_branch(weights: Mapping[str, Tensor], name: str,

@@ -14,8 +14,12 @@ from mwam_mm.datasets.transforms.pipeline import (
 from mwam_mm.layout import ModalityLayout
 from mwam_mm.registry import TRANSFORMS
 
-__all__ = ['multimodal_pipeline', 'multimodal_transforms']
+__all__ = [
+    'MULTIMODAL', 'expanded', 'multimodal_pipeline', 'multimodal_transforms'
+]
 
+#: What stands for a stock pipeline in a config: by name, by class.
+MULTIMODAL = ('multimodal', 'multimodal_pipeline')
 _TEXT = 'it prepares the text of a vision-language model'
 _VIDEO = 'it is for tracking in videos'
 _PRETRAINING = 'it is for pretraining without labels'
@@ -82,6 +86,28 @@ def multimodal_pipeline(transforms: Sequence[dict],
     check_pipeline(pipeline)
     pack_paths(pipeline)
     return pipeline
+
+
+def expanded(transforms: Sequence[dict]) -> List[dict]:
+    """A pipeline whose transforms are all named.
+
+    Args:
+        transforms (Sequence[dict]): Configs of the transforms.
+
+    Returns:
+        list[dict]: The configs, with those of :func:`multimodal_transforms`
+        in the place of each ``mwam_mm.multimodal``.
+    """
+    steps: List[dict] = []
+    for step in transforms:
+        if type_name(step) in MULTIMODAL:
+            arguments = dict(step)
+            for key in ('type', '_scope_'):
+                arguments.pop(key, None)
+            steps += multimodal_transforms(**arguments)
+        else:
+            steps.append(step)
+    return steps
 
 
 def multimodal_transforms(transforms: Sequence[dict],

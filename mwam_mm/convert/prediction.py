@@ -4,9 +4,9 @@ from typing import List
 
 from mmengine.config import Config
 
-from mwam_mm.config import leaf_datasets, type_name, walk_dicts
+from mwam_mm.config import dataset_of_tests, type_name, walk_dicts
 
-from .pipeline import multimodal_transforms
+from .pipeline import expanded
 
 __all__ = ['prediction_transforms']
 
@@ -15,8 +15,8 @@ def prediction_transforms(cfg: Config) -> List[dict]:
     """The transforms of the test pipeline that need no annotations.
 
     Args:
-        cfg (Config): The config. Where the test pipeline is missing, that of
-            the validation counts.
+        cfg (Config): The config, whose :func:`dataset_of_tests` has the
+            pipeline; where that has none, its ``test_pipeline`` counts.
 
     Returns:
         list[dict]: Their configs, with any stock pipeline that
@@ -26,23 +26,12 @@ def prediction_transforms(cfg: Config) -> List[dict]:
     Raises:
         ValueError: If there is no such pipeline.
     """
-    found = cfg.get('test_pipeline')
-    for key in ('val_dataloader', 'test_dataloader'):
-        for dataset in leaf_datasets((cfg.get(key) or {}).get('dataset')
-                                     or {}):
-            found = dataset.get('pipeline') or found
+    found = dataset_of_tests(cfg).get('pipeline') or cfg.get('test_pipeline')
     if not found:
         raise ValueError('the config has no test_dataloader.dataset.pipeline, '
                          'so it is unknown how images are to be preprocessed')
-    steps = []
-    for step in found:
-        if type_name(step) in ('multimodal', 'multimodal_pipeline'):
-            steps += multimodal_transforms(
-                **{k: v for k, v in step.items() if k != 'type'})
-        else:
-            steps.append(step)
     steps = [
-        copy.deepcopy(dict(step)) for step in steps
+        copy.deepcopy(dict(step)) for step in expanded(found)
         if not (type_name(step).startswith('Load')
                 and 'Annotation' in type_name(step))
     ]

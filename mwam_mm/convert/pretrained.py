@@ -4,7 +4,7 @@ from typing import Any, Mapping, Optional
 
 from mmengine.config import ConfigDict
 
-from mwam_mm.config import type_name, walk_dicts
+from mwam_mm.config import class_of, type_name, walk_dicts
 from mwam_mm.layout import ModalityLayout
 from mwam_mm.models.backbones.multi_branch import default_of
 from mwam_mm.registry import MODELS
@@ -32,9 +32,7 @@ def thaw_backbone(branch: ConfigDict, override: Mapping,
     """
     if has_weights(branch):
         return
-    with MODELS.switch_scope_and_registry(branch.get('_scope_')) as registry:
-        cls = branch.type
-        cls = registry.get(cls) if isinstance(cls, str) else cls
+    cls = class_of(branch, MODELS)
     norm_eval = branch.get('norm_eval', default_of(cls, 'norm_eval'))
     norm_cfg = branch.get('norm_cfg') or {}
     changed = []

@@ -1,13 +1,21 @@
 """Statistics of a dataset's files, and what is wrong with them."""
 from collections import Counter
-from typing import Dict, Iterable, Iterator, List, Mapping, Optional, Tuple
+from typing import (
+    Dict,
+    Iterator,
+    List,
+    Mapping,
+    Optional,
+    Sequence,
+    Tuple,
+)
 
 import numpy as np
 from mmcv.transforms import LoadAnnotations
 
-from mwam_mm.config import leaf_datasets, walk_transforms
+from mwam_mm.config import class_of, leaf_datasets, walk_transforms
 from mwam_mm.consistency import check_alike
-from mwam_mm.convert import multimodal_pipeline, multimodal_transforms
+from mwam_mm.convert.pipeline import expanded
 from mwam_mm.layout import Modality, ModalityLayout
 from mwam_mm.registry import DATASETS, TRANSFORMS
 from mwam_mm.tolerance import is_far
@@ -251,17 +259,12 @@ class DatasetInspection:
                         (counts / max(counts.sum(), 1)).tolist()))
 
 
-def _find(pipeline: Iterable[Mapping], base: type) -> List[Mapping]:
+def _find(pipeline: Sequence[Mapping], base: type) -> List[Mapping]:
     """Configs of the transforms of a class, in nested containers too."""
     found: List[Mapping] = []
-    for transform in walk_transforms(pipeline, closed=('multimodal', )):
-        cls = transform['type']
-        if isinstance(cls, str):
-            cls = TRANSFORMS.get(cls)
-        if cls is multimodal_pipeline:
-            arguments = {k: v for k, v in transform.items() if k != 'type'}
-            found += _find(multimodal_transforms(**arguments), base)
-        elif isinstance(cls, type) and issubclass(cls, base):
+    for transform in walk_transforms(expanded(pipeline)):
+        cls = class_of(transform, TRANSFORMS)
+        if isinstance(cls, type) and issubclass(cls, base):
             found.append(transform)
     return found
 

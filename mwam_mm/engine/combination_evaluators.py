@@ -96,9 +96,10 @@ class CombinationEvaluators:
         evaluator = copy.copy(self.evaluators[self.full])
         evaluator.metrics = copy.deepcopy([
             metric for metric in evaluator.metrics
-            # those only write files
+            # those only write files, or judge those that they write
             if not (hasattr(metric, 'out_file_path')
-                    or getattr(metric, 'format_only', False))
+                    or getattr(metric, 'format_only', False)
+                    or type(metric).__name__ == 'CityscapesMetric')
         ], _shared(evaluator))
         for metric in evaluator.metrics:
             for key in _FILES:

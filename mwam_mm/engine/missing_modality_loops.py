@@ -33,6 +33,8 @@ class MissingModalityValLoop(MissingModalityLoop, ValLoop):
     time when the run started. A validation replaces those of the one before
     it in the same training; nothing else is ever replaced. What is undefined,
     such as the PCR where the full score is 0, is None and warned of.
+    ``CheckpointHook`` passes over it; ``EarlyStoppingHook`` ends the training
+    with a TypeError, so let that monitor what is always defined.
 
     ``IoUMetric`` and ``CocoMetric`` keep what they would lose, see
     :func:`mwam_mm.evaluation.keep_everything`: their values are not rounded,

@@ -189,11 +189,14 @@ class TestErrors:
         with pytest.raises(ValueError, match=f'lacks 1 .*{lost}'):
             MultiModalInferencer(*seg_job)
 
-    def test_checkpoint_that_is_cut_off(self, tmp_path, seg_job):
+    def test_checkpoint_that_is_none(self, tmp_path, seg_job):
         with open(seg_job[1], 'rb') as f:
             (tmp_path / 'cut.pth').write_bytes(f.read()[:1000])
         with pytest.raises(ValueError, match='cut.pth.*not the whole of one'):
             MultiModalInferencer(seg_job[0], str(tmp_path / 'cut.pth'))
+        torch.save([torch.zeros(1)], tmp_path / 'list.pth')
+        with pytest.raises(ValueError, match='list.pth holds no weights'):
+            MultiModalInferencer(seg_job[0], str(tmp_path / 'list.pth'))
 
     def test_a_sample_without_any_measurement_is_named(self, tmp_path,
                                                        seg_job):
@@ -299,12 +302,13 @@ class TestFolders:
         assert len(list((tmp_path / 'out/vis').rglob('*.png'))) == 20
         assert (tmp_path / 'out/vis/b/07.png').is_file()
 
+    @pytest.mark.parametrize('split', ['test', 'val'])
     @pytest.mark.parametrize('options', [
         dict(file_names=dict(
             img_path='rgb_{}.png', depth_path='depth_{}.png')),
         dict(img_suffix='_c.png', modality_suffix=dict(depth_path='_d.png')),
     ])
-    def test_names_of_the_dataset(self, tmp_path, options):
+    def test_names_of_the_dataset(self, tmp_path, options, split):
         names = ('rgb_{}', 'depth_{}') if 'file_names' in options else (
             '{}_c', '{}_d')
         pairs = []
@@ -316,6 +320,7 @@ class TestFolders:
             write_pair(*pairs[i].values(), seed=i)
         cfg = seg_config()
         cfg['test_dataloader']['dataset'].update(options)
+        cfg[f'{split}_dataloader'] = cfg.pop('test_dataloader')
         inferencer = MultiModalInferencer(*write_job(tmp_path / 'job', cfg))
         results = inferencer(
             rgb=str(tmp_path / 'rgb'), depth=str(tmp_path / 'depth'),

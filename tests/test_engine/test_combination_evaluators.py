@@ -1,11 +1,12 @@
 """The evaluators of the combinations, sample by sample."""
 import json
 import pickle
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
-from mmengine.evaluator import DumpResults, Evaluator
+from mmengine.evaluator import BaseMetric, DumpResults, Evaluator
 from mmengine.structures import BaseDataElement, PixelData
 from mmseg.evaluation import IoUMetric
 from mmseg.structures import SegDataSample
@@ -109,3 +110,36 @@ def test_one_label_for_all_images(meta, name):
             evaluators.process(combination, {
                 0: BaseDataElement(pred_label=torch.tensor([label]))}, {})
     assert evaluators.constant_predictions() == dict(rgb=name, depth=name)
+
+
+class CityscapesMetric(BaseMetric):
+    """As MMSegmentation's: the files that it writes are what it judges."""
+
+    def __init__(self, output_dir):
+        super().__init__()
+        self.output_dir = output_dir
+
+    def process(self, data_batch, data_samples):
+        for sample in data_samples:
+            path = Path(self.output_dir) / f'{sample["img_path"]}.txt'
+            path.write_text('1')
+            self.results.append(path)
+
+    def compute_metrics(self, results):
+        return dict(files=sum(path.is_file() for path in results))
+
+
+def test_a_metric_of_files_is_left_out_of_what_a_pcr_compares(tmp_path):
+    evaluator = Evaluator(CityscapesMetric(str(tmp_path)))
+    evaluators = CombinationEvaluators(
+        evaluator, tiny.TinyPairs(), COMBINATIONS, COMBINATIONS[0])
+    evaluators.expect({0: ('rgb', 'depth'), 1: ('rgb', )})
+    samples = {i: SegDataSample(metainfo=dict(img_path=f'{i}.png'))
+               for i in range(2)}
+    for combination in COMBINATIONS:
+        has = samples if combination != ('depth', ) else {0: samples[0]}
+        evaluators.process(combination, has, {})
+    counts = evaluators.count()
+    assert [e.evaluate(counts[c])['files']
+            for c, e in evaluators.evaluators.items()] == [2, 2, 1]
+    assert evaluators.evaluate_full_on_same(counts) == dict(depth={})

@@ -1,4 +1,7 @@
 """Fusions and the neck wrapper."""
+import copy
+from functools import partial
+
 import pytest
 import torch
 from mmengine.registry import DefaultScope
@@ -110,6 +113,23 @@ def test_mean_var_fusion_takes_the_present_only():
     x = torch.stack([f[n] for n in names])
     stats = torch.cat([x.mean(0), x.var(0, unbiased=False)], 1)
     assert torch.allclose(fusion(f), fusion.conv.conv(stats), atol=1e-5)
+
+
+def test_a_variance_beyond_float16():
+    torch.manual_seed(0)
+    fusion = MeanVarFusion(dict(rgb=4, depth=4))
+    features = {
+        name: (far + torch.randn(2, 4, 3, 5)).half()
+        for name, far in (('rgb', 300.), ('depth', -300.))
+    }
+    x = torch.stack([f.double() for f in features.values()])
+    expected = copy.deepcopy(fusion).double().conv(
+        torch.cat([x.mean(0), x.var(0, unbiased=False)], 1)).float()
+    assert x.var(0, unbiased=False).min() > torch.finfo(torch.half).max
+    close = partial(torch.testing.assert_close, rtol=1e-5, atol=0.1)
+    close(fusion(features), expected)
+    with torch.autocast('cpu', torch.bfloat16):
+        close(fusion(features), expected)
 
 
 def test_mean_var_fusion_of_one_is_that_one():

@@ -220,6 +220,12 @@ def test_a_checkpoint_that_is_cut_off_is_named(tmp_path, monkeypatch,
         build_runner(Config(dict(work_dir='.', **settings)))
 
 
+def test_an_empty_last_checkpoint_is_named(tmp_path):
+    (tmp_path / 'last_checkpoint').write_text('\n')
+    with pytest.raises(ValueError, match='last_checkpoint is empty.*load_fro'):
+        build_runner(Config(dict(work_dir=str(tmp_path), resume=True)))
+
+
 def test_errors_are_short(exit_of_tool, write_config):
     path = write_config('optim_wrapper = dict(type="ApexOptimWrapper")')
     code, said = exit_of_tool('train', path, '--amp')

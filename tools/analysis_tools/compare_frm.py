@@ -26,9 +26,10 @@ from torch.nn.functional import max_pool2d
 
 from mwam_mm.cli import read_config
 from mwam_mm.config import leaf_datasets, type_name
-from mwam_mm.convert import multimodal_transforms
+from mwam_mm.convert.pipeline import expanded
 from mwam_mm.datasets.transforms import LoadModalities
 from mwam_mm.layout import ModalityLayout
+from mwam_mm.models.data_preprocessors.normalize import StackNormalizer
 from mwam_mm.mwam import MWAM, allocate
 from mwam_mm.mwam.dct import num_bands, spectrum
 from mwam_mm.mwam.frm import frm_map, frm_parts
@@ -101,11 +102,8 @@ def load(root: str, name: str, distort: bool) -> List[Dict[str, Tensor]]:
             results['img'][..., :3] = photometric(dict(img=rgb))['img']
         if resize is not None:
             results = resize(results)
-        image = torch.from_numpy(results['img']).permute(2, 0, 1).float()
-        pairs.append({
-            m.name: normalise(image[m.slice], m)[None]
-            for m in layout.values()
-        })
+        image = torch.from_numpy(results['img']).permute(2, 0, 1)
+        pairs.append(normalised(image, layout))
     return pairs
 
 
@@ -150,14 +148,7 @@ def load_samples(cfg: Config, split: str, limit: int,
     pairs: List[Dict[str, Tensor]] = []
     leaves = list(leaf_datasets(dataset))
     for leaf in leaves:
-        steps: List[dict] = []
-        for step in leaf.get('pipeline') or dataset.get('pipeline') or ():
-            if type_name(step) in ('multimodal', 'multimodal_pipeline'):
-                steps += multimodal_transforms(
-                    **{k: v
-                       for k, v in step.items() if k != 'type'})
-            else:
-                steps.append(step)
+        steps = expanded(leaf.get('pipeline') or dataset.get('pipeline') or ())
         transforms = [
             TRANSFORMS.build(step) for step in steps
             if not type_name(step).startswith('RandomDropModality')
@@ -180,22 +171,16 @@ def load_samples(cfg: Config, split: str, limit: int,
             absent = packed['data_samples'].metainfo.get(
                 'absent_modalities', ())
             if not absent:
-                image = packed['inputs'].float()
-                pairs.append({
-                    m.name: normalise(image[m.slice], m)[None]
-                    for m in layout.values()
-                })
+                pairs.append(normalised(packed['inputs'], layout))
     if not pairs:
         raise ValueError(f'no sample of {split}_dataloader has all modalities')
     return pairs
 
 
-def normalise(image: Tensor, modality) -> Tensor:
-    if modality.bgr_to_rgb:
-        image = image.flip(0)
-    mean, std = (
-        torch.tensor(v)[:, None, None] for v in (modality.mean, modality.std))
-    return (image - mean) / std
+def normalised(image: Tensor, layout: ModalityLayout) -> Dict[str, Tensor]:
+    """The modalities of a stacked image, as the model gets them."""
+    image = StackNormalizer(layout)(image, ())
+    return {m.name: image[m.slice][None] for m in layout.values()}
 
 
 def pooled(pairs: List[Dict[str, Tensor]], **kwargs) -> Tensor:

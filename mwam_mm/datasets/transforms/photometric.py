@@ -1,9 +1,10 @@
 """Photometric transforms on one modality of a stacked image."""
-from typing import Any, Callable, List, Mapping, Optional, Union
+from typing import Any, Callable, Iterable, List, Mapping, Optional, Union
 
 import numpy as np
 from mmcv.transforms import BaseTransform, Compose
 
+from mwam_mm.config import walk_transforms
 from mwam_mm.layout import ModalityLayout
 from mwam_mm.registry import TRANSFORMS
 
@@ -11,11 +12,32 @@ __all__ = ['PhotometricTransforms']
 
 # Some photometric transforms set these anew without changing the size.
 _SHAPE_KEYS = ('img_shape', 'pad_shape')
+# Transforms that move pixels and change nothing else of a sample, or nothing
+# else of one without a label map.
+_MOVING = ('RandomRotate', 'Rotate', 'Shear', 'Translate')
+# Albumentations' base class of what moves pixels, and words in the names of
+# its subclasses that move none.
+_DUAL = 'DualTransform'
+_IN_PLACE = ('Dropout', 'Erasing', 'Lambda', 'Masking', 'NoOp')
 
 
 def _same(old: Any, new: Any) -> bool:
     return new is old or (isinstance(old, np.ndarray)
                           and np.array_equal(old, new))
+
+
+def _moving(transforms: Iterable[Callable]) -> List[str]:
+    """Names of the transforms that are known to move pixels."""
+    found = []
+    for transform in walk_transforms(transforms):
+        # The wrappers of Albumentations hold its transforms as `aug`.
+        for part in (transform,
+                     *walk_transforms(getattr(transform, 'aug', []))):
+            name, *bases = (c.__name__ for c in type(part).__mro__)
+            if name in _MOVING or _DUAL in bases and not any(
+                    word in name for word in _IN_PLACE):
+                found.append(name)
+    return found
 
 
 @TRANSFORMS.register_module()
@@ -30,9 +52,9 @@ class PhotometricTransforms(BaseTransform):
     ``PhotoMetricDistortion`` gives it; others take it by ``to_float32``) is
     rounded and clipped to 0 to 255 where the stack is uint8.
 
-    Only the image may change. A transform that changes its size, or anything
-    else in the sample, would part the modality from the others and is
-    refused.
+    Only the values of the image may change. A transform that changes its size
+    or anything else in the sample, or that is known to move pixels, would part
+    the modality from the others and is refused.
 
     Required Keys:
 
@@ -50,9 +72,9 @@ class PhotometricTransforms(BaseTransform):
             than a uint8 one. Defaults to False.
 
     Raises:
-        ValueError: If the layout lacks the modality or scales its values, a
-            value is outside 0 to 255, or a transform changes more than the
-            values of the image.
+        ValueError: If the layout lacks the modality or scales its values, or
+            a transform moves pixels; when called, if a value is outside 0 to
+            255, or a transform changes more than the values of the image.
 
     Examples:
         >>> dict(
@@ -77,6 +99,12 @@ class PhotometricTransforms(BaseTransform):
         self.modality = modality
         self.to_float32 = to_float32
         self.transforms = Compose(transforms)
+        moving = _moving(self.transforms)
+        if moving:
+            raise ValueError(
+                f'{moving} move pixels, which would part modality '
+                f'{modality!r} from the others. Put only photometric '
+                'transforms in PhotometricTransforms')
 
     def __iter__(self):
         """Iterate over the transforms, as MMCV's wrappers do."""

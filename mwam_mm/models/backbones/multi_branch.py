@@ -301,17 +301,12 @@ def _set_in_channels(cfg: dict, channels: int, registry) -> bool:
     if isinstance(cls, str):
         cls = registry.get(cls)
     inner = cfg.get('backbone_cfg')
-    accepts = _accepts(cls, 'in_channels')
+    accepts = parameter_of(cls, 'in_channels') is not None
     if accepts:
         cfg['in_channels'] = channels
     if inner is not None:  # BiSeNetV1, ICNet, STDCContextPathNet
         return _set_in_channels(inner, channels, registry)
     return not accepts
-
-
-def _accepts(cls: type, name: str) -> bool:
-    """Whether a class takes an argument, itself or by passing it on."""
-    return parameter_of(cls, name) is not None
 
 
 def default_of(cls: type, name: str) -> Any:

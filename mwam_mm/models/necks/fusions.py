@@ -5,6 +5,7 @@ import torch
 from mmcv.cnn import ConvModule
 from mmengine.dist import is_distributed
 from mmengine.model import BaseModule
+from mmengine.runner.amp import autocast
 from torch import Tensor, nn
 
 from mwam_mm.layout import Presence, to_device
@@ -168,7 +169,9 @@ class MeanVarFusion(Fusion):
 
     In the manner of MMANet's and HeMIS's fusion: both statistics have the
     same meaning whatever is missing, where a sum shrinks. The variance is
-    that of the population, so 0 where one modality is left.
+    that of the population, so 0 where one modality is left. In mixed precision
+    it is computed and mixed in the precision of the parameters: features that
+    are 512 apart have a variance beyond float16.
 
     Args:
         norm_cfg (dict, optional): Normalisation after the convolution.
@@ -203,13 +206,17 @@ class MeanVarFusion(Fusion):
     def forward(self,
                 features: Dict[str, Tensor],
                 present: Optional[Presence] = None) -> Tensor:
-        x = torch.stack(list(features.values()))
-        if present is None:
-            mask = x.new_ones(*x.shape[:2], 1, 1, 1)
-        else:
-            mask = to_device([present[name] for name in features], x, x.dtype)
-            mask = mask[:, :, None, None, None]
-        count = mask.sum(0).clamp(min=1)  # none is present in a blank window
-        mean = (x * mask).sum(0) / count
-        var = ((x - mean).square() * mask).sum(0) / count
-        return self.conv(torch.cat([mean, var], dim=1))
+        weight = self.conv.conv.weight
+        with autocast(weight.device.type, enabled=False):
+            x = torch.stack(list(features.values())).to(weight.dtype)
+            if present is None:
+                mask = x.new_ones(*x.shape[:2], 1, 1, 1)
+            else:
+                mask = to_device([present[name] for name in features], x,
+                                 x.dtype)
+                mask = mask[:, :, None, None, None]
+            # None is present in a blank window.
+            count = mask.sum(0).clamp(min=1)
+            mean = (x * mask).sum(0) / count
+            var = ((x - mean).square() * mask).sum(0) / count
+            return self.conv(torch.cat([mean, var], dim=1))

@@ -1,4 +1,6 @@
 """PhotometricTransforms: one modality changes, nothing else."""
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from mmcv.transforms import BaseTransform
@@ -6,6 +8,9 @@ from mmseg.datasets.transforms import AdjustGamma, PhotoMetricDistortion
 
 from mwam_mm.datasets.transforms import PhotometricTransforms
 from mwam_mm.registry import TRANSFORMS
+from mwam_mm.stack import check_stack
+
+from ...stacks import needs_classification
 
 MODALITIES = dict(
     depth=dict(channels=2), rgb=dict(channels=3), thermal=dict(channels=2))
@@ -91,7 +96,7 @@ def test_a_modality_in_the_middle():
     (dict(type='mmseg.RandomFlip', prob=0.), 'flip'),
     (dict(type='mmseg.Resize', scale=(8, 8)), 'shape'),
     (dict(type='mmseg.RandomCrop', crop_size=(4, 4)), 'shape'),
-    (dict(type='mmseg.RandomRotate', prob=1., degree=30), 'gt_seg_map'),
+    (lambda r: dict(r, gt_seg_map=r['gt_seg_map'][::-1]), 'gt_seg_map'),
 ])
 def test_geometric_transforms_are_refused(inner, named):
     labels = np.random.default_rng(0).integers(0, 9, (12, 16)).astype(np.uint8)
@@ -102,6 +107,54 @@ def test_geometric_transforms_are_refused(inner, named):
         seg_fields=['gt_seg_map'])
     with pytest.raises(ValueError, match=f'(?s){named}.*photometric'):
         PhotometricTransforms([inner], MODALITIES)(results)
+
+
+def test_pixels_that_move_alone_are_refused():
+    """Nothing but the image tells of a rotation without labels."""
+    rotate = dict(type='mmseg.RandomRotate', prob=1., degree=30)
+    for inner in (rotate, dict(type='RandomApply', transforms=[rotate])):
+        with pytest.raises(ValueError, match=r"RandomRotate.* 'rgb' from"):
+            PhotometricTransforms([inner], MODALITIES)
+
+
+@needs_classification
+@pytest.mark.parametrize('inner', [
+    dict(type='mmpretrain.Rotate', angle=10.),
+    dict(type='mmpretrain.Shear', magnitude=0.2),
+    dict(type='mmpretrain.Translate', magnitude=0.2),
+])
+def test_moving_pixels_of_mmpretrain(inner):
+    check_stack('mmpretrain')
+    name = inner['type'].split('.')[1]
+    with pytest.raises(ValueError, match=f"{name}.* 'rgb' from"):
+        PhotometricTransforms([inner], MODALITIES)
+
+
+def albu(name, *bases):
+    """Albumentations' transform, within its container and the wrapper that
+    OpenMMLab has for it."""
+    bases = tuple(type(base, (), {}) for base in bases)
+    choice = SimpleNamespace(transforms=[type(name, bases, {})()])
+    return type(
+        'Albu', (), dict(
+            transforms=[dict(type=name)],
+            aug=SimpleNamespace(transforms=[choice]),
+            __call__=lambda self, results: results))()
+
+
+@pytest.mark.parametrize('name, base, moves', [
+    ('HorizontalFlip', 'DualTransform', True),
+    ('ShiftScaleRotate', 'DualTransform', True),
+    ('CoarseDropout', 'DualTransform', False),
+    ('RandomBrightnessContrast', 'ImageOnlyTransform', False),
+])
+def test_pixels_that_albumentations_moves(name, base, moves):
+    if moves:
+        with pytest.raises(ValueError, match=f"{name}.* 'rgb' from"):
+            PhotometricTransforms([albu(name, base)], MODALITIES)
+    else:
+        PhotometricTransforms([albu(name, base)], MODALITIES)(
+            dict(img=_stack(np.uint8)))
 
 
 @pytest.mark.parametrize('value', [-.1, 255.5])
