@@ -62,6 +62,10 @@ variants = {
     'combination_distill': other('Constant', 'combination', 'distill'),
     'combination-k_distill': mwam(by_k, distill_by_k),
     'combination-k_distill-reversed': mwam(by_k, distill_by_k, lam=-6.0),
+    # The paper's constants for small batches, by which the K of two modalities
+    # sum to 2; with gamma = 0.7 they sum to 1.3 where FRM is even.
+    'combination-k_distill-gamma1': mwam(
+        by_k, distill_by_k, lam=4.0, gamma=1.0),
     'paired_distill': other('Constant', paired, 'distill'),
     # The branches learn from losses of their own only, or half from the fused.
     'combination-k_detach': mwam(by_k, 'detach'),
