@@ -260,7 +260,8 @@ class MultiModalBackbone(MultiBranch):
         if self._replayed is not None:
             return self._replayed
         present = self.layout.presence(x)
-        # What a combination leaves out is left out on every rank.
+        # What a combination leaves out is left out on every rank, so that no
+        # branch runs for the others' sake.
         held = dict(present)
         inputs = {
             name: x[:, modality.slice]
@@ -272,6 +273,7 @@ class MultiModalBackbone(MultiBranch):
             for name in self.layout.names:
                 if name not in self._session.names:
                     present[name] = [False] * len(x)
+                    held[name] = [True] * len(x)
         self._check_presence(present)
         features: Dict[str, Optional[Features]] = {}
         with self._joined(held, x) as joined:
