@@ -315,6 +315,26 @@ class ModalityLayout(Mapping):
                 ]
         return presence
 
+    def masked(self, x: Tensor, present: Presence) -> Tensor:
+        """A copy of a stacked tensor that holds what is present only.
+
+        Args:
+            x (Tensor): Normalised stacked tensor of shape (B, C, H, W).
+            present (dict[str, list[bool]]): Which modalities each of the B
+                samples keeps.
+
+        Returns:
+            Tensor: With 0 in the channels of the others. It carries
+            ``present``, see :func:`with_presence`.
+        """
+        x = x.clone()
+        for name, flags in present.items():
+            if not all(flags):
+                lost = to_device([not flag for flag in flags], x)
+                x[:, self[name].slice].masked_fill_(
+                    lost.view(-1, 1, 1, 1), 0)
+        return with_presence(x, present)
+
     def is_blank(self, image: Tensor, names: Iterable[str]) -> bool:
         """Whether a stacked image holds nothing of any of the modalities.
 

@@ -7,10 +7,12 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 from mmengine.structures import PixelData
+from mmseg.models import EncoderDecoder
 from mmseg.structures import SegDataSample
+from torch.nn.functional import interpolate
 from torch.utils.data import Dataset
 
-from mwam_mm.registry import DATASETS
+from mwam_mm.registry import DATASETS, MODELS
 
 MODALITIES = dict(
     rgb=dict(channels=3, mean=128., std=64.),
@@ -42,6 +44,16 @@ class TinyPairs(Dataset):
         return dict(
             inputs=torch.cat([self.rgb[i].float(), self.depth[i]]),
             data_samples=sample)
+
+
+@MODELS.register_module()
+class LooksAgain(EncoderDecoder):
+    """Its decoder sees the image, as one with a path of details does."""
+
+    def extract_feat(self, inputs):
+        *levels, last = super().extract_feat(inputs)
+        image = interpolate(inputs.mean(1, True), last.shape[2:])
+        return [*levels, last * image]
 
 
 def streams(modalities=MODALITIES, branch='mmseg.ResNet', **neck):

@@ -354,10 +354,9 @@ class MultiModalInferencer:
             for one in batch
         ]
         results: List[Dict[str, BaseDataElement]] = [{} for _ in batch]
-        data = self.model.data_preprocessor(data, False)
+        inputs, samples = self._predictor.preprocess(data)
         for combination, predictions in self._predictor.predict(
-                data['inputs'], data['data_samples'], [True] * len(batch),
-                combinations):
+                inputs, samples, [True] * len(batch), combinations):
             for i, prediction in predictions.items():
                 if not absent[i] & set(combination):
                     results[i][combination_name(combination)] = _slim(

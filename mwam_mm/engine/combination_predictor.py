@@ -1,6 +1,15 @@
 """Prediction of a batch for several combinations of modalities."""
 from contextlib import nullcontext
-from typing import Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import (
+    Any,
+    Dict,
+    Iterator,
+    List,
+    Mapping,
+    Optional,
+    Sequence,
+    Tuple,
+)
 
 import torch
 from mmengine.runner.amp import autocast
@@ -18,6 +27,8 @@ from mwam_mm.wrappers import count_sharded_units, unwrapped
 from .combinations import Combination
 
 __all__ = ['CombinationPredictor']
+
+_LOOPS = 'the loops over combinations of modalities'
 
 
 class CombinationPredictor:
@@ -47,7 +58,7 @@ class CombinationPredictor:
         layout = getattr(preprocessor, 'layout', None)
         if not isinstance(layout, ModalityLayout):
             raise TypeError(
-                'the loops over combinations of modalities need a data '
+                f'{_LOOPS} need a data '
                 'preprocessor that knows the modalities, such as '
                 'mwam_mm.MultiModalSegDataPreprocessor, but '
                 f'{type(module).__name__} has {type(preprocessor).__name__}')
@@ -63,6 +74,39 @@ class CombinationPredictor:
             m for m in module.modules() if isinstance(m, MultiModalBackbone)
         ]
         self._backbone = backbones[0] if len(backbones) == 1 else None
+
+    def preprocess(
+            self, batch: Mapping) -> Tuple[Tensor, List[BaseDataElement]]:
+        """Normalise and stack a batch.
+
+        Args:
+            batch (dict): ``inputs`` and ``data_samples`` as a dataloader
+                collates them.
+
+        Returns:
+            tuple[Tensor, list[BaseDataElement]]: The stacked tensor of shape
+            (B, C, H, W) and the B data samples.
+
+        Raises:
+            TypeError: If the model's data preprocessor gives something else.
+        """
+        data = self.data_preprocessor(batch, False)
+        inputs, samples = data['inputs'], data.get('data_samples')
+        given = f'{type(self.data_preprocessor).__name__} gives'
+        if not isinstance(inputs, Tensor):
+            raise TypeError(
+                f'{_LOOPS} set the channels of what is missing to 0 in one '
+                f'stacked tensor of shape (B, C, H, W), but {given} inputs as '
+                f'a {type(inputs).__name__}: let it give the stacked tensor, '
+                'and the model take that apart, as '
+                "inputs[:, self.data_preprocessor.layout['rgb'].slice]")
+        if samples is None or not all(
+                isinstance(sample, BaseDataElement) for sample in samples):
+            raise TypeError(
+                f'{_LOOPS} need a data sample of MMEngine for each image, but '
+                f'{given} data_samples={samples!r:.60}: let the dataset give '
+                'them, as PackSegInputs, PackDetInputs and PackInputs do')
+        return inputs, samples
 
     def present(self, inputs: Tensor,
                 counts: Sequence[bool]) -> Dict[int, Combination]:
@@ -179,14 +223,30 @@ class CombinationPredictor:
             samples = [*samples, samples[0].new()]
         if session is not None:
             session.select(combination, changed)
-        else:
-            presence = self.layout.presence(inputs)
-            inputs = inputs.clone()
-            for name, modality in self.layout.items():
-                if name not in combination:
-                    inputs[:, modality.slice] = 0
-                    presence[name] = [False] * len(inputs)
-            with_presence(inputs, presence)
+        presence = self.layout.presence(inputs)
+        for name in self.layout:
+            if name not in combination:
+                presence[name] = [False] * len(inputs)
+        # Also where the backbone leaves them out, since other parts of the
+        # model may look at the image.
+        inputs = self.layout.masked(inputs, presence)
         with autocast(enabled=self._fp16):
             predictions = self._model(inputs, samples, mode='predict')
+        if (not isinstance(predictions, (list, tuple))
+                or len(predictions) != len(samples) or not all(
+                    isinstance(p, BaseDataElement) for p in predictions)):
+            raise TypeError(
+                f"{type(unwrapped(self._model)).__name__}.forward with mode="
+                "'predict' must return a list of data samples, one for each "
+                f'of the {len(samples)} that it is given, as those of '
+                f'MMSegmentation and MMDetection do, but gave '
+                f'{_described(predictions)}')
         return predictions[:size]
+
+
+def _described(predictions: Any) -> str:
+    name = type(predictions).__name__
+    if not isinstance(predictions, (list, tuple)):
+        return f'a {name}'
+    kinds = sorted({type(p).__name__ for p in predictions})
+    return f'a {name} of {len(predictions)} {" and ".join(kinds)}'

@@ -119,8 +119,7 @@ class MissingModalityLoop(BaseLoop):
         """
         self.runner.call_hook(
             f'before_{self.stage}_iter', batch_idx=idx, data_batch=data_batch)
-        data = self._predictor.data_preprocessor(data_batch, False)
-        inputs, samples = data['inputs'], data['data_samples']
+        inputs, samples = self._predictor.preprocess(data_batch)
         outputs = HookOutputs()
         counting = self._counting(len(samples))
         self._evaluators.expect(self._predictor.present(inputs, counting))
@@ -155,10 +154,10 @@ class MissingModalityLoop(BaseLoop):
     def _load(self, index: int) -> Tuple[torch.Tensor, List[str]]:
         """Normalised image of a sample, and the modalities that it lacks."""
         batch = pseudo_collate([self.dataloader.dataset[index]])
-        data = self._predictor.data_preprocessor(batch, False)
-        image, sample = data['inputs'][0], data['data_samples'][0]
+        inputs, (sample, ) = self._predictor.preprocess(batch)
+        image = inputs[0]
         height, width = sample.metainfo.get('img_shape', image.shape[1:])[:2]
-        presence = self.layout.presence(data['inputs'])
+        presence = self.layout.presence(inputs)
         return image[:, :height, :width], [
             name for name, (flag, ) in presence.items() if not flag
         ]

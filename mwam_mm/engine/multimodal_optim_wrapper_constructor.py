@@ -164,11 +164,14 @@ class MultiModalOptimWrapperConstructor:
     @staticmethod
     def _views(model: nn.Module) -> List[nn.Module]:
         """One module per branch, with that branch as ``backbone``."""
-        branches = getattr(model.backbone, 'branches', None)
-        if branches is None:
+        backbone = getattr(model, 'backbone', model)
+        branches = getattr(backbone, 'branches', None)
+        if not isinstance(branches, nn.ModuleDict):
             raise ValueError(
                 'MultiModalOptimWrapperConstructor is for models with a '
-                f'MultiModalBackbone, not {type(model.backbone).__name__}')
+                f'MultiModalBackbone, not {type(backbone).__name__}. The '
+                'rules of any other model go by the names of its own '
+                'parameters: leave out optim_wrapper.constructor')
         shared = {id(p) for p in model.backbone.parameters()} - {
             id(p) for p in branches.parameters()}
         if shared:

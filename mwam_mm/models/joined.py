@@ -13,16 +13,29 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from mwam_mm.layout import Presence
 
 from .backbones import BranchOutputs, flatten_levels, nest_levels
-from .subsets import Host, own_labels, restrict, take_rows
+from .subsets import (
+    Host,
+    own_labels,
+    restrict,
+    take_images,
+    take_rows,
+)
 
 __all__ = ['Group', 'JoinedForward', 'normalises', 'splittable_heads']
 
-# Models and heads whose `loss` runs the heads once, on all samples, and hands
-# what they give to `loss_by_feat` (MMPretrain: `_get_loss`), sample by sample.
-_MODELS = ('EncoderDecoder.loss', 'SingleStageDetector.loss',
-           'ImageClassifier.loss')
-_HEADS = ('BaseDecodeHead.loss', 'BaseCascadeDecodeHead.loss',
-          'BaseDenseHead.loss', 'ClsHead.loss')
+# Models and heads whose `loss` hands what the neck gives to the heads, runs
+# these once, on all samples, and hands what they give to `loss_by_feat`
+# (MMPretrain: `_get_loss`), sample by sample: by method, the classes that have
+# it from these packages.
+_PACKAGES = ('mmseg', 'mmdet', 'mmpretrain')
+_MODELS = dict.fromkeys(
+    ('loss', 'extract_feat'),
+    ('EncoderDecoder', 'SingleStageDetector', 'ImageClassifier'))
+_MODELS.update(
+    _decode_head_forward_train=('EncoderDecoder', 'CascadeEncoderDecoder'),
+    _auxiliary_head_forward_train=('EncoderDecoder', ))
+_HEADS = dict(loss=('BaseDecodeHead', 'BaseCascadeDecodeHead',
+                    'BaseDenseHead', 'ClsHead'))
 _NOT_HEADS = ('data_preprocessor', 'backbone', 'neck', 'modality_heads')
 
 
@@ -50,13 +63,12 @@ def splittable_heads(model: nn.Module) -> List[nn.Module]:
     Returns:
         list[nn.Module]: All its heads, if each gives losses that can be split
         by sample: segmentors, one-stage detectors and classifiers with the
-        stock ``loss``. Otherwise none.
+        stock ``loss``, and stock methods on the way to it. Otherwise none.
     """
     heads = _heads(model)
-    if _name_of_loss(model) not in _MODELS or any(
-            _name_of_loss(head) not in _HEADS for head in heads):
-        return []
-    return heads
+    stock = _is_stock(model, _MODELS) and all(
+        _is_stock(head, _HEADS) for head in heads)
+    return heads if stock else []
 
 
 def normalises(model: nn.Module) -> bool:
@@ -74,8 +86,14 @@ def _heads(model: nn.Module) -> List[nn.Module]:
     return heads
 
 
-def _name_of_loss(module: nn.Module) -> str:
-    return getattr(getattr(type(module), 'loss', None), '__qualname__', '')
+def _is_stock(module: nn.Module, methods: Dict[str, Sequence[str]]) -> bool:
+    """Whether a module has a loss, and no method of its own in the place of a
+    stock one."""
+    found = {name: getattr(type(module), name, None) for name in methods}
+    return found['loss'] is not None and all(
+        method.__module__.split('.')[0] in _PACKAGES and method.__qualname__ in
+        [f'{owner}.{name}' for owner in methods[name]]
+        for name, method in found.items() if method is not None)
 
 
 class JoinedForward:
@@ -201,8 +219,13 @@ class JoinedForward:
         with self.host.backbone.replay(self.outputs), \
                 self.host.neck.replay(self._for_heads(places)), \
                 self._splitting(places):
+            present = {
+                modality: [flags[i] for i in places]
+                for modality, flags in self.outputs.present.items()
+            }
             return self.host.forward(
-                inputs=take_rows(self.inputs, rows),
+                inputs=take_images(self.host.backbone.layout, self.inputs,
+                                   rows, present),
                 data_samples=[self.data_samples[i] for i in rows],
                 mode=mode)
 

@@ -11,7 +11,7 @@ from mwam_mm.registry import MODELS
 
 from .backbones import BranchOutputs, Features, map_levels
 from .necks import MWAMNeck
-from .subsets import own_labels, take_rows
+from .subsets import own_labels, take_images, take_rows
 
 __all__ = ['ModalityHeads', 'with_modality_heads']
 
@@ -173,8 +173,11 @@ class ModalityHeads(nn.ModuleDict):
             alone = _view(
                 model, heads,
                 map_levels(lambda x: take_rows(x, rows), features[name]))
+            images = take_images(
+                model.backbone.layout, inputs, rows,
+                {n: [n == name] * len(rows) for n in outputs.present})
             for key, value in alone.loss(
-                    take_rows(inputs, rows),
+                    images,
                     own_labels([data_samples[i] for i in rows])).items():
                 if 'loss' in key:  # as MMEngine decides what is one
                     losses[f'{name}.{key}'] = map_levels(

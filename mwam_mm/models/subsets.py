@@ -17,14 +17,14 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.dropout import _DropoutNd
 
-from mwam_mm.layout import Presence, to_device
+from mwam_mm.layout import ModalityLayout, Presence, to_device
 
 from .backbones import BranchOutputs, MultiModalBackbone, map_levels
 from .necks import MWAMNeck
 
 __all__ = [
     'Host', 'Selection', 'find_host', 'own_labels', 'restrict', 'select',
-    'take_rows'
+    'take_images', 'take_rows'
 ]
 
 # MultiheadAttention has a dropout that is no layer.
@@ -86,6 +86,28 @@ def take_rows(x: Tensor, rows: List[int]) -> Tensor:
     if rows == list(range(first, first + len(rows))):
         return x if len(rows) == len(x) else x[first:first + len(rows)]
     return x.index_select(0, to_device(rows, x, torch.long))
+
+
+def take_images(layout: ModalityLayout, inputs: Tensor, rows: List[int],
+                present: Presence) -> Tensor:
+    """The images of some rows, for what looks at them besides the backbone.
+
+    Args:
+        layout (ModalityLayout): The layout.
+        inputs (Tensor): What the model was called with: the stacked tensor of
+            shape (B, C, H, W), or something else that it stacks by itself.
+        rows (list[int]): For each of N rows, which sample it is.
+        present (dict[str, list[bool]]): Which modalities each of the N rows
+            keeps.
+
+    Returns:
+        Tensor: Of N samples; of a stacked tensor 0 where a row lacks the
+        modality.
+    """
+    taken = take_rows(inputs, rows)
+    if taken.ndim != 4 or taken.size(1) != layout.num_channels:
+        return taken
+    return layout.masked(taken, present)
 
 
 def restrict(outputs: BranchOutputs, rows: List[int],
@@ -192,7 +214,7 @@ class Host:
         """
         return self._forward(
             selection,
-            inputs=take_rows(inputs, selection.rows),
+            inputs=inputs,
             data_samples=[data_samples[i] for i in selection.rows],
             mode='loss')
 
@@ -206,14 +228,14 @@ class Host:
         Returns:
             Any: As the model's ``forward`` returns.
         """
-        return self._forward(
-            selection,
-            inputs=take_rows(inputs, selection.rows),
-            mode='tensor')
+        return self._forward(selection, inputs=inputs, mode='tensor')
 
-    def _forward(self, selection: Selection, **arguments) -> Any:
+    def _forward(self, selection: Selection, inputs: Tensor,
+                 **arguments) -> Any:
+        inputs = take_images(self.backbone.layout, inputs, selection.rows,
+                             selection.outputs.present)
         with self.backbone.replay(selection.outputs):
-            return self.forward(**arguments)
+            return self.forward(inputs=inputs, **arguments)
 
     def forward(self, **arguments) -> Any:
         """The model's forward, of which nobody is told."""

@@ -9,6 +9,7 @@ from mmengine.runner import Runner
 from mmseg.models import EncoderDecoder
 from mmseg.models.decode_heads import FCNHead
 from torch import nn
+from torch.nn.functional import interpolate
 
 from mwam_mm.balance import Intervention
 from mwam_mm.balance.interventions.combination import Combination
@@ -73,8 +74,25 @@ def cascade():
         decode_head=[head(), ocr])
 
 
+@HEADS.register_module()
+class OwnLoss(EncoderDecoder):
+    """Takes a loss of the features themselves."""
+
+    def _decode_head_forward_train(self, inputs, data_samples):
+        losses = super()._decode_head_forward_train(inputs, data_samples)
+        labels = torch.stack([s.gt_sem_seg.data for s in data_samples])
+        edges = interpolate(labels.float(), inputs[-1].shape[2:])
+        losses['loss_edges'] = (inputs[-1] - edges).square().mean()
+        return losses
+
+
+def own(name):
+    return lambda: dict(tiny.model(), type=f'mwam_mm.{name}')
+
+
 MODELS = dict(
-    plain=tiny.model, auxiliary=with_auxiliary, cascade=cascade)
+    plain=tiny.model, auxiliary=with_auxiliary, cascade=cascade,
+    looks_again=own('LooksAgain'), own_loss=own('OwnLoss'))
 
 
 @HEADS.register_module()

@@ -480,3 +480,73 @@ def test_a_backward_that_an_error_breaks_off(tmp_path, host):
         torch.testing.assert_close(
             weighted[name], k.get(name.split('.')[0], 1.) * delta,
             rtol=1e-4, atol=1e-6)
+
+
+class Unseen(Careless):
+    """Its train_step calls a method of the model, not the model."""
+
+    def __init__(self):
+        super().__init__()
+        self.rgb = conv()
+
+    def train_step(self, data, optim_wrapper):
+        data = self.data_preprocessor(data, True)
+        optim_wrapper.update_params(self.forward(**data)['loss'])
+        return {}
+
+
+class Unused(Careless):
+    """A module of the branch that is not called."""
+
+    def __init__(self):
+        super().__init__()
+        self.rgb = conv()
+        self.rgb.add_module('idle', nn.Conv2d(3, 4, 1))
+        self.rgb.forward = nn.Sequential(*self.rgb[:3]).forward
+
+
+HOOKS = dict(
+    mwam=dict(),
+    balance=dict(type='mwam_mm.BalanceHook', weigher='mwam_mm.MWAM'),
+    constant=dict(type='mwam_mm.BalanceHook', weigher='mwam_mm.Constant'))
+
+
+def warnings_of(runner, monkeypatch):
+    messages = []
+    monkeypatch.setattr(runner.logger, 'warning', messages.append)
+    runner.train()
+    return messages
+
+
+@pytest.mark.parametrize('hook', HOOKS)
+def test_a_model_that_is_never_called_is_said(tmp_path, monkeypatch, hook):
+    """Nothing is scaled."""
+    messages = warnings_of(
+        build(tmp_path, Unseen, dict(HOOKS[hook], **HOSTS[Frozen][0])),
+        monkeypatch)
+    assert ['no forward of the model' in m for m in messages] == [True]
+
+
+@pytest.mark.parametrize('hook', ['mwam', 'balance'])
+def test_an_image_that_never_enters_is_said(tmp_path, monkeypatch, hook):
+    messages = warnings_of(
+        build(tmp_path, Unused, dict(
+            HOOKS[hook], inputs=dict(rgb='rgb.idle'), **HOSTS[Frozen][0])),
+        monkeypatch)
+    message, = messages
+    assert "no usable input of ['rgb']" in message and 'inputs' in message
+
+
+@pytest.mark.parametrize('hook, said', [
+    ('mwam', True), ('balance', True),
+    ('constant', False),  # which looks at no image
+])
+def test_features_in_place_of_the_image_are_said(tmp_path, monkeypatch, hook,
+                                                 said):
+    runner = build(tmp_path, Stages, dict(
+        HOOKS[hook], branches=dict(
+            rgb=['rgb_stem', 'rgb_stages'],
+            depth=['depth_stages.0', 'depth_stages.1', 'depth_stem'])))
+    messages = warnings_of(runner, monkeypatch)
+    assert ["features in place of the images of ['depth']" in m
+            for m in messages] == [True] * said

@@ -16,14 +16,16 @@ from mmengine.evaluator import BaseMetric
 from mmengine.hooks import Hook
 from mmengine.registry import FUNCTIONS, METRICS
 from mmengine.runner import Runner
-from mmseg.models import ResNet, SegDataPreProcessor
+from mmseg.models import EncoderDecoder, ResNet, SegDataPreProcessor
 from torch import nn
 
 from mwam_mm.engine.combinations import parse_combinations
 from mwam_mm.layout import ModalityLayout, combination_name
+from mwam_mm.models import MultiModalSegDataPreprocessor
 from mwam_mm.models.necks.fusions import Fusion
 from mwam_mm.registry import MODELS, TRANSFORMS
 
+from .. import tiny  # noqa: F401
 from ..processes import run_ranks
 from ..reports import read_report
 from .test_distributed import fsdp
@@ -33,6 +35,8 @@ MODALITIES = dict(
     depth=dict(channels=1, mean=3, std=1.5, scale=0.001, invalid_value=0))
 COMBINATIONS = ('rgb+depth', 'rgb', 'depth')
 SIZE = 5
+WHOLE = dict(mode='whole')
+SLIDE = dict(mode='slide', crop_size=(32, 32), stride=(8, 8))
 
 
 @TRANSFORMS.register_module()
@@ -100,6 +104,31 @@ class InPlaceFusion(Fusion):
         for other in others:
             fused += other
         return fused.relu_()
+
+
+@MODELS.register_module()
+class TakesParts(MultiModalSegDataPreprocessor):
+    """Gives one tensor for each modality."""
+
+    def forward(self, data, training=False):
+        data = super().forward(data, training)
+        return dict(data, inputs={
+            name: data['inputs'][:, m.slice] for name, m in self.layout.items()
+        })
+
+
+@MODELS.register_module()
+class GivesOne(EncoderDecoder):
+
+    def predict(self, inputs, data_samples):
+        return super().predict(inputs, data_samples)[:1]
+
+
+@MODELS.register_module()
+class GivesMaps(EncoderDecoder):
+
+    def predict(self, inputs, data_samples):
+        return dict(labels=self._forward(inputs).argmax(1))
 
 
 class Recorder(Hook):
@@ -260,8 +289,8 @@ def separate_runs(data, state, names=COMBINATIONS, **kwargs):
 
 
 @pytest.mark.parametrize('test_cfg, windows', [
-    (dict(mode='whole'), 1),
-    (dict(mode='slide', crop_size=(32, 32), stride=(8, 8)), 2),
+    (WHOLE, 1),
+    (SLIDE, 2),
 ])
 def test_one_pass_equals_separate_runs(data, test_cfg, windows):
     runner = build(config(data, test_cfg=test_cfg))
@@ -536,6 +565,50 @@ def test_host_without_multi_modal_backbone(data):
         assert metrics[f'{name}/mIoU'] == pytest.approx(
             stock.test()['mIoU'], abs=0.005)
     assert len({metrics[f'{name}/mIoU'] for name in COMBINATIONS}) == 3
+
+
+@pytest.mark.parametrize('test_cfg', [WHOLE, SLIDE])
+def test_a_host_that_looks_at_the_image_besides(data, test_cfg):
+    """What is missing is not in the image either."""
+
+    def host(loop, drop=()):
+        cfg = config(data, loop, drop=drop, test_cfg=test_cfg)
+        cfg.model.type = 'mwam_mm.LooksAgain'
+        return cfg
+
+    runner = build(host('mwam_mm.MissingModalityTestLoop'))
+    encoded = count_branch_calls(runner)
+    metrics = runner.test()
+    assert encoded['rgb'] == encoded['depth'] == SIZE * (
+        2 if test_cfg is SLIDE else 1)
+    for name in COMBINATIONS:
+        drop = [m for m in MODALITIES if m not in name.split('+')]
+        stock = build(host('TestLoop', drop), runner.model.state_dict())
+        assert metrics[f'{name}/mIoU'] == pytest.approx(
+            stock.test()['mIoU'], abs=0.005)
+    assert len({metrics[f'{name}/mIoU'] for name in COMBINATIONS}) == 3
+
+
+@pytest.mark.parametrize('change, message', [
+    (dict(data_preprocessor=dict(type='mwam_mm.TakesParts')),
+     'TakesParts gives inputs as a dict: let it give the stacked tensor'),
+    (dict(type='mwam_mm.GivesOne'),
+     'GivesOne.forward .*each of the 2 .* gave a list of 1 SegDataSample'),
+    (dict(type='mwam_mm.GivesMaps'), 'GivesMaps.forward .* gave a dict$'),
+])
+def test_hosts_that_the_loops_cannot_take(data, change, message):
+    cfg = config(data)
+    cfg.merge_from_dict(dict(model=change))
+    with pytest.raises(TypeError, match=message):
+        build(cfg).test()
+
+
+def test_batches_without_data_samples(data):
+    runner = build(config(data))
+    loop = runner.test_loop
+    batch = next(iter(loop.dataloader))
+    with pytest.raises(TypeError, match='gives data_samples=None: .*Pack'):
+        loop._predictor.preprocess(dict(inputs=batch['inputs']))
 
 
 def test_each_combination_writes_its_own_files(data):

@@ -219,6 +219,8 @@ def test_it_needs_branches(models):
     name = 'mwam_mm.MultiModalOptimWrapperConstructor'
     with pytest.raises(ValueError, match='not BEiT'):
         wrapper(stock, dict(norm_decay_mult=0.), name)
+    with pytest.raises(ValueError, match='not Linear.* leave out'):
+        wrapper(nn.Linear(1, 1), dict(norm_decay_mult=0.), name)
     ours.backbone.gate = nn.Linear(1, 1)
     with pytest.raises(ValueError, match='2 parameters beside'):
         wrapper(ours, dict(norm_decay_mult=0.), name)

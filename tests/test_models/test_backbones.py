@@ -140,6 +140,27 @@ def test_encode_once_shares_the_branches():
     assert backbone(x).features['depth'] is not None
 
 
+def test_encode_once_notices_other_images():
+    """A model may look again where its first prediction tells."""
+    backbone, x = build().eval(), stack()
+    x[0, 0, 0, 0] = float('nan')
+    parts = x[..., :8], x[..., 8:]
+    plain = [backbone(part).features['depth'] for part in parts]
+    for branch in backbone.branches.values():
+        branch.batches.clear()
+    with backbone.encode_once() as session:
+        for names, second in ((('rgb', 'depth'), 0), (('rgb', ), 0),
+                              (('depth', ), 1)):
+            session.select(names)
+            backbone(x)
+            out = backbone(parts[second])
+            if 'depth' in names:
+                assert all(torch.equal(a, b) for a, b in zip(
+                    out.features['depth'], plain[second]))
+    assert backbone.branches['rgb'].batches == [3, 3]
+    assert backbone.branches['depth'].batches == [3, 3, 3]
+
+
 @pytest.mark.parametrize('cls', [MultiModalBackbone, ESANetBackbone])
 def test_a_blank_window_in_evaluation(cls):
     """It is a part of an image, such as a hole of the depth map."""

@@ -240,6 +240,25 @@ def test_resuming_a_run_without_heads_says_so(tmp_path):
             assert torch.equal(value, own[key])
 
 
+def test_a_host_that_looks_at_the_image_besides():
+    """What its heads for one modality see of it has that one only."""
+    cfg = model(type='mwam_mm.LooksAgain')
+    cfg['neck']['fusion'] = dict(type='mwam_mm.SumFusion')
+    torch.manual_seed(0)
+    host = build(cfg).train()
+    items = [tiny.TinyPairs()[i] for i in range(4)]
+    x, samples = host.data_preprocessor({
+        key: [item[key] for item in items] for key in items[0]}, True).values()
+    found = host.modality_heads.losses(
+        host, host.backbone(x), dict(rgb=1., depth=1.), x, samples)
+    for name, absent in (('rgb', slice(3, 4)), ('depth', slice(0, 3))):
+        alone = x.clone()
+        alone[:, absent] = 0
+        torch.testing.assert_close(
+            found[f'{name}.decode.loss_ce'],
+            host.loss(alone, samples)['decode.loss_ce'])
+
+
 def test_branches_run_once(tmp_path):
     runner = Runner.from_cfg(config(tmp_path, max_iters=2))
     calls = []

@@ -15,8 +15,8 @@ from .. import tiny
 CHANNELS = dict(rgb=slice(0, 3), depth=slice(3, 4))
 
 
-def build(**decode_head):
-    cfg = tiny.model()
+def build(host='mmseg.EncoderDecoder', **decode_head):
+    cfg = dict(tiny.model(), type=host)
     cfg['decode_head'].update(decode_head)
     with DefaultScope.overwrite_default_scope('mmseg'):
         torch.manual_seed(0)
@@ -41,9 +41,11 @@ def zeroed(x, *names):
     return x
 
 
+@pytest.mark.parametrize('host', ['mmseg.EncoderDecoder',
+                                  'mwam_mm.LooksAgain'])
 @pytest.mark.parametrize('absent', [(), ((1, 'depth'), (2, 'rgb'))])
-def test_losses_and_gradients_are_those_of_zeroed_inputs(absent):
-    model = build()
+def test_losses_and_gradients_are_those_of_zeroed_inputs(absent, host):
+    model = build(host)
     x, samples = batch(model, absent).values()
     host = find_host(model)
     subsets = [('rgb', 'depth'), ('rgb', ), ('depth', )]

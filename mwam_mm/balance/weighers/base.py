@@ -1,5 +1,5 @@
 """What turns the signal of a forward into one weight for each modality."""
-from typing import Any, Dict, Sequence
+from typing import Any, Dict, List, Sequence
 
 import torch
 from torch import Tensor
@@ -84,6 +84,15 @@ class Weigher:
             modality, shape (M,). NaN is not logged.
         """
         return {}
+
+    def warnings(self) -> List[str]:
+        """What the user should know of the training so far, read as often as
+        the logger writes. Each text is said once.
+
+        Returns:
+            list[str]: The texts.
+        """
+        return []
 
     def attach(self, probe: Probe) -> None:
         """Prepare for training, for weighers that look after the branches.

@@ -1,10 +1,12 @@
 """MWAM as a weigher: K from the frequencies of what enters the branches."""
-from typing import Any, Dict, Optional, Sequence
+from itertools import compress
+from typing import Any, Dict, List, Optional, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mwam_mm.mwam import MWAM
+from mwam_mm.mwam.frm import is_compiling
 from mwam_mm.registry import WEIGHERS
 
 from ..signal import Signal
@@ -46,12 +48,19 @@ class MWAMWeigher(Weigher):
                  **constants) -> None:
         super().__init__(modalities)
         self.mwam = MWAM(modalities, **constants) if mwam is None else mwam
+        #: Modality to whether what enters its branch is computed by
+        #: parameters, so that it is no image.
+        self._computed: Dict[str, bool] = {}
 
     def to(self, device: torch.device) -> None:
         self.mwam.to(device)
 
     def observe(self, signal: Signal) -> None:
         self.mwam.observe_all(signal.entered)
+        if signal.outputs is None and not is_compiling():
+            for name, image, _ in signal.entered:
+                if name not in self._computed:
+                    self._computed[name] = _depends_on_parameters(image)
 
     def step(self) -> Tensor:
         return self.mwam.step()
@@ -62,8 +71,41 @@ class MWAMWeigher(Weigher):
             FRM=self.mwam.frm,
             **{f'FRM_band{band}': frm for band, frm in bands})
 
+    def warnings(self) -> List[str]:
+        names = self.mwam.modalities
+        computed = [name for name in names if self._computed.get(name)]
+        said = {
+            'MWAM met inputs of {} whose FRM is not finite: NaN, Inf or huge '
+            'values. It leaves such batches out and goes on with the values '
+            'before; mmdet.CheckInvalidLossHook stops a training whose loss '
+            'is no longer finite.':
+            list(compress(names, self.mwam.abnormal.tolist())),
+            'MWAM has seen no usable input of {}; their weight stays 1. If '
+            'the data has them, name the module that the image enters in '
+            "the hook's inputs.":
+            list(compress(names, self.mwam.frm.isnan().tolist())),
+            'MWAM measures features in place of the images of {}: what enters '
+            'their branches is computed by parameters of the model. Name the '
+            "module that the image enters in the hook's inputs.":
+            computed
+        }
+        return [text.format(of) for text, of in said.items() if of]
+
     def state_dict(self) -> Dict[str, Any]:
         return self.mwam.state_dict()
 
     def load_state_dict(self, state_dict: Dict[str, Any]) -> None:
         self.mwam.load_state_dict(state_dict)
+
+
+def _depends_on_parameters(x: Tensor) -> bool:
+    nodes, seen = [x.grad_fn], {None}
+    while nodes:
+        node = nodes.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        if isinstance(getattr(node, 'variable', None), nn.Parameter):
+            return True
+        nodes += [before for before, _ in node.next_functions]
+    return False

@@ -1,6 +1,6 @@
 """A weigher and interventions in a training run."""
 import copy
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Union
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Set, Union
 
 import torch
 from mmengine.hooks import Hook, LoggerHook
@@ -131,6 +131,8 @@ class BalanceHook(Hook):
         if self.branches is not None:
             self.weigher = self._build_weigher(list(self.branches))
         self.context: Optional[Context] = None
+        self._called = False
+        self._said: Set[str] = set()
         self._saved_state: Optional[Dict[str, Any]] = None
         self._handles: List[Any] = []
 
@@ -203,6 +205,7 @@ class BalanceHook(Hook):
         self._now.before_iter(data_batch)
 
     def _at_end(self, signal: Signal, losses: Any) -> Any:
+        self._called = True
         if not self.window.over:
             # Also before it begins, so that something is known by then.
             self.weigher.observe(signal)
@@ -253,6 +256,20 @@ class BalanceHook(Hook):
                 if value == value:  # NaN where nothing is known
                     runner.message_hub.update_scalar(
                         f'train/{self.key}/{name}_{modality}', value)
+
+        self._warn(runner)
+
+    def _warn(self, runner) -> None:
+        said = self.weigher.warnings()
+        if not self._called:
+            said = [f'{type(self).__name__} has seen no forward of the model, '
+                    'so nothing is balanced: let train_step call the model '
+                    'itself, self(**data), not a method of it.']
+        for text in said:
+            if text not in self._said:
+                self._said.add(text)
+                runner.logger.warning(
+                    f'By iteration {runner.iter + 1}: {text}')
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
         """Save what the weigher and the interventions know.

@@ -1,6 +1,5 @@
 """MWAM on any host model."""
-from itertools import compress
-from typing import Any, List, Mapping, Optional, Sequence, Set, Union
+from typing import List, Mapping, Optional, Sequence, Union
 
 from torch import nn
 
@@ -85,7 +84,6 @@ class MWAMHook(BalanceHook):
                 'constants there, as model.neck.mwam (model.mwam of '
                 'mwam_mm.multimodal), and no inputs')
         self._neck: Optional[MWAMNeck] = None
-        self._warned: Set[Any] = set()
         super().__init__(
             dict(type='MWAM', **(mwam or {})), intervention, branches, inputs,
             **window)
@@ -103,29 +101,3 @@ class MWAMHook(BalanceHook):
         if self._neck is None:
             return super()._build_weigher(modalities)
         return MWAMWeigher(modalities, self._neck.mwam)
-
-    def _log(self, runner) -> None:
-        super()._log(runner)
-        names = self.mwam.modalities
-        self._warn_once(
-            runner, 'abnormal',
-            list(compress(names, self.mwam.abnormal.tolist())),
-            'MWAM met inputs of {} whose FRM is not finite {}: NaN, Inf or '
-            'huge values. It leaves such batches out and goes on with the '
-            'values before; mmdet.CheckInvalidLossHook stops a training whose '
-            'loss is no longer finite.')
-        self._warn_once(
-            runner, 'unseen',
-            list(compress(names, self.mwam.frm.isnan().tolist())),
-            'MWAM has seen no usable input of {} {}; their weight stays 1. If '
-            'the data has them, name the module that the image enters in '
-            'MWAMHook.inputs, and check that training calls the model itself, '
-            'not a method of it.')
-
-    def _warn_once(self, runner, kind: str, modalities: List[str],
-                   message: str) -> None:
-        key: Any = (kind, *modalities)
-        if modalities and key not in self._warned:
-            self._warned.add(key)
-            runner.logger.warning(
-                message.format(modalities, f'by iteration {runner.iter + 1}'))

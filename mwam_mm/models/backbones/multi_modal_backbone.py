@@ -7,6 +7,7 @@ from typing import (
     Iterable,
     Iterator,
     List,
+    Mapping,
     NamedTuple,
     Optional,
     Sequence,
@@ -96,7 +97,8 @@ class EncodeOnce:
 
     def __init__(self, layout: ModalityLayout) -> None:
         self._layout = layout
-        self._cache: List[Dict[str, Tuple[Features, List[Any]]]] = []
+        self._cache: List[Dict[str, Tuple[Tensor, Features,
+                                          List[Any]]]] = []
         self._call = 0
         self._changed: Sequence[str] = ()
         self.names = layout.names
@@ -115,12 +117,17 @@ class EncodeOnce:
         self._changed = changed
         self._call = 0
 
-    def next_call(self) -> Dict[str, Features]:
+    def next_call(self, inputs: Mapping[str, Tensor]) -> Dict[str, Features]:
         """Features known for this call of the backbone.
 
         One prediction may call the backbone several times (slide inference);
-        the calls come in the same order for every combination. Features that
-        a fusion or a head has changed in place since are not known.
+        the calls come in the same order for every combination. Where they are
+        for other images, as those of a model are that looks again where its
+        first prediction tells, nothing is known. Neither are features that a
+        fusion or a head has changed in place since.
+
+        Args:
+            inputs (dict[str, Tensor]): Modality to what its branch would get.
         """
         if self._call == len(self._cache):
             self._cache.append({})
@@ -128,19 +135,29 @@ class EncodeOnce:
         known = self._cache[self._call - 1]
         return {
             name: features
-            for name, (features, versions) in known.items()
-            if name not in self._changed and versions == _versions(features)
+            for name, (image, features, versions) in known.items()
+            if name in self.names and name not in self._changed
+            and versions == _versions(features)
+            and _same(image, inputs[name])
         }
 
-    def keep(self, name: str, features: Features) -> None:
+    def keep(self, name: str, image: Tensor, features: Features) -> None:
         """Keep what this call of the backbone has encoded.
 
         Args:
             name (str): The modality.
+            image (Tensor): What its branch got.
             features (Features): What its branch gave.
         """
         if name not in self._changed:
-            self._cache[self._call - 1][name] = features, _versions(features)
+            self._cache[self._call - 1][name] = (image, features,
+                                                 _versions(features))
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    """Whether two images are the same, NaN included. A GPU is waited for."""
+    return a.shape == b.shape and bool(
+        ((a == b) | (a.isnan() & b.isnan())).all())
 
 
 def _versions(features: Features) -> List[Any]:
@@ -260,7 +277,8 @@ class MultiModalBackbone(MultiBranch):
         if self._replayed is not None:
             return self._replayed
         present = self.layout.presence(x)
-        # What a combination leaves out is left out on every rank.
+        # What a combination leaves out is left out on every rank, so that no
+        # branch runs for the others' sake.
         held = dict(present)
         inputs = {
             name: x[:, modality.slice]
@@ -268,10 +286,11 @@ class MultiModalBackbone(MultiBranch):
         }
         known: Dict[str, Features] = {}
         if self._session is not None:
-            known = self._session.next_call()
+            known = self._session.next_call(inputs)
             for name in self.layout.names:
                 if name not in self._session.names:
                     present[name] = [False] * len(x)
+                    held[name] = [True] * len(x)
         self._check_presence(present)
         features: Dict[str, Optional[Features]] = {}
         with self._joined(held, x) as joined:
@@ -285,7 +304,7 @@ class MultiModalBackbone(MultiBranch):
                     known[name] = self._encode(name, inputs[name],
                                                present[name])
                     if self._session is not None:
-                        self._session.keep(name, known[name])
+                        self._session.keep(name, inputs[name], known[name])
                 features[name] = known[name]
         # A blank window, in evaluation: the zeros of any modality will do.
         if all(f is None for f in features.values()):
