@@ -126,7 +126,11 @@ def test_mses(names):
         modules=probe.modules, branches=probe.branches))
     twin.load_state_dict(weigher.state_dict())
     assert twin.step().tolist() == weigher.step().tolist()
-    weigher.detach(), twin.detach()
+    weigher.detach()
+    rgb.train()
+    rgb(torch.randn(2, 1, 3, 3))
+    assert same(rgb.state_dict(), best)
+    twin.detach()
     rgb.train()
     rgb(torch.randn(2, 1, 3, 3))
     assert rgb[1].training
@@ -140,6 +144,14 @@ def test_mses_compares_smoothed_values():
     assert [validate(weigher, x)[0] for x in (50., 60., 46., 58.)] == [
         1, 1, 1, 0
     ]
+
+
+def test_mses_waits_for_validations_in_a_row():
+    """One that is better starts anew, and one without a value is none."""
+    weigher = build('MSES', ['rgb'], patience=2)
+    weigher.attach(Branches(['rgb']))
+    values = (50., 40., 60., 60., None, float('nan'), 70., 60., 60.)
+    assert [validate(weigher, x)[0] for x in values] == [1] * 8 + [0]
 
 
 def test_mses_where_lower_is_better():
