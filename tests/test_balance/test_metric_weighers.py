@@ -154,12 +154,17 @@ def test_mses_waits_for_validations_in_a_row():
     assert [validate(weigher, x)[0] for x in values] == [1] * 8 + [0]
 
 
-def test_mses_where_lower_is_better():
-    weigher = WEIGHERS.get('MSES')(['rgb'], metric='MAE', patience=1)
+@pytest.mark.parametrize('kwargs', [
+    dict(metric='MAE'),
+    dict(metric='roughness', higher_is_better=False),
+    dict(metric='IoU', higher_is_better=False),  # counts before the name
+])
+def test_mses_where_lower_is_better(kwargs):
+    weigher = WEIGHERS.get('MSES')(['rgb'], patience=1, **kwargs)
     weigher.attach(Branches(['rgb']))
     ks = []
     for value in (3., 2., 2.5):
-        weigher.observe_metrics({'rgb/MAE': value})
+        weigher.observe_metrics({f'rgb/{kwargs["metric"]}': value})
         ks.append(weigher.step().item())
     assert ks == [1, 1, 0]
 

@@ -107,6 +107,30 @@ def test_scores_of_losses():
             weigh(build(type, TWO, score='probability'), x)
 
 
+@pytest.mark.parametrize('type', ['OGM', 'AGM'])
+def test_the_kind_of_score(type):
+    """'auto' takes probabilities where there are any."""
+    expected = weigh(build(type, THREE), three(), three())
+    assert weigh(build(type, THREE, score='probability'), three(),
+                 three()) == expected
+    assert weigh(build(type, THREE, score='loss'), three(),
+                 three()) == weigh(build(type, THREE), *(
+                     signal(x.outputs.features, LABELS,
+                            HandHost(segmentor=False))
+                     for x in (three(), three())))
+    # A loss that is not there counts for nothing.
+    without = signal(
+        dict(rgb=odds(*RGB), depth=None), LABELS, HandHost(segmentor=False))
+    assert weigh(build(type, TWO), without) == [1, 1]
+
+
+def test_losses_have_no_classes():
+    scores = Scores(['rgb'], class_mean=True)
+    with pytest.raises(ValueError, match='class_mean=True needs'):
+        scores.observe(signal(
+            dict(rgb=odds(.8)), labels(1), HandHost(segmentor=False)))
+
+
 def test_agm_moves_with_what_it_knows():
     weigher = build('AGM', TWO)
     weigh(weigher, two())
