@@ -1,4 +1,6 @@
 """Looking into configs and into what was built from them."""
+from types import SimpleNamespace
+
 import pytest
 from mmcv.transforms import RandomApply, RandomFlip
 from mmengine.dataset import BaseDataset, Compose, ConcatDataset
@@ -125,6 +127,17 @@ def test_transforms_of_a_config():
         walk_transforms(TRANSFORMS, closed=('RandomApply', 'MultiBranch'))) \
         == ['RandomApply', 'RandomChoice', 'B', 'C', 'AutoAugment', 'D',
             'RandAugment', 'E', 'MultiBranch']
+
+
+def test_transforms_of_built_containers():
+    """As AutoAugment, MultiBranch and the others hold them."""
+    a, b, c = (RandomFlip(0.5) for _ in range(3))
+    auto = SimpleNamespace(subroutines=[Compose([a]), Compose([b])])
+    branches = SimpleNamespace(
+        branch_pipelines=dict(x=Compose([c]), y=Compose([auto])))
+    found = list(walk_transforms(branches))
+    assert [x for x in found if isinstance(x, RandomFlip)] == [c, a, b]
+    assert not any(isinstance(x, dict) for x in found)
 
 
 class Listed(BaseDataset):

@@ -54,6 +54,7 @@ def test_combinations_are_all_non_empty_subsets():
     ({}, 'empty'),
     (dict(rgb=dict(mean=0)), 'channels'),
     (dict(rgb=dict(channels=0)), 'channels'),
+    (dict(rgb=dict(channels=True)), 'channels'),
     (dict(rgb=dict(channels=3, mean=[1, 2])), 'mean'),
     (dict(rgb=dict(channels=1, std=0)), 'std'),
     (dict(rgb=dict(channels=1, bgr_to_rgb=True)), 'bgr_to_rgb'),

@@ -191,25 +191,35 @@ def merge_options(*layers: Mapping) -> dict:
             or in the dict of a key, such as ``'train_cfg'``.
 
     Returns:
-        dict: What has the same effect as to merge one after the other.
+        dict: What has the same effect as to merge one after the other, as
+        dicts within each other.
     """
     merged: dict = {}
     for layer in layers:
         for key, value in layer.items():
-            _set_option(merged, key, value)
+            for name in reversed(key.split('.')):
+                value = {name: value}
+            merged = _merged(merged, value)
     return merged
 
 
-def _set_option(options: dict, key: str, value: Any) -> None:
-    inside = [k for k in options if k.startswith(f'{key}.')]
-    if inside and isinstance(value, Mapping) and not value.get('_delete_'):
-        for name, inner in value.items():
-            _set_option(options, f'{key}.{name}', inner)
-        return
-    # MMEngine goes by the order, so it comes last.
-    for overridden in (key, *inside):
-        options.pop(overridden, None)
-    options[key] = value
+def _merged(old: Any, new: Any) -> Any:
+    """What MMEngine makes of a value that another one is merged into."""
+    if not isinstance(new, Mapping) or new.get('_delete_'):
+        return new
+    if isinstance(old, list) and all(key.isdigit() for key in new):
+        old = list(old)
+        for key, value in new.items():
+            old[int(key)] = _merged(old[int(key)], value)
+        return old
+    if not isinstance(old, Mapping):
+        return new
+    return {
+        **old, **{
+            key: _merged(old.get(key), value)
+            for key, value in new.items()
+        }
+    }
 
 
 def add_ceilings(variants: Dict[str, Variant], joint: Optional[str],

@@ -126,7 +126,11 @@ def test_mses(names):
         modules=probe.modules, branches=probe.branches))
     twin.load_state_dict(weigher.state_dict())
     assert twin.step().tolist() == weigher.step().tolist()
-    weigher.detach(), twin.detach()
+    weigher.detach()
+    rgb.train()
+    rgb(torch.randn(2, 1, 3, 3))
+    assert same(rgb.state_dict(), best)
+    twin.detach()
     rgb.train()
     rgb(torch.randn(2, 1, 3, 3))
     assert rgb[1].training
@@ -142,12 +146,25 @@ def test_mses_compares_smoothed_values():
     ]
 
 
-def test_mses_where_lower_is_better():
-    weigher = WEIGHERS.get('MSES')(['rgb'], metric='MAE', patience=1)
+def test_mses_waits_for_validations_in_a_row():
+    """One that is better starts anew, and one without a value is none."""
+    weigher = build('MSES', ['rgb'], patience=2)
+    weigher.attach(Branches(['rgb']))
+    values = (50., 40., 60., 60., None, float('nan'), 70., 60., 60.)
+    assert [validate(weigher, x)[0] for x in values] == [1] * 8 + [0]
+
+
+@pytest.mark.parametrize('kwargs', [
+    dict(metric='MAE'),
+    dict(metric='roughness', higher_is_better=False),
+    dict(metric='IoU', higher_is_better=False),  # counts before the name
+])
+def test_mses_where_lower_is_better(kwargs):
+    weigher = WEIGHERS.get('MSES')(['rgb'], patience=1, **kwargs)
     weigher.attach(Branches(['rgb']))
     ks = []
     for value in (3., 2., 2.5):
-        weigher.observe_metrics({'rgb/MAE': value})
+        weigher.observe_metrics({f'rgb/{kwargs["metric"]}': value})
         ks.append(weigher.step().item())
     assert ks == [1, 1, 0]
 

@@ -82,6 +82,9 @@ def test_scores_by_class():
         scores = Scores(['rgb'], class_mean=class_mean)
         scores.observe(x)
         assert scores.step().exp().item() == pytest.approx(expected)
+    # A class without a pixel is none of them.
+    scores.observe(signal(dict(rgb=odds(.1, .3)), labels(0, 0)))
+    assert scores.step().exp().item() == pytest.approx((0.9 + 0.7) / 2)
 
 
 def test_scores_of_losses():
@@ -102,6 +105,30 @@ def test_scores_of_losses():
     for type in ('OGM', 'AGM'):
         with pytest.raises(ValueError, match='score="loss"'):
             weigh(build(type, TWO, score='probability'), x)
+
+
+@pytest.mark.parametrize('type', ['OGM', 'AGM'])
+def test_the_kind_of_score(type):
+    """'auto' takes probabilities where there are any."""
+    expected = weigh(build(type, THREE), three(), three())
+    assert weigh(build(type, THREE, score='probability'), three(),
+                 three()) == expected
+    assert weigh(build(type, THREE, score='loss'), three(),
+                 three()) == weigh(build(type, THREE), *(
+                     signal(x.outputs.features, LABELS,
+                            HandHost(segmentor=False))
+                     for x in (three(), three())))
+    # A loss that is not there counts for nothing.
+    without = signal(
+        dict(rgb=odds(*RGB), depth=None), LABELS, HandHost(segmentor=False))
+    assert weigh(build(type, TWO), without) == [1, 1]
+
+
+def test_losses_have_no_classes():
+    scores = Scores(['rgb'], class_mean=True)
+    with pytest.raises(ValueError, match='class_mean=True needs'):
+        scores.observe(signal(
+            dict(rgb=odds(.8)), labels(1), HandHost(segmentor=False)))
 
 
 def test_agm_moves_with_what_it_knows():
@@ -137,6 +164,18 @@ def test_a_modality_that_is_away(type):
                                whole.scalars()['score'])
     assert loss_of(mixed, 'depth')[0] == [0]
     assert loss_of(mixed, 'depth', 'rgb')[0] == [0, 1]
+
+
+def test_three_of_which_one_never_came():
+    """The others are compared with each other."""
+    first, second = (
+        signal(dict(rgb=odds(*p), depth=odds(*DEPTH), thermal=None), LABELS)
+        for p in (RGB, (.9, .9, .9)))
+    for ratio in ('mean', 'smallest'):
+        # rho = 0.6 / 0.3 of rgb
+        k = weigh(build('OGM', THREE, alpha=0.8, ratio=ratio), first)
+        assert k == pytest.approx([1 - tanh(1.6), 1, 1], rel=1e-5)
+    assert weigh(build('AGM', THREE), first, second) == [1, 1, 1]
 
 
 def entropy(*probabilities):
@@ -219,6 +258,9 @@ def test_agm_of_losses():
     k = weigh(build('AGM', TWO, alpha=1., cap=0.5), losses(0., 3.),
               losses(3., 0.))
     assert k == pytest.approx([exp(0.5), exp(1 - exp(3))], rel=1e-4)
+    # Of chosen losses, which are 0 here.
+    weigher = build('AGM', TWO, losses='loss_box')
+    assert weigh(weigher, losses(2., 2.), losses(2., 1.)) == [1, 1]
     # Also of losses whose exponential no float32 holds.
     weigher = build('AGM', TWO)
     assert weigh(weigher, losses(0., 999.)) == [1, 1]

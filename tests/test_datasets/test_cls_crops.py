@@ -45,7 +45,9 @@ def test_objects_of_the_scenes(tmp_path):
             sample['img'][..., 3], depth[y:y + h, x:x + w])
 
 
-@pytest.mark.parametrize('box', [(-1, 0, 2, 2), (0, 0, 9, 2), (3, 3, 0, 1)])
+@pytest.mark.parametrize('box', [
+    (-1, 0, 2, 2), (0, -1, 2, 2), (7, 0, 2, 2), (0, 7, 2, 2), (3, 3, 0, 1),
+    (3, 3, 1, 0)])
 def test_a_box_beyond_the_image_is_refused(tmp_path, box):
     path = str(tmp_path / 'a.png')
     cv2.imwrite(path, np.zeros((8, 8, 3), np.uint8))

@@ -55,10 +55,27 @@ def test_datasets_that_are_told_apart_by_the_places_of_their_samples():
         evaluators.expect({0: ('rgb', ), 1: ('rgb', 'depth')})
 
 
+class WritesCount(BaseMetric):
+    """Writes how many samples it has seen, as CocoMetric its boxes."""
+
+    def __init__(self, outfile_prefix):
+        super().__init__()
+        self.outfile_prefix = outfile_prefix
+
+    def process(self, data_batch, data_samples):
+        self.results += data_samples
+
+    def compute_metrics(self, results):
+        if self.outfile_prefix is not None:
+            Path(self.outfile_prefix).write_text(str(len(results)))
+        return {}
+
+
 def test_what_a_pcr_compares_replaces_no_files(tmp_path):
     """The first sample is predicted rightly, the second, which has no depth,
     half of it."""
     evaluator = Evaluator([
+        WritesCount(str(tmp_path / 'count')),
         IoUMetric(output_dir=str(tmp_path / 'maps')),
         IoUMetric(format_only=True, output_dir=str(tmp_path / 'labels')),
         DumpResults(str(tmp_path / 'all.pkl'))])
@@ -87,11 +104,68 @@ def test_what_a_pcr_compares_replaces_no_files(tmp_path):
     full = evaluators.evaluate_full_on_same(counts)
     assert {name: m['mIoU'] for name, m in full.items()} == dict(depth=100)
     for name, count in zip(('rgb+depth', 'rgb', 'depth'), (2, 2, 1)):
+        assert (tmp_path / name / 'count').read_text() == str(count)
         with open(tmp_path / name / 'all.pkl', 'rb') as file:
             assert len(pickle.load(file)) == count
         for folder in ('maps', 'labels'):
             assert len(list(
                 (tmp_path / folder / name).rglob('*.png'))) == count
+
+
+class ShareOfRight(BaseMetric):
+
+    def process(self, data_batch, data_samples):
+        self.results += [float(s['right']) for s in data_samples]
+
+    def compute_metrics(self, results):
+        return dict(right=sum(results) / len(results))
+
+
+def test_what_a_pcr_compares_is_the_complete_combination():
+    """Which is always right; in the first of three batches one sample has no
+    depth, and in the last one all have it."""
+    evaluators = CombinationEvaluators(
+        Evaluator(ShareOfRight()), SimpleNamespace(), COMBINATIONS,
+        COMBINATIONS[0])
+    for lacking in (1, 0, None):
+        evaluators.expect({
+            i: COMBINATIONS[1] if i == lacking else COMBINATIONS[0]
+            for i in range(2)})
+        for combination in COMBINATIONS:
+            evaluators.process(combination, {
+                i: BaseDataElement(right=combination == COMBINATIONS[0])
+                for i in range(2)
+                if combination != ('depth', ) or i != lacking}, {})
+    counts = evaluators.count()
+    assert list(counts.values()) == [6, 6, 4]
+    assert evaluators.evaluate_full_on_same(counts) == dict(
+        depth=dict(right=1))
+    assert evaluators.evaluators['depth', ].evaluate(4) == dict(right=0)
+
+
+def test_samples_left_out_where_the_complete_combination_is_not_asked_for():
+    evaluators = CombinationEvaluators(
+        Evaluator([]), SimpleNamespace(), COMBINATIONS[1:], COMBINATIONS[0])
+    evaluators.expect({0: ('rgb', )})
+    evaluators.process(('rgb', ), {0: BaseDataElement()}, {})
+    counts = evaluators.count()
+    assert counts == {('rgb', ): 1, ('depth', ): 0}
+    assert evaluators.evaluate_full_on_same(counts) == {}
+    assert evaluators.constant_predictions() == {}
+
+
+@pytest.mark.parametrize('batch', [
+    [SegDataSample(pred_sem_seg=PixelData(data=torch.tensor([[labels]])))
+     for labels in ((0, 1), (1, 2))],
+    [SegDataSample(pred_sem_seg=PixelData(data=torch.zeros(1, 0, 2)))],
+    [BaseDataElement(depth=torch.ones(1))],  # of a kind that nobody knows
+])
+def test_predictions_that_are_not_one_label(batch):
+    evaluators = CombinationEvaluators(
+        Evaluator([]), SimpleNamespace(), COMBINATIONS, COMBINATIONS[0])
+    for combination in COMBINATIONS:
+        evaluators.process(combination, dict(enumerate(batch)), {})
+    assert evaluators.constant_predictions() == {}
 
 
 @pytest.mark.parametrize('meta, name', [

@@ -28,9 +28,11 @@ ROWS = [
 ]
 
 
-def stock_run(data, state, change):  # noqa: F811
+def stock_run(data, state, change, size=(32, 40)):  # noqa: F811
     """The metrics of a stock test run on changed inputs."""
-    runner = build(config(data, 'TestLoop', batch_size=1), state)
+    cfg = config(data, 'TestLoop', batch_size=1)
+    cfg.model.data_preprocessor.test_cfg = dict(size=size)
+    runner = build(cfg, state)
     preprocessor = runner.model.data_preprocessor
     forward, inputs = preprocessor.forward, []
 
@@ -93,18 +95,24 @@ def test_rows_in_table_and_files(data, capfd):  # noqa: F811
     assert metrics[f'{ROWS[0]}/mIoU'] == same(noisy['mIoU'])
 
 
-def test_frozen_frame_of_the_dataset(data):  # noqa: F811
-    runner = build(config(data, faults=[FAULTS[1]]))
+@pytest.mark.parametrize('size', [(32, 40), (48, 64)], ids=str)
+def test_frozen_frame_of_the_dataset(data, size):  # noqa: F811
+    """Also where images are padded."""
+    cfg = config(data, faults=[FAULTS[1]])
+    cfg.model.data_preprocessor.test_cfg = dict(size=size)
+    runner = build(cfg)
     metrics = runner.test()
     state = runner.model.state_dict()
     frames = []
-    stock_run(data, state, lambda x, seen: frames.append(x.clone()) or x)
+    stock_run(
+        data, state, lambda x, seen: frames.append(x.clone()) or x, size)
+    assert frames[0].shape[2:] == size
 
     def freeze(x, seen):
         x[0, :3] = frames[1][0, :3]
         return x
 
-    frozen = stock_run(data, state, freeze)
+    frozen = stock_run(data, state, freeze, size)
     assert metrics[f'{ROWS[1]}/mIoU'] == same(frozen['mIoU'])
 
 

@@ -63,6 +63,8 @@ class ScriptedScore(BaseMetric):
 
     def compute_metrics(self, results):
         score = self.scores.pop(0)
+        if isinstance(score, dict):
+            return score
         return {} if score is None else {self.key: score}
 
 
@@ -386,6 +388,7 @@ def test_hooks_are_called_as_by_the_stock_loop(data):
     stock.test()
     for a, b in zip(recorder.outputs, expected.outputs):
         assert torch.equal(a.pred_sem_seg.data, b.pred_sem_seg.data)
+        assert not a.seg_logits.data.requires_grad
 
 
 def test_save_best_on_the_average_in_training(data):
@@ -724,6 +727,20 @@ def test_no_metric_of_a_combination_is_no_score(data, capfd):
     assert 'Undefined, reported as null' in capfd.readouterr().out
 
 
+def test_values_that_are_no_numbers(data):
+    """They reach the caller as they are, and a NaN as None."""
+    ScriptedScore.scores[:] = [
+        dict(mIoU=50., kept=['a', 'b']), dict(mIoU=float('nan'), kept=[]),
+        dict(mIoU=40., kept=['b'])]
+    cfg = config(data)
+    cfg.test_evaluator = dict(type='ScriptedScore')
+    metrics = build(cfg).test()
+    assert [metrics[f'{name}/kept'] for name in COMBINATIONS] == [
+        ['a', 'b'], [], ['b']]
+    assert [metrics[f'{name}/mIoU'] for name in COMBINATIONS] == [
+        50, None, 40]
+
+
 @pytest.mark.parametrize('given', [['MAE'], dict(MAE='lower'), False])
 def test_bad_direction(data, given):
     runner = build(config(data, higher_is_better=given))
@@ -773,6 +790,7 @@ def test_the_loop_names_the_config_key(data):
 
 
 def test_bad_drop_probability(data):
+    assert build(config(data, drop_probs=[0, 0.1])).test_loop.drop_probs
     runner = build(config(data, drop_probs=[0.1, 1]))
     with pytest.raises(ValueError, match=r'test_cfg.drop_probs.*\[0, 1\)'):
         runner.test()

@@ -70,6 +70,8 @@ def test_undefined_names():
     (['coco/bbox_mAP_50', 'coco/bbox_mAP'], 'coco/bbox_mAP'),
     (['pascal_voc/AP50', 'pascal_voc/mAP'], 'pascal_voc/mAP'),
     (['accuracy/top1', 'accuracy/top5'], 'accuracy/top1'),
+    (['accuracy/top1', 'mIoU', 'coco/bbox_mAP'], 'mIoU'),
+    (['hits', 'misses'], 'hits'),
 ])
 def test_default_metric(names, expected):
     report = build_report({'rgb': {name: 1. for name in names}},

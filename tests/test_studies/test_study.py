@@ -7,7 +7,7 @@ from mmengine.config import Config
 from mwam_mm.stack import has_detection
 from mwam_mm.studies import Study
 from mwam_mm.studies.run import fingerprint
-from mwam_mm.studies.study import modalities_of
+from mwam_mm.studies.study import merge_options, modalities_of
 from tests.benchmarks import REPO
 from tests.studies import write_study
 
@@ -53,7 +53,7 @@ def test_what_is_given_replaces_what_the_file_says(monkeypatch, tmp_path):
     for name, only in (('md', None), ('rgb_alone', 'rgb')):
         variant = study.variants[name]
         assert (variant.config, variant.only) == ('job.py', only)
-        assert variant.options == {'train_cfg.val_begin': 1, 'a': 1}
+        assert variant.options == {'train_cfg': {'val_begin': 1}, 'a': 1}
 
 
 @pytest.mark.parametrize('of_study, of_variant, given, a, b', [
@@ -70,6 +70,11 @@ def test_what_is_given_replaces_what_the_file_says(monkeypatch, tmp_path):
      (None, 7), (3, 1)),
     ({'train_cfg': None}, {'train_cfg': dict(max_iters=7)}, {},
      (7, 1), (None, None)),
+    # A second dict of the same key adds to the first one.
+    ({'train_cfg': dict(max_iters=3)}, {'train_cfg': dict(val_interval=7)},
+     {}, (3, 7), (3, 1)),
+    ({'train_cfg': dict(_delete_=True, max_iters=3)},
+     {'train_cfg': dict(val_interval=7)}, {}, (3, 7), (3, None)),
 ])
 def test_settings_override_each_other(tmp_path, monkeypatch, of_study,
                                       of_variant, given, a, b):
@@ -86,6 +91,28 @@ def test_settings_override_each_other(tmp_path, monkeypatch, of_study,
     for name, expected in (('a', a), ('b', b), ('a', a)):
         cfg = study.variants[name].load('.').train_cfg or {}
         assert (cfg.get('max_iters'), cfg.get('val_interval')) == expected
+
+
+@pytest.mark.parametrize('layers', [
+    [{'a': dict(x=dict(p=1))}, {'a': dict(x=dict(q=2))}],
+    [{'a': dict(x=dict(p=1))}, {'a.x': dict(q=2)}],
+    [{'a': dict(x={'with.dot': 1})}, {'a.y': 2}, {'a': dict(x=dict(q=2))}],
+    [{'hooks': [dict(k=1), dict(k=2)]}, {'hooks.1.k': 3}],
+    [{'hooks.0.k': 1}, {'hooks.0': dict(n=2)}],
+    [{'a.x.p': 1}, {'a.x': 5}],
+])
+def test_merged_settings_do_what_merging_them_in_turn_does(layers):
+    def config():
+        return Config(dict(
+            a=dict(x=dict(p=0, r=0), y=0), hooks=[dict(k=0, z=0)]))
+
+    in_turn, at_once = config(), config()
+    for layer in layers:
+        in_turn.merge_from_dict(copy.deepcopy(layer))
+    given = copy.deepcopy(layers)
+    at_once.merge_from_dict(merge_options(*layers))
+    assert at_once.to_dict() == in_turn.to_dict()
+    assert layers == given
 
 
 def test_some_variants_with_baseline_and_ceilings(tmp_path):

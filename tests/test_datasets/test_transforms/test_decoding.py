@@ -363,6 +363,9 @@ class TestPng:
         path = png(0, 8, array, [(b'tRNS', b'\0\x09')])
         np.testing.assert_array_equal(_load(path, 1)[..., 0], array)
 
+    def test_a_kind_of_colour_that_there_is_not(self, png):
+        _refuses(png(5, 8, _values()), 'cannot be read')
+
     def test_animation(self, png):
         path = png(0, 8, _values(), [(b'acTL', struct.pack('>II', 2, 0))])
         _refuses(path, 'animated')
@@ -390,6 +393,26 @@ class TestJpeg:
             expected = np.asarray(Image.open(path)).reshape(image.shape)
             np.testing.assert_allclose(
                 image.astype(int), expected[..., ::-1], atol=2)
+
+
+    @pytest.mark.parametrize('channels', [None, 3])
+    def test_tables_before_the_frame(self, tmp_path, channels):
+        """As some cameras write them."""
+        path = tmp_path / 'a.jpg'
+        Image.fromarray(_values(channels)).save(path)
+        expected = _load(path, channels or 1)
+        content, start, parts = path.read_bytes(), 2, []
+        while content[start + 1] != 0xda:
+            end = start + 2 + int.from_bytes(
+                content[start + 2:start + 4], 'big')
+            parts.append(content[start:end])
+            start = end
+        tables = [p for p in parts if p[1] == 0xc4]
+        assert tables and parts[-1] in tables
+        others = [p for p in parts if p not in tables]
+        path.write_bytes(
+            b''.join([content[:2], *tables, *others, content[start:]]))
+        np.testing.assert_array_equal(_load(path, channels or 1), expected)
 
 
 class TestOrientation:

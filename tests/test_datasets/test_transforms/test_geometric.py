@@ -67,6 +67,13 @@ def test_pad_equals_stock_but_for_the_filling(kwargs, shape):
             border, np.broadcast_to(MEAN, border.shape))
 
 
+def test_labels_are_filled_as_the_config_says():
+    results = _pad(size=(8, 8), pad_val=dict(img=9, seg=7))(_results())
+    np.testing.assert_array_equal(results['img'][7, 7], MEAN)
+    assert (results['gt_seg_map'][5:] == 7).all()
+    assert (results['gt_seg_map'][:, 6:] == 7).all()
+
+
 def test_padding_is_zero_after_normalisation():
     packed = PackSegInputs()(_pad(size=(8, 8))(_results()))
     packed['data_samples'].set_metainfo(dict(absent_modalities=()))
@@ -104,6 +111,22 @@ def test_rotation_fills_with_the_mean():
         MODALITIES)(_results(size=(9, 9)))
     np.testing.assert_allclose(results['img'][0, 0], MEAN)
     assert (results['img'][4, 4] != MEAN).all()
+
+
+@needs_detection
+def test_what_interpolation_makes_of_bytes_is_cut_off():
+    """Lanczos goes beyond black and white at their edges."""
+    images = []
+    for dtype in (np.uint8, np.float32):
+        results = _detection(size=(24, 32), dtype=dtype)
+        results['img'] = ((results['img'] > 127) * 255).astype(dtype)
+        np.random.seed(0)
+        images.append(FillWithMean(
+            dict(type='mmdet.Rotate', prob=1., interpolation='lanczos'),
+            MODALITIES)(results)['img'])
+    assert images[1].min() < -5 and images[1].max() > 260
+    np.testing.assert_array_equal(
+        images[0], np.clip(np.rint(images[1]), 0, 255))
 
 
 def _boxes(*boxes):
@@ -256,31 +279,43 @@ def test_mosaic_keeps_uint8_and_its_inputs():
 @needs_detection
 @pytest.mark.parametrize('absent, mixed', [
     (((), ('depth', ), ('depth', ), ('depth', )), ()),
+    ((('depth', ), (), ('depth', ), ('depth', )), ()),
     ((('depth', ), ('depth', ), ('depth', ), ('depth', )), ('depth', )),
 ])
 @pytest.mark.parametrize('stock', [MOSAIC, MIXUP])
 def test_a_mixture_lacks_what_all_lack(stock, absent, mixed):
-    samples = []
-    for i, names in enumerate(absent):
-        sample = _detection(i)
-        sample['absent_modalities'] = names
-        if names:
-            sample['img'][..., 3] = 0  # as LoadModalities leaves it
-        samples.append(sample)
-    number = 2 if stock is MIXUP else 4
-    np.random.seed(0)
-    out = FillWithMean(stock, MODALITIES)(
-        dict(samples[0], mix_results=samples[1:number]))
+    def mixture(absent):
+        samples = []
+        for i, names in enumerate(absent):
+            sample = _detection(i)
+            sample['absent_modalities'] = names
+            if names:
+                sample['img'][..., 3] = 0  # as LoadModalities leaves it
+            samples.append(sample)
+        number = 2 if stock is MIXUP else 4
+        np.random.seed(0)
+        return FillWithMean(stock, MODALITIES)(
+            dict(samples[0], mix_results=samples[1:number]))
+
+    out, complete = mixture(absent), mixture([()] * 4)
     assert out['absent_modalities'] == mixed
+    assert complete['absent_modalities'] == ()
+    for others in (slice(3), slice(4, 7)):
+        np.testing.assert_array_equal(
+            out['img'][..., others], complete['img'][..., others])
     depth = out['img'][..., 3]
     if mixed:
         np.testing.assert_allclose(depth, 3.2, atol=1e-5)
     elif stock is MOSAIC:
         # The others' quarters hold the mean: no information, not depth 0.
         assert depth.min() >= 0 and (np.abs(depth - 3.2) < 1e-5).mean() > 0.5
-    else:
+    elif not absent[0]:
         np.testing.assert_allclose(
-            depth, (samples[0]['img'][..., 3] + 3.2) / 2, atol=1e-4)
+            depth, (_detection(0)['img'][..., 3] + 3.2) / 2, atol=1e-4)
+    else:
+        own = (complete['img'][..., 3] -
+               (_detection(0)['img'][..., 3] - 3.2) / 2)
+        np.testing.assert_allclose(depth, own, atol=1e-4)
 
 
 @needs_detection

@@ -528,6 +528,14 @@ class TestNpz:
                     dict(depth=dict(channels=1)),
                     npz_key=key)
 
+    def test_only_array_of_another_name(self, tmp_path):
+        path = str(tmp_path / 'x.npz')
+        np.savez(path, values=_array(2))
+        with pytest.raises(ValueError, match=r"arrays \['values'\].*'x'"):
+            _load(
+                dict(event_path=path), dict(event=dict(channels=2)),
+                npz_key='x')
+
     def test_damaged(self, tmp_path):
         path = tmp_path / 'x.npz'
         np.savez(path, values=_array(2))

@@ -79,8 +79,15 @@ def test_uniform_over_combinations():
 
 def test_weights_in_any_order():
     """MMEngine sorts the keys of the configs that it dumps."""
-    transform = RandomDropModality(NAMES, {'thermal+depth+rgb': 1, 'rgb': 1})
-    assert set(_draws(transform, 50)) == {NAMES, ('rgb', )}
+    weights = {'thermal+depth+rgb': 1, 'rgb': 3, 'depth': 2}
+    draws = []
+    for order in (weights, sorted(weights)):
+        transform = RandomDropModality(NAMES, {n: weights[n] for n in order})
+        np.random.seed(0)
+        draws.append([_absent(transform(_packed())) for _ in range(50)])
+    assert draws[0] == draws[1]
+    assert set(draws[0]) == {
+        (), ('depth', 'thermal'), ('rgb', 'thermal')}
 
 
 def test_nothing_blank_is_kept_alone():
@@ -114,6 +121,25 @@ def test_nothing_blank_is_kept_alone():
     image[39, 39, 3] = np.float32(3.3)
     image[:, :, 4] = 7  # the whole sample is blank, which the model refuses
     assert len(kept(layout)) == 7
+
+
+def test_what_was_drawn_is_told_from_what_is_meant():
+    """The first may be taken back, where nothing else is left."""
+    results = _packed()
+    for transform, absent, dropped in (
+            (RandomDropModality(NAMES, {'rgb+depth': 1}), ('thermal', ),
+             ('thermal', )),
+            (RandomDropModality(NAMES, {'rgb': 1}), ('thermal', 'depth'),
+             ('thermal', 'depth')),
+            (DropModality(['depth']), ('thermal', 'depth'), ('thermal', ))):
+        results = transform(results)
+        metainfo = results['data_samples'].metainfo
+        assert metainfo['absent_modalities'] == absent
+        assert metainfo['dropped_modalities'] == dropped
+    results = RandomDropModality(NAMES, {'rgb': 1})(_packed(('depth', )))
+    assert results['data_samples'].dropped_modalities == ('thermal', )
+    assert 'dropped_modalities' not in DropModality(['depth'])(
+        _packed())['data_samples']
 
 
 def test_weights():
