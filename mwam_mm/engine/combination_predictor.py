@@ -221,8 +221,6 @@ class CombinationPredictor:
         size = len(samples)
         if self._needs_filler:
             samples = [*samples, samples[0].new()]
-        if session is not None:
-            session.select(combination, changed)
         presence = self.layout.presence(inputs)
         for name in self.layout:
             if name not in combination:
@@ -230,6 +228,8 @@ class CombinationPredictor:
         # Also where the backbone leaves them out, since other parts of the
         # model may look at the image.
         inputs = self.layout.masked(inputs, presence)
+        if session is not None:
+            session.select(combination, inputs, changed)
         with autocast(enabled=self._fp16):
             predictions = self._model(inputs, samples, mode='predict')
         if (not isinstance(predictions, (list, tuple))

@@ -535,7 +535,7 @@ def test_branches_are_encoded_once_whatever_they_give(base):
     with torch.no_grad(), model.backbone.encode_once() as session:
         shared = []
         for names in (('rgb', 'depth'), ('rgb', ), ('depth', )):
-            session.select(names)
+            session.select(names, x)
             shared.append(model(x))
     with torch.no_grad():
         expected = [model(x)]

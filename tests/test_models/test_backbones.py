@@ -124,7 +124,7 @@ def test_encode_once_shares_the_branches():
         branch.batches.clear()
     with backbone.encode_once() as session:
         for names in (('rgb', 'depth'), ('rgb', ), ('depth', )):
-            session.select(names)
+            session.select(names, x)
             for part in (x, x.flip(3)):  # two calls, as in slide inference
                 out = backbone(part)
                 for name in MODALITIES:
@@ -151,7 +151,7 @@ def test_encode_once_notices_other_images():
     with backbone.encode_once() as session:
         for names, second in ((('rgb', 'depth'), 0), (('rgb', ), 0),
                               (('depth', ), 1)):
-            session.select(names)
+            session.select(names, x)
             backbone(x)
             out = backbone(parts[second])
             if 'depth' in names:
@@ -202,7 +202,7 @@ def test_errors():
                 depth=dict(type='mwam_mm.TwoLevels', in_channels=3)))
     with backbone.encode_once() as session:
         with pytest.raises(ValueError, match='thermal'):
-            session.select(('thermal', ))
+            session.select(('thermal', ), x)
 
 
 def zoo_branch(config, **kwargs):

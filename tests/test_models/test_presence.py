@@ -10,6 +10,7 @@ from mmengine.config import ConfigDict
 from mmengine.registry import DefaultScope
 
 import mwam_mm
+from mwam_mm.engine.combination_predictor import CombinationPredictor
 from mwam_mm.layout import ModalityLayout, with_presence
 from mwam_mm.models import MultiModalSegDataPreprocessor
 from mwam_mm.registry import MODELS
@@ -61,6 +62,8 @@ def host(backbone='MultiModalBackbone', test_cfg=None):
     if backbone == 'ESANetBackbone':
         del cfg['neck']
         cfg['backbone']['type'] = 'mwam_mm.ESANetBackbone'
+    else:
+        cfg['neck']['modalities'] = MODALITIES
     if test_cfg is not None:
         cfg['test_cfg'] = test_cfg
     cfg['backbone']['modalities'] = MODALITIES
@@ -137,6 +140,24 @@ def test_a_forward_waits_for_nothing(backbone, absent):
     # A tensor that carries nothing has to be looked at.
     with pytest.raises(AssertionError, match='tolist'), no_waiting():
         model(ready['inputs'].clone(), mode='tensor')
+
+
+def test_sharing_features_waits_for_nothing():
+    """What a branch gets is known to be the same by where it lies."""
+    model = host().eval()
+    runs = []
+    for name, branch in model.backbone.branches.items():
+        branch.register_forward_hook(
+            lambda *_, name=name: runs.append(name))
+    predictor = CombinationPredictor(model)
+    ready = predictor.preprocess(batch((), (), ('rgb', ), ()))
+    with torch.no_grad(), no_waiting():
+        predicted = list(
+            predictor.predict(*ready, [True] * 4, [('rgb', 'depth'),
+                                                   ('rgb', ), ('depth', )]))
+    # Three samples have both, one has depth alone.
+    assert sorted(runs) == ['depth', 'depth', 'rgb']
+    assert len(predicted) == 5
 
 
 @pytest.mark.parametrize('backbone', ['MultiModalBackbone', 'ESANetBackbone'])

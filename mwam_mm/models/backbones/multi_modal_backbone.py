@@ -97,18 +97,25 @@ class EncodeOnce:
 
     def __init__(self, layout: ModalityLayout) -> None:
         self._layout = layout
-        self._cache: List[Dict[str, Tuple[Tensor, Features,
+        self._cache: List[Dict[str, Tuple[Tensor, Any, Features,
                                           List[Any]]]] = []
         self._call = 0
+        self._images: Optional[Tensor] = None
+        self._version: Optional[int] = None
         self._changed: Sequence[str] = ()
         self.names = layout.names
 
-    def select(self, names: Sequence[str],
+    def select(self,
+               names: Sequence[str],
+               images: Tensor,
                changed: Sequence[str] = ()) -> None:
         """Start the prediction for a combination.
 
         Args:
             names (Sequence[str]): Its modalities.
+            images (Tensor): What the model is going to be called with, a
+                stacked tensor of shape (B, C, H, W). In the modalities of
+                several combinations it is the same for them.
             changed (Sequence[str]): The modalities of which the inputs differ
                 in this prediction from those of the others. They are encoded
                 anew, and what that gives is not kept. Defaults to ().
@@ -116,6 +123,7 @@ class EncodeOnce:
         self.names = self._layout.check_names(names, 'combination')
         self._changed = changed
         self._call = 0
+        self._images, self._version = images, version_of(images)
 
     def next_call(self, inputs: Mapping[str, Tensor]) -> Dict[str, Features]:
         """Features known for this call of the backbone.
@@ -135,10 +143,11 @@ class EncodeOnce:
         known = self._cache[self._call - 1]
         return {
             name: features
-            for name, (image, features, versions) in known.items()
+            for name, (image, place, features, versions) in known.items()
             if name in self.names and name not in self._changed
             and versions == _versions(features)
-            and _same(image, inputs[name])
+            and (place is not None and place == self._place(inputs[name])
+                 or _same(image, inputs[name]))
         }
 
     def keep(self, name: str, image: Tensor, features: Features) -> None:
@@ -150,12 +159,23 @@ class EncodeOnce:
             features (Features): What its branch gave.
         """
         if name not in self._changed:
-            self._cache[self._call - 1][name] = (image, features,
-                                                 _versions(features))
+            self._cache[self._call - 1][name] = (image, self._place(image),
+                                                 features, _versions(features))
+
+    def _place(self, image: Tensor) -> Any:
+        """Where in the model's images one lies, None if it does not.
+
+        At the same place it is the same for all combinations, which then need
+        not be compared: that would wait for a GPU.
+        """
+        if image._base is not self._images or version_of(
+                image) != self._version:
+            return None
+        return image.storage_offset(), image.shape, image.stride()
 
 
 def _same(a: Tensor, b: Tensor) -> bool:
-    """Whether two images are the same, NaN included. A GPU is waited for."""
+    """Whether two images are the same, NaN included."""
     return a.shape == b.shape and bool(
         ((a == b) | (a.isnan() & b.isnan())).all())
 
@@ -249,8 +269,8 @@ class MultiModalBackbone(MultiBranch):
 
         Within the context every prediction must be made for the same inputs,
         apart from modalities that are said to be changed.
-        ``session.select(names)`` starts the prediction for one combination;
-        each branch then runs once however many combinations follow.
+        ``session.select(names, images)`` starts the prediction for one
+        combination; each branch then runs once however many follow.
 
         Yields:
             EncodeOnce: The session.
