@@ -94,6 +94,18 @@ def test_absent_is_where_all_channels_are_0():
         layout.presence(x[:, :2])
 
 
+def test_masked_holds_what_is_present():
+    layout = ModalityLayout(
+        dict(rgb=dict(channels=3), depth=dict(channels=1)))
+    x = torch.full((3, 4, 2, 2), float('nan'))
+    present = dict(rgb=[True] * 3, depth=[True, False, False])
+    masked = layout.masked(x, present)
+    assert x.isnan().all()
+    assert masked[:, :3].isnan().all() and masked[0].isnan().all()
+    assert (masked[1:, 3] == 0).all()
+    assert layout.presence(masked) == present
+
+
 def test_blank_is_where_all_channels_are_their_mean():
     layout = ModalityLayout(
         dict(

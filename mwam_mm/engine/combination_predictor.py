@@ -34,9 +34,9 @@ _LOOPS = 'the loops over combinations of modalities'
 class CombinationPredictor:
     """Predict a batch for several combinations of modalities.
 
-    A :class:`MultiModalBackbone` encodes each sample once and shares the
-    features between the combinations. In any other model the channels of the
-    missing modalities are set to 0.
+    The channels of the missing modalities are set to 0. A
+    :class:`MultiModalBackbone` encodes each sample once and shares the
+    features between the combinations.
 
     A module that DDP wraps is called directly, as the wrapper would broadcast
     buffers. A model that FSDP shards gathers its parameters from all ranks in

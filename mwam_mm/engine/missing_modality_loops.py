@@ -12,10 +12,10 @@ __all__ = ['MissingModalityTestLoop', 'MissingModalityValLoop']
 class MissingModalityValLoop(MissingModalityLoop, ValLoop):
     """Validate every combination of modalities in one pass over the data.
 
-    Each sample is loaded once and encoded once by each branch of a
-    :class:`MultiModalBackbone`; the features are shared between the
-    combinations. In any other model the normalised channels of the missing
-    modalities are set to 0 and the model runs once per combination.
+    Each sample is loaded once, and the model called once per combination with
+    the normalised channels of the missing modalities at 0. A branch of a
+    :class:`MultiModalBackbone` encodes each sample once; its features are
+    shared between the combinations.
 
     The evaluator is copied for each combination; files that its metrics write
     go to a folder named after the combination. The metrics are merged into
@@ -75,7 +75,9 @@ class MissingModalityValLoop(MissingModalityLoop, ValLoop):
 
     Raises:
         TypeError: If the model's data preprocessor has no layout, or
-            ``higher_is_better`` is no mapping to booleans.
+            ``higher_is_better`` is no mapping to booleans; when running, if
+            the data preprocessor gives no stacked tensor with data samples,
+            or the model does not predict one data sample for each.
         ValueError: If the parts of the model have different layouts,
             ``combinations`` is empty, names a combination or a
             modality twice or an unknown one, two faults are one row, or a
