@@ -121,7 +121,8 @@ def test_scaled_updates_beside_a_scheduler_of_pytorch(schedulers):
                             [optimizer])
     scheduler = scheduler or schedule()
     step(1, 0.5)
-    step(0.1, 0.5)
+    mwam.weights = torch.tensor([0.25])  # each step takes the newest
+    step(0.1, 0.25)
     for handle in handles:
         handle.remove()
     step(0.01, 1)
@@ -182,6 +183,22 @@ def test_update_takes_the_k_of_the_last_micro_batch(tmp_path, way):
         **ways('update')[way])
     k = dict(zip(('rgb', 'depth'), mwam_hook(runner).mwam.weights.tolist()))
     assert_scaled(scaled, plain, k, rtol=1e-4, atol=1e-4)
+
+
+def test_gradients_that_are_there_where_k_is_0(tmp_path):
+    """They are divided by K first, which must leave no NaN."""
+    wrapper = dict(optimizer=SGD, accumulative_counts=2)
+    plain, _ = change(tmp_path / 'plain', max_iters=2, optim_wrapper=wrapper)
+    scaled, _ = change(
+        tmp_path / 'scaled', max_iters=2, optim_wrapper=wrapper,
+        hook=dict(
+            type='mwam_mm.BalanceHook',
+            branches=BRANCHES,
+            weigher=dict(type='mwam_mm.Constant', k=dict(rgb=0., depth=1.))))
+    for name, delta in plain.items():
+        rgb = name.startswith(f'{BRANCHES["rgb"]}.')
+        torch.testing.assert_close(
+            scaled[name], delta * (not rgb), rtol=1e-4, atol=1e-3)
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()

@@ -4,10 +4,18 @@ import copy
 import pytest
 import torch
 from mmengine.registry import DefaultScope
+from mmengine.structures import PixelData
 from mmseg.models.decode_heads import FCNHead
+from mmseg.structures import SegDataSample
 from torch import nn
 
-from mwam_mm.models.subsets import find_host, select
+from mwam_mm.models.subsets import (
+    find_host,
+    own_labels,
+    restrict,
+    select,
+    take_rows,
+)
 from mwam_mm.registry import MODELS
 
 from .. import tiny
@@ -112,6 +120,22 @@ def test_scoring_learns_nothing_and_leaves_everything_as_it_was():
     assert all(m.training for m in model.modules())
 
 
+def test_scoring_keeps_modes_of_layers():
+    """A layer that is frozen stays so; heads are as in training."""
+    model = build(norm_cfg=dict(type='BN'), dropout_ratio=0.5)
+    norm = next(m for m in model.decode_head.modules()
+                if isinstance(m, nn.BatchNorm2d))
+    norm.eval()
+    before = {m: m.training for m in model.modules()}
+    with pytest.raises(KeyError), find_host(model).scoring():
+        assert model.training and model.decode_head.training
+        assert not model.decode_head.dropout.training
+        assert not torch.is_grad_enabled()
+        raise KeyError
+    assert {m: m.training for m in model.modules()} == before
+    assert torch.is_grad_enabled()
+
+
 @MODELS.register_module()
 class CountsAndAttends(FCNHead):
     """Has buffers that change in place and by assignment, as those of
@@ -121,10 +145,12 @@ class CountsAndAttends(FCNHead):
         super().__init__(**kwargs)
         self.register_buffer('calls', torch.zeros(()))
         self.register_buffer('mean', torch.ones(8))
+        self.register_buffer('scale', torch.ones(8))
         self.attention = nn.MultiheadAttention(8, 2, dropout=0.5)
 
     def forward(self, inputs):
-        x = inputs[1] * self.mean.view(1, -1, 1, 1)
+        x = inputs[1] * (self.mean * self.scale).view(1, -1, 1, 1)
+        x = x * self.scale.view(1, -1, 1, 1)  # which backward needs
         self.calls += 1
         self.mean = 0.9 * self.mean + 0.1 * x.detach().mean((0, 2, 3))
         tokens = x.flatten(2).permute(2, 0, 1)
@@ -148,6 +174,45 @@ def test_scoring_leaves_what_a_head_counts():
     for name, value in model.state_dict().items():
         assert torch.equal(value, state[name]), name
     losses.backward()
+
+
+@pytest.mark.parametrize('rows', [
+    [], [0], [0, 1], [1, 2], [3], [0, 1, 2, 3], [3, 2], [0, 2], [1, 1]])
+def test_rows_of_a_batch(rows):
+    x = torch.rand(4, 2, 3)
+    assert torch.equal(take_rows(x, rows), x[rows])
+
+
+def test_each_row_with_modalities_of_its_own():
+    model = build()
+    x, _ = batch(model, [(1, 'depth')]).values()
+    outputs = model.backbone(x)
+    rows, present = [0, 0, 1, 3], dict(
+        rgb=[True, False, True, False], depth=[False, True, False, True])
+    selection = restrict(outputs, rows, present)
+    assert selection.outputs.present == present
+    for name, flags in present.items():
+        for level, of_batch in zip(selection.outputs.features[name],
+                                   outputs.features[name]):
+            for row, flag, found in zip(rows, flags, level):
+                assert torch.equal(found, of_batch[row] * flag)
+        assert torch.equal(
+            selection.outputs.inputs[name], outputs.inputs[name][rows])
+
+
+def test_labels_of_ones_own():
+    """A head may take fields out of them, and change nested ones."""
+    data = torch.zeros(1, 2, 2)
+    sample = SegDataSample(gt_sem_seg=PixelData(data=data))
+    own, other = own_labels([sample, 'not of MMEngine'])
+    assert other == 'not of MMEngine'
+    assert own.gt_sem_seg.data is data
+    own.gt_sem_seg.data = data + 1
+    assert sample.gt_sem_seg.data is data
+    del own.gt_sem_seg
+    assert 'gt_sem_seg' in sample and 'gt_sem_seg' not in own
+    own.more = PixelData()
+    assert 'more' not in sample.keys()
 
 
 def test_logits_of_a_subset():

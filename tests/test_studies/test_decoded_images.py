@@ -42,6 +42,24 @@ def test_images_stay_in_memory(dataset, tmp_path):
     assert second.any()
 
 
+def test_what_is_kept_is_by_itself(dataset, tmp_path):
+    """And by the way it is decoded; after filling nothing is added."""
+    images = DecodedImages(2**30)
+    images._filling = True
+    path = next((tmp_path / 'msrs').rglob('test/vi/*.png'))
+    content = mmengine.fileio.get(str(path))
+    first = mmcv.imfrombytes(content, flag='color')
+    first[:] = 0  # as transforms do
+    assert mmcv.imfrombytes(content, flag='color').any()
+    assert mmcv.imfrombytes(content, flag='grayscale').ndim == 2
+    images.fill(dataset)
+    count = len(images._files)
+    assert count > 1
+    other = next((tmp_path / 'msrs').rglob('train/vi/*.png'))
+    assert mmengine.fileio.get(str(other)) == other.read_bytes()
+    assert len(images._files) == len(images._images) == count
+
+
 def test_images_beyond_the_memory_are_read(dataset, tmp_path):
     DecodedImages(1).fill(dataset)  # room for the first sample only
     built = DATASETS.build(dataset)

@@ -1,10 +1,12 @@
 import multiprocessing
 import os
+from types import SimpleNamespace
 
 import pytest
 from filelock import FileLock
 
 from mwam_mm.studies import Run, Variant
+from mwam_mm.studies.run import fingerprint
 from tests import tiny
 from tests.studies import write_report
 
@@ -51,10 +53,30 @@ def test_a_run_that_was_cut_off_is_not_resumed(tmp_path, monkeypatch):
     folder = tmp_path / 'work_dirs/compare_seeds/a/seed0'
     (folder / 'finished').unlink()
     built = pretend_to_train(monkeypatch, folder)
+    variant = Variant(str(tmp_path / 'a.py'))
+    run = Run('a', 'a.py', variant, 7, str(folder))
+    run.train()
+    assert [(cfg.resume, cfg.randomness.seed) for cfg in built] == [(False, 7)]
+    assert run.is_done()
+    # The folder is no setting.
+    assert fingerprint(variant.load('a')) == fingerprint(variant.load('b'))
+    other = Run('a', 'a.py', Variant(variant.config, dict(compile=True)), 7,
+                str(folder))
+    with pytest.raises(RuntimeError, match='of a run with other settings'):
+        other.is_done()
+
+
+def test_a_training_that_writes_no_report_is_not_done(tmp_path, monkeypatch):
+    tiny.config(tmp_path).dump(tmp_path / 'a.py')
+    write_report(tmp_path, 'a', 0, {'rgb+depth': 80., 'rgb': 60.}, ['mIoU'])
+    folder = tmp_path / 'work_dirs/compare_seeds/a/seed0'
+    (folder / 'finished').unlink()
+    pretend_to_train(monkeypatch, folder)
+    monkeypatch.setattr('mwam_mm.studies.run.build_runner',
+                        lambda cfg: SimpleNamespace(train=lambda: None))
     run = Run('a', 'a.py', Variant(str(tmp_path / 'a.py')), 0, str(folder))
     run.train()
-    assert [cfg.resume for cfg in built] == [False]
-    assert run.is_done()
+    assert not run.is_done()
 
 
 def test_a_second_stage_whose_first_one_is_another_now(tmp_path, monkeypatch):
