@@ -121,7 +121,7 @@ def test_transforms_of_built_containers():
     a, b, c = (RandomFlip(0.5) for _ in range(3))
     auto = SimpleNamespace(subroutines=[Compose([a]), Compose([b])])
     branches = SimpleNamespace(
-        branch_pipelines=dict(x=Compose([c]), y=Compose([auto])))
+        branch_pipelines=dict(x=Compose([c]), y=[auto]))
     found = list(walk_transforms(branches))
     assert [x for x in found if isinstance(x, RandomFlip)] == [c, a, b]
     assert not any(isinstance(x, dict) for x in found)
