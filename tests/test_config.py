@@ -7,7 +7,9 @@ from mmengine.dataset import BaseDataset, Compose, ConcatDataset
 from mmengine.runner import Runner
 
 from mwam_mm.config import (
+    first_metainfo,
     leaf_datasets,
+    parameter_of,
     type_name,
     walk_datasets,
     walk_dicts,
@@ -60,6 +62,41 @@ def test_dicts_may_be_changed_meanwhile():
         part.pop('a', None)
         part['new'] = 1
     assert cfg == dict(b=dict(c=dict(new=1), new=1), new=1)
+
+
+class Base:
+    def __init__(self, a, b=1, **kwargs):
+        pass
+
+
+class PassesOn(Base):
+    def __init__(self, c, **kwargs):
+        super().__init__(**kwargs)
+
+
+class Inherits(PassesOn):
+    pass
+
+
+class Takes(Base):
+    def __init__(self, c):
+        super().__init__(c)
+
+
+def test_parameters_that_a_class_passes_on():
+    for cls in (Base, PassesOn, Inherits):
+        assert parameter_of(cls, 'b').default == 1
+    assert parameter_of(Inherits, 'c').name == 'c'
+    assert parameter_of(Takes, 'c') is not None
+    for cls, name in ((Takes, 'a'), (Base, 'c'), (Inherits, 'd')):
+        assert parameter_of(cls, name) is None
+
+
+def test_first_metainfo():
+    one, other = dict(classes=('a', )), dict(classes=('b', ))
+    assert first_metainfo(one) is one
+    assert first_metainfo([one, other]) is first_metainfo((one, )) is one
+    assert first_metainfo(None) == {}
 
 
 def names(walk):
