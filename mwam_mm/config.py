@@ -73,8 +73,6 @@ def parameter_of(cls: type, name: str) -> Optional[inspect.Parameter]:
         of this name.
     """
     for base in cls.__mro__:
-        if '__init__' not in vars(base):
-            continue
         parameters = inspect.signature(base.__init__).parameters
         if name in parameters:
             return parameters[name]

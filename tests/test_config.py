@@ -8,7 +8,9 @@ from mmengine.runner import Runner
 
 from mwam_mm.config import (
     dataset_of_tests,
+    first_metainfo,
     leaf_datasets,
+    parameter_of,
     type_name,
     walk_datasets,
     walk_dicts,
@@ -61,6 +63,41 @@ def test_dicts_may_be_changed_meanwhile():
         part.pop('a', None)
         part['new'] = 1
     assert cfg == dict(b=dict(c=dict(new=1), new=1), new=1)
+
+
+class Base:
+    def __init__(self, a, b=1, **kwargs):
+        pass
+
+
+class PassesOn(Base):
+    def __init__(self, c, **kwargs):
+        super().__init__(**kwargs)
+
+
+class Inherits(PassesOn):
+    pass
+
+
+class Takes(Base):
+    def __init__(self, c):
+        super().__init__(c)
+
+
+def test_parameters_that_a_class_passes_on():
+    for cls in (Base, PassesOn, Inherits):
+        assert parameter_of(cls, 'b').default == 1
+    assert parameter_of(Inherits, 'c').name == 'c'
+    assert parameter_of(Takes, 'c') is not None
+    for cls, name in ((Takes, 'a'), (Base, 'c'), (Inherits, 'd')):
+        assert parameter_of(cls, name) is None
+
+
+def test_first_metainfo():
+    one, other = dict(classes=('a', )), dict(classes=('b', ))
+    assert first_metainfo(one) is one
+    assert first_metainfo([one, other]) is first_metainfo((one, )) is one
+    assert first_metainfo(None) == {}
 
 
 def names(walk):
@@ -134,7 +171,7 @@ def test_transforms_of_built_containers():
     a, b, c = (RandomFlip(0.5) for _ in range(3))
     auto = SimpleNamespace(subroutines=[Compose([a]), Compose([b])])
     branches = SimpleNamespace(
-        branch_pipelines=dict(x=Compose([c]), y=Compose([auto])))
+        branch_pipelines=dict(x=Compose([c]), y=[auto]))
     found = list(walk_transforms(branches))
     assert [x for x in found if isinstance(x, RandomFlip)] == [c, a, b]
     assert not any(isinstance(x, dict) for x in found)

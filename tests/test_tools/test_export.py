@@ -67,7 +67,7 @@ def test_errors_are_short(exit_of_tool, job, tmp_path):
                               '--shape', '32', '32', '--combination', 'dpeth')
     assert code == 2
     assert "error: combination[0] names ['dpeth']" in said
-    torch.save(dict(state_dict={}), job[1])
+    torch.save(dict(state_dict=dict(of_another=torch.ones(1))), job[1])
     code, said = exit_of_tool('deployment/export', *job, '--out', 'a.onnx',
                               '--shape', '32', '32')
     assert code == 2 and 'is not a checkpoint of this config' in said
