@@ -62,7 +62,8 @@ def seg_test(folder, loop, *transforms):
             test_evaluator=dict(
                 type='IoUMetric', output_dir=str(folder / 'maps')),
             default_hooks=dict(
-                visualization=dict(type='SegVisualizationHook', draw=True)),
+                visualization=dict(
+                    type='SegVisualizationHook', draw=True, interval=1)),
             visualizer=dict(
                 type='mwam_mm.MultiModalSegVisualizer',
                 vis_backends=[
