@@ -127,8 +127,8 @@ def _dataset_meta(meta: Mapping, cfg: Config) -> Dict[str, Any]:
         return found
     for loader in _LOADERS:
         for dataset in leaf_datasets((cfg.get(loader) or {}).get('dataset')
-                                     or {}):
-            cls = class_of(dataset, DATASETS) if dataset else None
+                                     or []):
+            cls = class_of(dataset, DATASETS)
             found = {
                 **(getattr(cls, 'METAINFO', None) or {}),
                 **(dataset.get('metainfo') or {})
