@@ -24,7 +24,7 @@ _jit_sum = numba.njit(
 
 
 def takes(x: Tensor, patch_size: int, block_size: int) -> bool:
-    """Whether :func:`frm_parts` is to be called with these.
+    """Whether :func:`partial_sums` is to be called with these.
 
     The pixels of each channel must lie one after the other. Small batches
     would never make up for the seconds that the compilation takes.
@@ -33,9 +33,9 @@ def takes(x: Tensor, patch_size: int, block_size: int) -> bool:
             and x.stride(2) == x.size(3) and x.numel() >= 2**20)
 
 
-def frm_parts(x: Tensor, patch_size: int, block_size: int, sigma: float,
-              metric: str) -> Tensor:
-    """As :func:`mwam_mm.mwam.frm.frm_parts`, with the flip inside a block.
+def partial_sums(x: Tensor, patch_size: int, block_size: int, sigma: float,
+                 metric: str) -> Tensor:
+    """:func:`mwam_mm.mwam.frm.frm_parts`, to be added; the flip is of a block.
 
     The result does not depend on the number of threads, which is PyTorch's.
     The first call for a metric and a data type compiles for some seconds.
@@ -48,7 +48,7 @@ def frm_parts(x: Tensor, patch_size: int, block_size: int, sigma: float,
         metric (str): One of ``METRICS``.
 
     Returns:
-        Tensor: Shape (2, B), float64.
+        Tensor: Shape (2, B, rows of patches of all channels), float64.
     """
     b, c, h, w = x.shape
     # The first pixel of each row of patches.
@@ -68,7 +68,7 @@ def frm_parts(x: Tensor, patch_size: int, block_size: int, sigma: float,
     size = -(-len(starts) // torch.get_num_threads())
     _in_parallel(
         run, [slice(i, i + size) for i in range(0, len(starts), size)])
-    return torch.from_numpy(sums).view(2, b, -1).sum(2)
+    return torch.from_numpy(sums).view(2, b, -1)
 
 
 def _in_parallel(run: Callable, parts: Sequence) -> None:

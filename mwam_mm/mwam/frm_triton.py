@@ -164,11 +164,11 @@ def try_out() -> None:
     """Raise whatever keeps the kernel from running on this machine."""
     x = torch.zeros(1, 1, 8, 8, device='cuda')
     if takes(x, 8, 2):
-        frm_parts(x, 8, 2, 1e-6, 'ratio')
+        partial_sums(x, 8, 2, 1e-6, 'ratio')
 
 
 def takes(x: Tensor, patch_size: int, block_size: int) -> bool:
-    """Whether :func:`frm_parts` is to be called with these.
+    """Whether :func:`partial_sums` is to be called with these.
 
     Triton compiles for Ampere and later devices.
     """
@@ -177,9 +177,9 @@ def takes(x: Tensor, patch_size: int, block_size: int) -> bool:
             and torch.cuda.get_device_capability(x.device) >= (8, 0))
 
 
-def frm_parts(x: Tensor, patch_size: int, block_size: int, sigma: float,
-              metric: str) -> Tensor:
-    """As :func:`mwam_mm.mwam.frm.frm_parts`, with the flip inside a block.
+def partial_sums(x: Tensor, patch_size: int, block_size: int, sigma: float,
+                 metric: str) -> Tensor:
+    """:func:`mwam_mm.mwam.frm.frm_parts`, to be added; the flip is of a block.
 
     It reads the input once, whatever its strides, and neither copies it nor
     waits for the device. The result does not vary from call to call.
@@ -192,7 +192,7 @@ def frm_parts(x: Tensor, patch_size: int, block_size: int, sigma: float,
         metric (str): See :func:`frm`.
 
     Returns:
-        Tensor: Shape (2, B), float64.
+        Tensor: Shape (2, B, programs), float64.
     """
     samples, channels, height, width = x.shape
     patches_per_row = width // patch_size
@@ -220,4 +220,4 @@ def frm_parts(x: Tensor, patch_size: int, block_size: int, sigma: float,
             num_warps=NUM_WARPS,
             # Its default changes with Triton 3.10.
             enable_fp_fusion=True)
-    return sums.sum(2)
+    return sums

@@ -18,7 +18,7 @@ def noise(*shape):
 
 
 def parts(x, p=8, q=2, sigma=1e-6, metric='ratio'):
-    return frm_numba.frm_parts(x, p, q, sigma, metric)
+    return frm_numba.partial_sums(x, p, q, sigma, metric).sum(2)
 
 
 @pytest.mark.parametrize('metric,dtype,p,q', [

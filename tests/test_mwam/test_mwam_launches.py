@@ -7,7 +7,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import mwam_mm.mwam
-from mwam_mm.mwam import MWAM
+from mwam_mm.mwam import MWAM, frm
 from mwam_mm.mwam import mwam as core
 
 NAMES = 'abcdef'
@@ -93,6 +93,21 @@ def test_an_update_is_two_launches(num):
         # Only K is new: nothing is copied, moved or computed beside.
         assert operators.called == ['empty_like']
         assert k.shape == (num, )
+
+
+def test_frm_is_one_kernel_one_sum_and_the_quotient(monkeypatch):
+    from mwam_mm.mwam import frm_triton
+    monkeypatch.setattr(sys.modules['mwam_mm.mwam.frm'], 'loop_for',
+                        lambda device: frm_triton)
+    x = torch.zeros(2, 3, 16, 24)
+    frm(x)  # the rows of the DCT are kept
+    Kernel.launched.clear()
+    with Operators() as operators:
+        frm(x)
+    assert Kernel.launched == ['_frm_kernel']
+    free = ('promote_types', 'unbind', 'select', 'alias', 'detach')
+    assert [name for name in operators.called if name not in free
+            ] == ['new_empty', 'sum', 'div', '_to_copy']
 
 
 def test_observing_is_a_launch_each():
