@@ -2,6 +2,7 @@
 
 With ``save_best`` a validation writes the checkpoint before it once more.
 """
+import gc
 import random
 
 import numpy as np
@@ -109,6 +110,82 @@ loops = pytest.mark.parametrize('loop', LOOPS)
 @loops
 def test_a_resumed_run_goes_on_exactly(tmp_path, way, loop):
     assert_goes_on_exactly(tmp_path, way, loop)
+
+
+@DATASETS.register_module()
+class NotedPairs(RandomPairs):
+    """Each sample says what was drawn for it."""
+
+    def __getitem__(self, i):
+        item = super().__getitem__(i)
+        item['data_samples'].set_metainfo(dict(drawn=self.drawn[-1]))
+        return item
+
+
+class Drawn(Hook):
+    """Keeps what was drawn for the samples of each batch."""
+
+    def __init__(self):
+        self.batches = []
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        self.batches.append([s.drawn for s in data_batch['data_samples']])
+
+
+def with_workers(cfg, num, persistent=False):
+    cfg.train_dataloader.update(
+        num_workers=num, persistent_workers=persistent)
+    cfg.train_dataloader.dataset.update(type='mwam_mm.NotedPairs', size=16)
+    return cfg
+
+
+def run_and_note(cfg):
+    drawn = Drawn()
+    runner, _, _ = run(cfg, drawn)
+    return runner, drawn.batches
+
+
+@pytest.fixture
+def workers_end_soon(monkeypatch):
+    """Those that the garbage collector ends are waited for 5 seconds each."""
+    monkeypatch.setattr(torch.utils.data._utils, 'MP_STATUS_CHECK_INTERVAL',
+                        0.05)
+    yield
+    gc.collect()
+
+
+@pytest.mark.usefixtures('workers_end_soon')
+@pytest.mark.parametrize('persistent', [False, True])
+@pytest.mark.parametrize('loop, killed_in, left',
+                         [('iterations', 5, 2), ('epochs', 20, 8)])
+def test_workers_go_on_exactly(tmp_path, loop, killed_in, left, persistent):
+    """Whichever of them loads the first batch, here not the next in turn."""
+
+    def cfg(name, **kwargs):
+        return with_workers(
+            config(tmp_path / name, 'neck-dropout', loop, **kwargs), 3,
+            persistent)
+
+    whole, drawn = run_and_note(cfg('whole'))
+    tiny.kill(cfg('killed'), killed_in)
+    resumed, drawn_after = run_and_note(cfg('killed', resume=True))
+    assert resumed.iter == whole.iter
+    assert drawn_after == drawn[-left:]
+    # No batch, in whatever epoch, repeats what was drawn for another.
+    numbers = [x for batch in drawn for _, *draws in batch for x in draws]
+    assert len(set(numbers)) == len(numbers)
+    for p, q in zip(whole.model.parameters(), resumed.model.parameters()):
+        assert torch.equal(p, q)
+
+
+@pytest.mark.usefixtures('workers_end_soon')
+def test_what_workers_draw_does_not_depend_on_their_number(tmp_path):
+    one, other = (
+        run_and_note(
+            with_workers(
+                config(tmp_path / str(num), 'hook-gradient', 'epochs'),
+                num))[1] for num in (1, 3))
+    assert len(one) == 24 and one == other
 
 
 class Elsewhere(torch.Tensor):

@@ -30,9 +30,19 @@ NAMES = 'abcde'
 RTOL = dict(ratio=2e-2, robust=1e-4)
 
 
+def an_array_is_a_number():
+    """As the interpreter of Triton 3.6 counts on and NumPy 2.5 denies."""
+    try:
+        return int(np.zeros(1)) == 0
+    except TypeError:
+        return False
+
+
 @pytest.mark.skipif(
     INTERPRETED or torch.cuda.is_available(),
     reason='stands in for a CUDA device')
+@pytest.mark.skipif(
+    not an_array_is_a_number(), reason='no loops with the installed NumPy')
 def test_in_the_interpreter():
     result = subprocess.run(
         [sys.executable, '-m', 'pytest', '-q', '-p', 'no:cacheprovider',

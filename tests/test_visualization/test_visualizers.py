@@ -14,7 +14,6 @@ from mwam_mm.registry import VISUALIZERS
 from mwam_mm.stack import has_detection
 from mwam_mm.visualization.panels import ABSENT, INVALID
 
-from .. import tiny_det
 from ..test_apis.conftest import (
     META,
     MODALITIES,
@@ -161,6 +160,7 @@ class TestSeg:
 @pytest.mark.skipif(not has_detection(), reason='needs mmdet')
 def test_boxes_of_every_combination(tmp_path, pairs):
     """Through DetVisualizationHook and its folder."""
+    from .. import tiny_det  # which imports mmdet
     (tmp_path / 'data/boxes.json').write_text(json.dumps(dict(
         images=[dict(id=1, file_name='0.png', height=40, width=56)],
         categories=[dict(id=1, name='near'), dict(id=2, name='far')],

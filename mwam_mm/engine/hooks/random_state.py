@@ -1,14 +1,17 @@
 """The random generators of the process, so that resuming goes on exactly."""
 import random
-from typing import Any, Dict
+from typing import Any, Dict, Optional, Sequence
 
 import numpy as np
 import torch
 from mmengine.runner import IterBasedTrainLoop
 from mmengine.utils import apply_to
 from torch import Tensor
+from torch.utils.data import DataLoader
 
-__all__ = ['random_state', 'restore_for_training', 'set_random_state']
+__all__ = [
+    'BatchSeeds', 'random_state', 'restore_for_training', 'set_random_state'
+]
 
 
 def random_state() -> Dict[str, Any]:
@@ -46,7 +49,73 @@ def set_random_state(state: Dict[str, Any]) -> None:
         torch.cuda.set_rng_state_all(state['cuda'])
 
 
-def restore_for_training(loop: Any, state: Dict[str, Any]) -> None:
+class BatchSeeds:
+    """Seed worker processes anew for every batch.
+
+    MMEngine seeds a worker when it starts, so what it draws depends on all
+    batches that it has loaded before, and workers that start anew in each
+    epoch draw the same in each. Here the number of the batch decides: a
+    resumed run need not load again what it skips.
+
+    Args:
+        loader (DataLoader): Has workers that are not started yet. It gets
+            other functions for starting them and for collating, which call
+            those that it had.
+        seed (Sequence[int]): Of the run and of the rank.
+    """
+
+    def __init__(self, loader: DataLoader, seed: Sequence[int]) -> None:
+        self.loader = loader
+        self._seed = tuple(seed)
+        self._num_workers = loader.num_workers
+        self._start, self._collate = loader.worker_init_fn, loader.collate_fn
+        loader.worker_init_fn = self._start_worker
+        loader.collate_fn = self._seed_after
+        # To start workers a seed is drawn, which is of no use here.
+        loader.generator = torch.Generator()
+        self.after_batches(0)
+
+    def __getstate__(self) -> dict:
+        # A worker that is spawned gets all but the loader, which stays here.
+        return dict(self.__dict__, loader=None)
+
+    def after_batches(self, num: int) -> None:
+        """The workers that start next begin with batch ``num``."""
+        self._numbers = range(num, num + self._num_workers)
+
+    def after_epochs(self, num: int) -> None:
+        """The workers that start next begin with epoch ``num``."""
+        length, step = len(self.loader), self._num_workers
+        if not self.loader.persistent_workers:
+            self.after_batches(num * length)
+            return
+        # They count on through all epochs, each of which begins with worker 0.
+        self._numbers = [
+            num * len(range(i, length, step)) * step + i for i in range(step)
+        ]
+
+    def _start_worker(self, worker_id: int) -> None:
+        if self._start is not None:
+            self._start(worker_id)
+        self._number = self._numbers[worker_id]
+        self._seed_batch()
+
+    def _seed_after(self, samples: Sequence) -> Any:
+        batch = self._collate(samples)
+        self._number += self._num_workers
+        self._seed_batch()
+        return batch
+
+    def _seed_batch(self) -> None:
+        seeds = np.random.SeedSequence(self._seed + (self._number, ))
+        of_python, of_numpy, of_torch = map(int, seeds.generate_state(3))
+        random.seed(of_python)
+        np.random.seed(of_numpy)
+        torch.manual_seed(of_torch)
+
+
+def restore_for_training(loop: Any, state: Dict[str, Any],
+                         seeds: Optional[BatchSeeds]) -> None:
     """Restore the random state before the first batch is loaded.
 
     Call it before the first epoch of a resumed run. An iteration-based loop
@@ -55,14 +124,18 @@ def restore_for_training(loop: Any, state: Dict[str, Any]) -> None:
 
     Args:
         loop (BaseLoop): The training loop.
-        state (dict): What :func:`random_state` gave.
+        state (dict): What :func:`random_state` gave; empty to leave the
+            generators of this process alone.
+        seeds (BatchSeeds, optional): Those of the loop's workers, if it has
+            any.
     """
     if isinstance(loop, IterBasedTrainLoop):
         # The maintained MMEngine says here whether it does not skip.
         forward = getattr(loop, 'fast_forward_on_resume', False)
         loop.dataloader_iterator = _RestoreAfterSkipping(
-            loop.dataloader_iterator, 0 if forward else loop.iter, state)
-    else:
+            loop.dataloader_iterator, 0 if forward else loop.iter, state,
+            seeds)
+    elif state:
         set_random_state(state)
 
 
@@ -71,16 +144,18 @@ class _RestoreAfterSkipping:
     first one that is not skipped."""
 
     def __init__(self, iterator: Any, skipped: int,
-                 state: Dict[str, Any]) -> None:
+                 state: Dict[str, Any],
+                 seeds: Optional[BatchSeeds]) -> None:
         self._iterator = iterator
         self._remaining = skipped
         self._state = state
+        self._seeds = seeds
 
     def __iter__(self):
         return self
 
     def __next__(self) -> Any:
-        if self._remaining == 0:
+        if self._remaining == 0 and self._state:
             # Starting to iterate draws a seed for workers.
             getattr(self._iterator, '_ensure_iterator', lambda: None)()
             set_random_state(self._state)
@@ -94,3 +169,6 @@ class _RestoreAfterSkipping:
         """As MMEngine's own, in versions that have it."""
         self._iterator.skip_iter(num_iters)
         self._remaining -= num_iters
+        if self._seeds is not None and self._iterator._iterator is None:
+            # No worker has loaded what the sampler left out.
+            self._seeds.after_batches(num_iters)

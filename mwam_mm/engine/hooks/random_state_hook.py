@@ -1,12 +1,14 @@
 """Resuming that goes on with the same random numbers."""
 from typing import Any, Dict, Optional
 
-from mmengine.dist import get_world_size
+from mmengine.dist import get_rank, get_world_size
 from mmengine.hooks import Hook
+from mmengine.runner import IterBasedTrainLoop
 
 from mwam_mm.registry import HOOKS
 
 from .random_state import (
+    BatchSeeds,
     random_state,
     restore_for_training,
     set_random_state,
@@ -21,14 +23,16 @@ class RandomStateHook(Hook):
     checkpoints under ``random_state``, and restored before the first batch of
     a resumed run. The numbers that validation draws do not count: training
     goes on after it as if there had been none, since a resumed run does not
-    repeat the validation that followed its checkpoint.
+    repeat the validation that followed its checkpoint. Worker processes of
+    the training data get a seed for each batch (:class:`BatchSeeds`).
 
-    Runs of several processes do not resume with the same numbers, because
-    only the first process saves.
+    Only the first of several processes saves, so what the others draw outside
+    of their workers is not the same when they resume.
 
     Note:
-        A run with this hook draws other numbers after a validation than one
-        without. Give it to both of two runs that are to be compared.
+        A run with this hook draws other numbers than one without, in worker
+        processes and after a validation. Give it to both of two runs that are
+        to be compared.
 
     Examples:
         .. code-block:: python
@@ -40,6 +44,7 @@ class RandomStateHook(Hook):
     def __init__(self) -> None:
         self._saved: Optional[Dict[str, Any]] = None
         self._of_training: Optional[Dict[str, Any]] = None
+        self._seeds: Optional[BatchSeeds] = None
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         """Keep the state until training starts.
@@ -50,7 +55,7 @@ class RandomStateHook(Hook):
         """
         # Earlier versions of MWAMHook held it beside the bank.
         self._saved = checkpoint.get('random_state') or (
-            checkpoint.get('mwam') or {}).get('random_state')
+            checkpoint.get('mwam') or {}).get('random_state') or {}
 
     def before_train_epoch(self, runner) -> None:
         """Go on with the random numbers of the interrupted run.
@@ -58,9 +63,17 @@ class RandomStateHook(Hook):
         Args:
             runner (Runner): The runner of the training process.
         """
+        loop, loader = runner.train_loop, runner.train_dataloader
+        if loader.num_workers and (self._seeds is None
+                                   or self._seeds.loader is not loader):
+            self._seeds = BatchSeeds(loader, (runner.seed, get_rank()))
+        if self._seeds is not None and not isinstance(loop,
+                                                      IterBasedTrainLoop):
+            self._seeds.after_epochs(loop.epoch)
         state, self._saved = self._saved, None
-        if state is not None and runner.iter > 0 and get_world_size() == 1:
-            restore_for_training(runner.train_loop, state)
+        if state is not None and runner.iter > 0:
+            restore_for_training(loop, state if get_world_size() == 1 else {},
+                                 self._seeds)
 
     def before_val(self, runner) -> None:
         """Keep the random state.
