@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+from contextlib import nullcontext
 from datetime import timedelta
 from pathlib import Path
 from unittest import mock
@@ -36,13 +37,20 @@ def run_ranks(function, *args, size=2, device='cpu'):
         MASTER_ADDR='127.0.0.1',
         MASTER_PORT=str(unused_port()),
         WORLD_SIZE=str(size))
-    hidden = dict(CUDA_VISIBLE_DEVICES='') if device == 'cpu' else {}
-    # counts for processes started from now on
-    with mock.patch.dict(os.environ, hidden):
+    with _hidden_gpus() if device == 'cpu' else nullcontext():
         torch.multiprocessing.start_processes(
             _rank, (function, args, device, environment),
             nprocs=size,
             start_method='forkserver' if device == 'cpu' else 'spawn')
+
+
+def _hidden_gpus():
+    """Processes started in this context see no GPU.
+
+    The one that the others are forked from must not either: it imports
+    MMEngine, which then remembers whether there is one.
+    """
+    return mock.patch.dict(os.environ, CUDA_VISIBLE_DEVICES='')
 
 
 def _rank(rank, function, args, device, environment):
@@ -72,7 +80,8 @@ def run_script(*args, cwd, **environment):
         outputs = [Path(folder, name) for name in ('stdout', 'stderr')]
         process = multiprocessing.get_context('forkserver').Process(
             target=_script, args=(args, cwd, environment, outputs))
-        process.start()
+        with _hidden_gpus():
+            process.start()
         process.join()
         return subprocess.CompletedProcess(
             args, process.exitcode, *(file.read_text() for file in outputs))

@@ -1,8 +1,4 @@
 """Statistics over the ranks where a rank's batch lacks a modality."""
-import os
-import socket
-from datetime import timedelta
-
 import pytest
 import torch
 from mmengine.config import ConfigDict
@@ -15,6 +11,7 @@ from mwam_mm.models.backbones.multi_branch import allow_single_values
 from mwam_mm.registry import DATASETS, MODELS
 
 from .. import tiny
+from ..processes import run_ranks
 
 BACKBONES = ('MultiModalBackbone', 'ESANetBackbone')
 
@@ -109,16 +106,7 @@ CASES = [(b, d) for b in BACKBONES
          for d in ('LacksDepthByRank', 'LacksRGBByRank')]
 
 
-def _run(rank, port, folder):
-    os.environ.update(
-        MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port), RANK=str(rank),
-        LOCAL_RANK=str(rank), WORLD_SIZE='2',
-        # There may be one GPU only.
-        CUDA_VISIBLE_DEVICES='')
-    torch.set_num_threads(1)
-    # Calls that do not meet are an error rather than a hang.
-    torch.distributed.init_process_group(
-        'gloo', timeout=timedelta(seconds=60))
+def _run(rank, folder):
     found = {
         case: state_after(
             job(folder / 'two', *case, 2, launcher='pytorch',
@@ -127,20 +115,17 @@ def _run(rank, port, folder):
         for case in CASES
     }
     torch.save(found, folder / f'{rank}.pth')
-    torch.distributed.destroy_process_group()
 
 
 @pytest.fixture(scope='module')
 def two(tmp_path_factory):
     """What either rank found."""
     folder = tmp_path_factory.mktemp('two')
-    with socket.socket() as s:
-        s.bind(('127.0.0.1', 0))
-        port = s.getsockname()[1]
-    torch.multiprocessing.spawn(_run, (port, folder), nprocs=2)
+    run_ranks(_run, folder)
     return [torch.load(folder / f'{rank}.pth') for rank in range(2)]
 
 
+@pytest.mark.usefixtures('on_cpu')
 @pytest.mark.parametrize('case', CASES, ids=lambda case: '-'.join(case))
 def test_a_rank_without_the_modality_joins(two, tmp_path, case):
     """As one process with the joint batch, statistics included."""
