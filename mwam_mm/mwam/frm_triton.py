@@ -13,13 +13,13 @@ from .dct import band_rows
 from .frm import FLAT
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
-# A thread holds 4 columns of all rows of a patch, which is as much as it can
-# load at once; larger patches than these would not fit into its registers.
+# A thread loads 4 columns or more of all rows of its patches; of larger ones
+# than these they would not fit into its registers.
 PATCH_SIZES = (2, 4, 8, 16, 32)
 # Every pair of frequencies adds to the code of the kernel.
 MAX_BLOCK_SIZE = 4
-NUM_WARPS = 4
-COLUMNS = NUM_WARPS * 32 * 4
+# Of a program, so that the sum over its patches needs no shared memory.
+NUM_WARPS = 1
 # What a grid has room for in its second dimension.
 _MAX_SAMPLES = 65535
 
@@ -29,6 +29,11 @@ def dct_rows(patch_size: int, block_size: int, device: torch.device) -> Tensor:
     """The rows of :func:`band_rows`, shape (2, q, p)."""
     # From the host, which waits, so that any stream may use them.
     return band_rows(patch_size, block_size).float().to(device)
+
+
+def patches_per_program(patch_size: int) -> int:
+    """How many patches a program measures: of 128 pixels a thread at most."""
+    return min(4096 // patch_size, 1024) // patch_size
 
 
 @triton.jit
@@ -198,8 +203,8 @@ def partial_sums(x: Tensor, patch_size: int, block_size: int, sigma: float,
     patches_per_row = width // patch_size
     patches_per_channel = height // patch_size * patches_per_row
     num_patches = channels * patches_per_channel
-    patches_per_program = COLUMNS // patch_size
-    programs = -(-num_patches // patches_per_program)
+    num_together = patches_per_program(patch_size)
+    programs = -(-num_patches // num_together)
     sums = x.new_empty((2, samples, programs), dtype=torch.float64)
     # Triton launches on the current device.
     with torch.cuda.device_of(x):
@@ -216,7 +221,7 @@ def partial_sums(x: Tensor, patch_size: int, block_size: int, sigma: float,
             SIZE=patch_size,
             BLOCK=block_size,
             FLAT=FLAT,
-            NUM_PATCHES=patches_per_program,
+            NUM_PATCHES=num_together,
             num_warps=NUM_WARPS,
             # Its default changes with Triton 3.10.
             enable_fp_fusion=True)

@@ -2,7 +2,7 @@
 
 Importing this module imports Triton: do so where a device wants it only.
 """
-from typing import Dict, Optional, Sequence, Tuple
+from typing import Any, Dict, Optional, Sequence, Tuple
 
 import torch
 import triton
@@ -10,7 +10,13 @@ import triton.language as tl
 from torch import Tensor, nn
 
 from . import frm_triton
-from .frm_triton import COLUMNS, FLAT, NUM_WARPS, dct_rows, patch_sums
+from .frm_triton import (
+    FLAT,
+    NUM_WARPS,
+    dct_rows,
+    patch_sums,
+    patches_per_program,
+)
 
 #: How many images one launch measures.
 MAX_IMAGES = 5
@@ -19,12 +25,17 @@ MAX_IMAGES = 5
 _BITS = 31
 # What the second kernel adds up at once: samples and partial sums of each.
 _ROWS, _COLUMNS = 16, 256
-# So many elements of any type begin at a multiple of 16 bytes, which is what
-# one instruction can load.
+# What one instruction can load begins at a multiple of so many bytes, as so
+# many elements of any type do.
+_ALIGNMENT = 16
 _ALIGNED = 8
+# What earlier versions of Triton compile is called without the constants.
+_CAN_KEEP = tuple(map(int, triton.__version__.split('.')[:2])) >= (3, 2)
 # Sizes for which the tables are kept.
 _MAX_PLANS = 1024
 
+# Compiled kernels by the alignment of what they are called with.
+Kernels = Dict[Tuple[bool, ...], Any]
 # Modality index, input, and whether each sample has the modality.
 Image = Tuple[int, Tensor, Optional[Sequence[bool]]]
 
@@ -234,7 +245,7 @@ def _fields(image: Image, first_program: int, first_row: int,
     patches_per_row = x.size(3) // patch_size
     patches_per_channel = x.size(2) // patch_size * patches_per_row
     num_patches = x.size(1) * patches_per_channel
-    programs = -(-num_patches // (COLUMNS // patch_size))
+    programs = -(-num_patches // patches_per_program(patch_size))
     sample, channel, row, column = x.stride()
     return [
         first_program, first_row, programs, num_patches, patches_per_channel,
@@ -264,6 +275,7 @@ class _Plan:
         contiguous = all(x.stride(3) == 1 for _, x, _ in images)
         self.constants = (len(images), len(fields[0]), unit, int(contiguous))
         self.padding = [None] * (MAX_IMAGES - len(images))
+        self.kernels: Kernels = {}
 
 
 def _to_device(values: Sequence, dtype: torch.dtype,
@@ -306,7 +318,7 @@ class FusedUpdate:
         self.sigma = sigma
         self.flip = flip
         self._metric = (metric, patch_size, block_size, FLAT,
-                        COLUMNS // patch_size, _BITS)
+                        patches_per_program(patch_size), _BITS)
         self._rows_of_dct = dct_rows(patch_size, block_size, device)
         self._constants = _to_device(
             [momentum, alpha, beta, lam, gamma, sigma], torch.float64,
@@ -316,6 +328,7 @@ class FusedUpdate:
         # Tables are written on the stream of the batch that first needs them.
         # Later batches come after it, or the bank would be wrong as well.
         self._plans: Dict[tuple, Optional[_Plan]] = {}
+        self._finishing: Tuple[Kernels, Kernels] = {}, {}
         self._room = (0, 0)
         self._partials = torch.empty((0, 2), device=device)
         self._codes = torch.empty((0, 3), dtype=torch.int32, device=device)
@@ -362,9 +375,10 @@ class FusedUpdate:
         if num_rows > self._room[0] or num_partials > self._room[1]:
             self._enlarge(num_rows, num_partials)
         mask = 2**_BITS - 1
+        inputs = [x for _, x, _ in images]
         self._launch(
-            _measure_kernel, plan.programs, NUM_WARPS,
-            *[x for _, x, _ in images], *plan.padding, plan.table,
+            _measure_kernel, plan.kernels, inputs, plan.programs, NUM_WARPS,
+            *inputs, *plan.padding, plan.table,
             self._rows_of_dct, self._partials, self._codes,
             self._num_partials, self.num_rows, absent & mask,
             absent >> _BITS & mask, absent >> 2 * _BITS & mask,
@@ -397,8 +411,9 @@ class FusedUpdate:
     def _finish(self, observed: Tensor, values: Tensor, seen: Tensor,
                 abnormal: Tensor, weights: Optional[Tensor],
                 step: bool) -> None:
-        self._launch(_finish_kernel, 1, 8, self._partials, self._codes,
-                     self.num_rows, self._max_programs, observed,
+        self._launch(_finish_kernel, self._finishing[step],
+                     (observed, values, seen, abnormal), 1, 8, self._partials,
+                     self._codes, self.num_rows, self._max_programs, observed,
                      self._constants, values, seen, abnormal, weights,
                      *self._sizes, step, _ROWS, _COLUMNS)
         self.reset()
@@ -424,21 +439,46 @@ class FusedUpdate:
             new[:len(old)] = old
             setattr(self, name, new)
 
-    def _launch(self, kernel, programs: int, num_warps: int, *args) -> None:
+    def _launch(self, kernel: Any, compiled: Kernels,
+                tensors: Sequence[Tensor], programs: int, num_warps: int,
+                *args) -> None:
+        """Launch a kernel, which is found once.
+
+        Triton would look at every argument anew, which takes longer than
+        launching does. Of those that vary it compiles for the alignment of
+        tensors only.
+
+        Args:
+            kernel (JITFunction): What to launch.
+            compiled (dict): Gets it as compiled.
+            tensors (Sequence[Tensor]): Those arguments of which the place in
+                memory varies and is not ours.
+            programs (int): How many.
+            num_warps (int): Of a program.
+            args: Of the kernel.
+        """
         # Triton launches on the current device. Switching takes longer than
         # asking, and is seldom needed.
         index = self.device.index
         if index is not None and index != torch.cuda.current_device():
             with torch.cuda.device(index):
-                self._launch(kernel, programs, num_warps, *args)
+                self._launch(kernel, compiled, tensors, programs, num_warps,
+                             *args)
             return
-        kernel[(programs, )](
+        alignment = tuple([x.data_ptr() % _ALIGNMENT == 0 for x in tensors])
+        known = compiled.get(alignment)
+        if known is not None:
+            known[(programs, 1, 1)](*args)
+            return
+        known = kernel[(programs, )](
             *args,
             num_warps=num_warps,
             # Loads of the next round would need shared memory.
             num_stages=1,
             # Its default changes with Triton 3.10.
             enable_fp_fusion=True)
+        if _CAN_KEEP:
+            compiled[alignment] = known
 
 
 def try_out(device: torch.device) -> None:
@@ -454,9 +494,11 @@ def try_out(device: torch.device) -> None:
     observed = torch.zeros(2, 2, dtype=torch.float64, device=device)
     values, seen, weights = observed.new_zeros(2), torch.zeros(
         2, dtype=torch.bool, device=device), torch.zeros(2, device=device)
-    if not update.measure(images):
-        return
-    update.step(observed, values, seen, seen.clone(), weights)
+    abnormal = seen.clone()
+    for _ in range(2):  # by Triton and by what it compiled
+        if not update.measure(images):
+            return
+        update.step(observed, values, seen, abnormal, weights)
     if not torch.allclose(values.cpu(), values.new_tensor(
             [2., 4.], device='cpu'), rtol=1e-5):
         raise RuntimeError(f'FRM is {values.tolist()} instead of 2 and 4')

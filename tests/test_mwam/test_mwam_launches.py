@@ -13,15 +13,37 @@ from mwam_mm.mwam import mwam as core
 NAMES = 'abcdef'
 
 
+class Compiled:
+    """What a launch gives: notes its own launches."""
+
+    def __init__(self, name):
+        self.name = name
+
+    def __getitem__(self, grid):
+        assert len(grid) == 3
+        return lambda *args: self.launch(args)
+
+    def launch(self, args):
+        Kernel.launched.append(self.name)
+        Kernel.called.append((self, args))
+
+
 class Kernel:
     """Notes its launches and computes nothing."""
     launched = []
+    called = []
 
     def __init__(self, function):
         self.name = function.__name__
 
     def __getitem__(self, grid):
-        return lambda *args, **kwargs: self.launched.append(self.name)
+
+        def launch(*args, **kwargs):
+            compiled = Compiled(self.name)
+            compiled.launch(args)
+            return compiled
+
+        return launch
 
 
 class Operators(TorchDispatchMode):
@@ -44,6 +66,7 @@ def kernels(monkeypatch):
         return Kernel if function is None else Kernel(function)
 
     triton, language = ModuleType('triton'), ModuleType('triton.language')
+    triton.__version__ = '3.2.0'
     triton.jit, triton.language = jit, language
     triton.next_power_of_2 = lambda n: 1 << (n - 1).bit_length()
     language.constexpr = None
@@ -61,6 +84,7 @@ def kernels(monkeypatch):
     monkeypatch.setattr(frm_triton, 'takes', lambda x, p, q: len(x) > 0)
     monkeypatch.setattr(core, 'kernels_for', lambda device: mwam_triton)
     monkeypatch.setattr(Kernel, 'launched', [])
+    monkeypatch.setattr(Kernel, 'called', [])
 
 
 def measured(num=2, **kwargs):
@@ -93,6 +117,35 @@ def test_an_update_is_two_launches(num):
         # Only K is new: nothing is copied, moved or computed beside.
         assert operators.called == ['empty_like']
         assert k.shape == (num, )
+
+
+def test_compiled_kernels_are_found_once_for_each_alignment(monkeypatch):
+    from mwam_mm.mwam import mwam_triton
+    mwam = measured()
+    (measure, first), (finish, _) = Kernel.called
+
+    def launched_by(offset):
+        Kernel.called.clear()
+        rgb, depth = batch().values()
+        storage = torch.zeros(rgb.numel() + 16)
+        # The first multiple of 16 bytes, and from there on.
+        start = -storage.data_ptr() % 16 // 4 + offset
+        mwam.update(dict(
+            a=storage[start:start + rgb.numel()].view_as(rgb), b=depth))
+        return Kernel.called
+
+    (aligned, args), (ended, _) = launched_by(0)
+    assert (aligned, ended) == (measure, finish)
+    # As Triton itself was called, but for the tensors.
+    assert [x for x in args if not torch.is_tensor(x)
+            ] == [x for x in first if not torch.is_tensor(x)]
+    shifted, ended = (compiled for compiled, _ in launched_by(1))
+    assert shifted is not measure and ended is finish
+    assert launched_by(2)[0][0] is shifted
+    # Before, what is compiled took no constants.
+    monkeypatch.setattr(mwam_triton, '_CAN_KEEP', False)
+    mwam = MWAM(NAMES[:2]).to('cpu')
+    assert launched_by(0)[0][0] is not launched_by(0)[0][0]
 
 
 def test_frm_is_one_kernel_one_sum_and_the_quotient(monkeypatch):

@@ -1,7 +1,8 @@
 """The hosts that the benchmarks run."""
+import copy
 import os.path as osp
 from glob import glob
-from typing import Dict, Tuple
+from typing import Dict, List, Tuple
 
 import numpy as np
 import torch
@@ -104,8 +105,8 @@ def mwam_neck(model: nn.Module) -> MWAMNeck:
     return neck
 
 
-class PlainTwoStream(nn.Module):
-    """The inference of a host as one would write it without this package.
+class _PlainBackbone(nn.Module):
+    """Branches and fusions as one would write them without this package.
 
     The modules are the host's own; only the classes between them are left
     out.
@@ -115,15 +116,22 @@ class PlainTwoStream(nn.Module):
         super().__init__()
         self.branches = host.backbone.branches
         self.fusions = host.neck.fusions
-        self.head = host.decode_head
         self.layout = host.backbone.layout
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> List[Tensor]:
         features = {
             name: self.branches[name](x[:, m.slice])
             for name, m in self.layout.items()
         }
-        return self.head([
+        return [
             fusion({name: f[i] for name, f in features.items()})
             for i, fusion in enumerate(self.fusions)
-        ])
+        ]
+
+
+def plain_two_stream(host: nn.Module) -> nn.Module:
+    """A segmentor of the same class and modules with such a backbone."""
+    plain = copy.copy(host)
+    plain._modules = dict(host._modules, backbone=_PlainBackbone(host))
+    del plain._modules['neck']
+    return plain

@@ -13,11 +13,11 @@ from mwam_mm.mwam import scale_gradient
 
 from .measuring import Result, Setting, alternate, compare, synchronise
 from .models import (
-    PlainTwoStream,
     build,
     first_batch,
     flagships,
     mwam_neck,
+    plain_two_stream,
     random_batch,
     two_stream_fcn,
 )
@@ -159,13 +159,13 @@ def run_c(setting: Setting) -> List[Result]:
     else:
         host, size = two_stream_fcn(), (480, 640)
     model = build(host, setting.device).eval()
-    plain = PlainTwoStream(model)
+    plain = plain_two_stream(model)
     # As the data preprocessor hands it on.
     x = with_presence(
         torch.randn(1, 4, *size, device=setting.device),
-        {name: [True] for name in plain.layout})
+        {name: [True] for name in model.backbone.layout})
     with torch.no_grad():
-        assert torch.equal(plain(x), model(x, mode='tensor'))
+        assert torch.equal(plain(x, mode='tensor'), model(x, mode='tensor'))
         neck = mwam_neck(model)
         mwam = neck.mwam
 
@@ -177,7 +177,7 @@ def run_c(setting: Setting) -> List[Result]:
             dict(
                 on=lambda: predict(True),
                 off=lambda: predict(False),
-                plain=lambda: plain(x)), setting,
+                plain=lambda: plain(x, mode='tensor')), setting,
             10 if setting.quick else None)
     name = 'tiny' if setting.tiny else 'ResNet-50 FCN, 480x640'
     return [

@@ -15,6 +15,7 @@ from typing import (
 )
 
 import torch
+from mmengine.dist import get_world_size
 from mmengine.utils import apply_to
 from torch import Tensor
 
@@ -41,8 +42,16 @@ def map_levels(function: Callable[[Tensor], Tensor],
     return apply_to(features, lambda x: isinstance(x, Tensor), function)
 
 
+def _is_flat(features: Features) -> bool:
+    """Whether these are a plain tuple or list of tensors, as mostly."""
+    return type(features) in (tuple, list) and all(
+        [isinstance(f, Tensor) for f in features])
+
+
 def flatten_levels(features: Features) -> List[Tensor]:
     """The levels as a flat list."""
+    if _is_flat(features):
+        return list(features)
     levels: List[Tensor] = []
     map_levels(levels.append, features)
     return levels
@@ -50,6 +59,8 @@ def flatten_levels(features: Features) -> List[Tensor]:
 
 def nest_levels(levels: Iterable[Tensor], like: Features) -> Features:
     """Levels of a flat list, nested as others are."""
+    if _is_flat(like):
+        return type(like)(levels)
     remaining = iter(levels)
     return map_levels(lambda _: next(remaining), like)
 
@@ -297,13 +308,22 @@ class MultiModalBackbone(MultiBranch):
         if self._replayed is not None:
             return self._replayed
         present = self.layout.presence(x)
-        # What a combination leaves out is left out on every rank, so that no
-        # branch runs for the others' sake.
-        held = dict(present)
         inputs = {
             name: x[:, modality.slice]
             for name, modality in self.layout.items()
         }
+        if (self._session is None
+                and (not self.training or get_world_size() == 1)
+                and all(map(all, present.values()))):
+            # Nothing is left out, shared or waited for, mostly. A GPU would
+            # wait for the rest of this function.
+            branches = self.branches
+            return BranchOutputs(
+                {name: branches[name](x) for name, x in inputs.items()},
+                inputs, present)
+        # What a combination leaves out is left out on every rank, so that no
+        # branch runs for the others' sake.
+        held = dict(present)
         known: Dict[str, Features] = {}
         if self._session is not None:
             known = self._session.next_call(inputs)

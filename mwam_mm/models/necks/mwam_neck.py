@@ -171,7 +171,7 @@ class MWAMNeck(BaseModule):
             raise TypeError('MWAMNeck takes the outputs of '
                             'mwam_mm.MultiModalBackbone, but got '
                             f'{type(outputs).__name__}')
-        if set(outputs.features) != set(self.layout.names):
+        if outputs.features.keys() != set(self.layout.names):
             raise ValueError(
                 f'MWAMNeck.modalities are {list(self.layout.names)}, but the '
                 f'backbone has {list(outputs.features)}: give both the same')
@@ -245,7 +245,7 @@ class MWAMNeck(BaseModule):
                 for name, f in features.items()
             }
         self._check_features(features, levels)
-        if all(f is not None for f in features.values()):
+        if all([f is not None for f in features.values()]):
             return [dict(zip(features, f)) for f in zip(*features.values())]
         return [
             self._level(features, i, level) for i, level in enumerate(levels)
@@ -294,12 +294,12 @@ class MWAMNeck(BaseModule):
         for name, f in features.items():
             if f is None:
                 continue
-            shapes = [tuple(x.shape) for x in f]
-            if not {len(shape) for shape in shapes} <= {2, 4}:
+            shapes = [x.shape for x in f]
+            if any([len(shape) not in (2, 4) for shape in shapes]):
                 raise ValueError(
                     'MWAMNeck fuses maps of shape (B, C, H, W) and vectors of '
                     f'shape (B, C), but the branch of modality "{name}" '
-                    f'gives {shapes}')
+                    f'gives {[tuple(shape) for shape in shapes]}')
             expected = [self.in_channels[level][name] for level in levels]
             actual = [shape[1] for shape in shapes]
             if actual != expected:
@@ -307,11 +307,11 @@ class MWAMNeck(BaseModule):
                     f'the branch of modality "{name}" gives features of '
                     f'{actual} channels, but MWAMNeck.in_channels says '
                     f'{expected}')
-            sizes[name] = [shape[2:] for shape in shapes]
+            sizes[name] = [tuple(shape)[2:] for shape in shapes]
         # By ==, because the numbers are tensors under torch.jit.trace, whose
         # hashes differ.
         first, *others = sizes.values()
-        if any(other != first for other in others):
+        if any([other != first for other in others]):
             raise ValueError(
                 'MWAMNeck fuses features of the same size, but the branches '
                 f'give {sizes}: use branches of the same strides, or say in '
