@@ -64,8 +64,10 @@ class RandomStateHook(Hook):
             runner (Runner): The runner of the training process.
         """
         loop, loader = runner.train_loop, runner.train_dataloader
-        if loader.num_workers and (self._seeds is None
-                                   or self._seeds.loader is not loader):
+        # A loader of one's own may have none.
+        has_workers = getattr(loader, 'num_workers', 0) > 0
+        if has_workers and (self._seeds is None
+                            or self._seeds.loader is not loader):
             self._seeds = BatchSeeds(loader, (runner.seed, get_rank()))
         if self._seeds is not None and not isinstance(loop,
                                                       IterBasedTrainLoop):
