@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
 from mmengine.hooks import Hook
-from mmengine.runner import Runner
+from mmengine.registry import LOOPS as LOOPS_OF_MMENGINE
+from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 from mmengine.utils import apply_to
 
+from mwam_mm.config import parameter_of
 from mwam_mm.layout import ModalityLayout
 from mwam_mm.registry import DATASETS
 
@@ -150,32 +153,113 @@ def workers_end_soon(monkeypatch):
     """Those that the garbage collector ends are waited for 5 seconds each."""
     monkeypatch.setattr(torch.utils.data._utils, 'MP_STATUS_CHECK_INTERVAL',
                         0.05)
+    # MMEngine waits where the data end.
+    monkeypatch.setattr('mmengine.runner.loops.time.sleep', lambda _: None)
     yield
     gc.collect()
 
 
+def assert_no_number_repeats(batches):
+    """No batch, in whatever epoch, has what was drawn for another."""
+    numbers = [x for batch in batches for _, *draws in batch for x in draws]
+    assert len(set(numbers)) == len(numbers)
+
+
 @pytest.mark.usefixtures('workers_end_soon')
 @pytest.mark.parametrize('persistent', [False, True])
-@pytest.mark.parametrize('loop, killed_in, left',
-                         [('iterations', 5, 2), ('epochs', 20, 8)])
-def test_workers_go_on_exactly(tmp_path, loop, killed_in, left, persistent):
+@pytest.mark.parametrize('loop, sampler, killed_in, left', [
+    ('iterations', 'InfiniteSampler', 5, 2),
+    ('iterations', 'DefaultSampler', 5, 2),  # which ends after 4 batches
+    ('epochs', 'DefaultSampler', 20, 8)
+])
+def test_workers_go_on_exactly(tmp_path, loop, sampler, killed_in, left,
+                               persistent):
     """Whichever of them loads the first batch, here not the next in turn."""
 
     def cfg(name, **kwargs):
-        return with_workers(
+        cfg = with_workers(
             config(tmp_path / name, 'neck-dropout', loop, **kwargs), 3,
             persistent)
+        cfg.train_dataloader.sampler.type = sampler
+        return cfg
 
     whole, drawn = run_and_note(cfg('whole'))
     tiny.kill(cfg('killed'), killed_in)
     resumed, drawn_after = run_and_note(cfg('killed', resume=True))
     assert resumed.iter == whole.iter
     assert drawn_after == drawn[-left:]
-    # No batch, in whatever epoch, repeats what was drawn for another.
-    numbers = [x for batch in drawn for _, *draws in batch for x in draws]
-    assert len(set(numbers)) == len(numbers)
+    assert_no_number_repeats(drawn)
     for p, q in zip(whole.model.parameters(), resumed.model.parameters()):
         assert torch.equal(p, q)
+
+
+@pytest.mark.usefixtures('workers_end_soon')
+def test_workers_that_start_again_draw_other_numbers(tmp_path):
+    """MMEngine starts them again where training goes on by itself."""
+    drawn = Drawn()
+    cfg = with_workers(config(tmp_path, 'hook-gradient', 'iterations'), 2)
+    runner = Runner.from_cfg(cfg)
+    runner.register_hook(drawn)
+    runner.train()
+    runner.train_loop._max_iters = 12
+    runner.train()
+    assert len(drawn.batches) == 12
+    assert_no_number_repeats(drawn.batches)
+
+
+@pytest.mark.usefixtures('workers_end_soon')
+@pytest.mark.skipif(
+    parameter_of(IterBasedTrainLoop, 'fast_forward_on_resume') is None,
+    reason='MMEngine skips the batches that the interrupted run had')
+def test_batches_that_are_not_skipped_are_augmented_anew(tmp_path):
+    """The order of the data begins again."""
+    cfg = with_workers(config(tmp_path, 'hook-gradient', 'iterations'), 2)
+    cfg.train_cfg.fast_forward_on_resume = True
+    _, drawn = run_and_note(cfg)
+    cfg.resume, cfg.train_cfg.max_iters = True, 12
+    _, drawn_after = run_and_note(cfg)
+    order, again = ([[i for i, *_ in batch] for batch in batches]
+                    for batches in (drawn, drawn_after))
+    assert order == again
+    assert_no_number_repeats(drawn + drawn_after)
+
+
+class OwnLoader:
+    """Has workers that are not PyTorch's."""
+    num_workers = 2
+
+    def __init__(self, loader):
+        self.dataset, self.sampler = loader.dataset, loader.sampler
+
+    def __len__(self):
+        return 1
+
+    def __iter__(self):
+        yield pseudo_collate([self.dataset[i] for i in range(4)])
+
+
+@LOOPS_OF_MMENGINE.register_module()
+class OwnLoaderLoop(EpochBasedTrainLoop):
+
+    def __init__(self, runner, dataloader, **kwargs):
+        super().__init__(runner, dataloader, **kwargs)
+        self.dataloader = OwnLoader(self.dataloader)
+
+
+def test_a_loader_of_ones_own(tmp_path):
+    cfg = config(tmp_path, 'hook-gradient', 'epochs')
+    cfg.train_cfg.type = 'OwnLoaderLoop'
+    runner, _, _ = run(cfg)
+    assert runner.iter == 6
+
+
+@pytest.mark.usefixtures('workers_end_soon')
+def test_samples_may_be_collated_outside_of_workers(tmp_path):
+    cfg = with_workers(config(tmp_path, 'hook-gradient', 'iterations'), 1)
+    runner, _ = run_and_note(cfg)
+    state = torch.get_rng_state()
+    assert runner.train_dataloader.collate_fn([dict(a=1)]) == dict(a=[1])
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 @pytest.mark.usefixtures('workers_end_soon')

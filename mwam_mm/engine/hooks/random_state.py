@@ -7,7 +7,7 @@ import torch
 from mmengine.runner import IterBasedTrainLoop
 from mmengine.utils import apply_to
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, get_worker_info
 
 __all__ = [
     'BatchSeeds', 'random_state', 'restore_for_training', 'set_random_state'
@@ -54,25 +54,29 @@ class BatchSeeds:
 
     MMEngine seeds a worker when it starts, so what it draws depends on all
     batches that it has loaded before, and workers that start anew in each
-    epoch draw the same in each. Here the number of the batch decides: a
-    resumed run need not load again what it skips.
+    epoch draw the same in each. Here the pass over the data, for which workers
+    start, and the number of the batch in it decide: a resumed run need not
+    load again what it skips.
 
     Args:
         loader (DataLoader): Has workers that are not started yet. It gets
             other functions for starting them and for collating, which call
             those that it had.
-        seed (Sequence[int]): Of the run and of the rank.
+        seed (int): Of the run.
+        rank (int): Of this process.
     """
 
-    def __init__(self, loader: DataLoader, seed: Sequence[int]) -> None:
+    def __init__(self, loader: DataLoader, seed: int, rank: int) -> None:
         self.loader = loader
-        self._seed = tuple(seed)
+        self._seed, self._rank = seed, rank
         self._num_workers = loader.num_workers
+        # Of the next batch; None outside of workers, as in this process.
+        self._number: Optional[int] = None
         self._start, self._collate = loader.worker_init_fn, loader.collate_fn
         loader.worker_init_fn = self._start_worker
         loader.collate_fn = self._seed_after
-        # To start workers a seed is drawn, which is of no use here.
-        loader.generator = torch.Generator()
+        # Gives a number whenever workers start, which tells passes apart.
+        loader.generator = torch.Generator().manual_seed(seed)
         self.after_batches(0)
 
     def __getstate__(self) -> dict:
@@ -85,11 +89,13 @@ class BatchSeeds:
 
     def after_epochs(self, num: int) -> None:
         """The workers that start next begin with epoch ``num``."""
-        length, step = len(self.loader), self._num_workers
         if not self.loader.persistent_workers:
-            self.after_batches(num * length)
+            self.loader.generator.manual_seed(self._seed + num)
             return
-        # They count on through all epochs, each of which begins with worker 0.
+        # They go through all epochs in one pass. A resumed run starts them
+        # later, and each epoch begins with worker 0.
+        self.loader.generator.manual_seed(self._seed)
+        length, step = len(self.loader), self._num_workers
         self._numbers = [
             num * len(range(i, length, step)) * step + i for i in range(step)
         ]
@@ -97,17 +103,20 @@ class BatchSeeds:
     def _start_worker(self, worker_id: int) -> None:
         if self._start is not None:
             self._start(worker_id)
+        self._pass = get_worker_info().seed - worker_id
         self._number = self._numbers[worker_id]
         self._seed_batch()
 
     def _seed_after(self, samples: Sequence) -> Any:
         batch = self._collate(samples)
-        self._number += self._num_workers
-        self._seed_batch()
+        if self._number is not None:
+            self._number += self._num_workers
+            self._seed_batch()
         return batch
 
     def _seed_batch(self) -> None:
-        seeds = np.random.SeedSequence(self._seed + (self._number, ))
+        seeds = np.random.SeedSequence(
+            (self._seed, self._rank, self._pass, self._number))
         of_python, of_numpy, of_torch = map(int, seeds.generate_state(3))
         random.seed(of_python)
         np.random.seed(of_numpy)
@@ -132,6 +141,8 @@ def restore_for_training(loop: Any, state: Dict[str, Any],
     if isinstance(loop, IterBasedTrainLoop):
         # The maintained MMEngine says here whether it does not skip.
         forward = getattr(loop, 'fast_forward_on_resume', False)
+        if forward and seeds is not None:
+            seeds.after_batches(loop.iter)  # with what was not drawn yet
         loop.dataloader_iterator = _RestoreAfterSkipping(
             loop.dataloader_iterator, 0 if forward else loop.iter, state,
             seeds)

@@ -4,6 +4,7 @@ from typing import Any, Dict, Optional
 from mmengine.dist import get_rank, get_world_size
 from mmengine.hooks import Hook
 from mmengine.runner import IterBasedTrainLoop
+from torch.utils.data import DataLoader
 
 from mwam_mm.registry import HOOKS
 
@@ -64,11 +65,11 @@ class RandomStateHook(Hook):
             runner (Runner): The runner of the training process.
         """
         loop, loader = runner.train_loop, runner.train_dataloader
-        # A loader of one's own may have none.
-        has_workers = getattr(loader, 'num_workers', 0) > 0
+        # The workers of a loader of one's own are its own affair.
+        has_workers = isinstance(loader, DataLoader) and loader.num_workers
         if has_workers and (self._seeds is None
                             or self._seeds.loader is not loader):
-            self._seeds = BatchSeeds(loader, (runner.seed, get_rank()))
+            self._seeds = BatchSeeds(loader, runner.seed, get_rank())
         if self._seeds is not None and not isinstance(loop,
                                                       IterBasedTrainLoop):
             self._seeds.after_epochs(loop.epoch)
