@@ -29,8 +29,10 @@ _ROWS, _COLUMNS = 16, 256
 # many elements of any type do.
 _ALIGNMENT = 16
 _ALIGNED = 8
-# What earlier versions of Triton compile is called without the constants.
-_CAN_KEEP = tuple(map(int, triton.__version__.split('.')[:2])) >= (3, 2)
+# What earlier versions of Triton compile is called without the constants, and
+# for AMD it compiles for sizes as well.
+_CAN_KEEP = torch.version.hip is None and tuple(
+    map(int, triton.__version__.split('.')[:2])) >= (3, 2)
 # Sizes for which the tables are kept.
 _MAX_PLANS = 1024
 
