@@ -71,17 +71,12 @@ def run_script(*args, cwd, **environment):
         subprocess.CompletedProcess: With ``stdout`` and ``stderr`` as text.
     """
     args = list(map(str, args))
-    environment = dict(
-        os.environ,
-        CUDA_VISIBLE_DEVICES='',
-        OMP_NUM_THREADS='1',
-        **environment)
-    with tempfile.TemporaryDirectory() as folder:
+    with _hidden_gpus(), tempfile.TemporaryDirectory() as folder:
+        environment = dict(os.environ, OMP_NUM_THREADS='1', **environment)
         outputs = [Path(folder, name) for name in ('stdout', 'stderr')]
         process = multiprocessing.get_context('forkserver').Process(
             target=_script, args=(args, cwd, environment, outputs))
-        with _hidden_gpus():
-            process.start()
+        process.start()
         process.join()
         return subprocess.CompletedProcess(
             args, process.exitcode, *(file.read_text() for file in outputs))

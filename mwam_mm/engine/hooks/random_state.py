@@ -94,7 +94,6 @@ class BatchSeeds:
             return
         # They go through all epochs in one pass. A resumed run starts them
         # later, and each epoch begins with worker 0.
-        self.loader.generator.manual_seed(self._seed)
         length, step = len(self.loader), self._num_workers
         self._numbers = [
             num * len(range(i, length, step)) * step + i for i in range(step)

@@ -315,7 +315,7 @@ class MultiModalBackbone(MultiBranch):
         if (self._session is None
                 and (not self.training or get_world_size() == 1)
                 and all(map(all, present.values()))):
-            # Nothing is left out, shared or waited for, mostly. A GPU would
+            # Mostly nothing is left out, shared or joined, and a GPU would
             # wait for the rest of this function.
             branches = self.branches
             return BranchOutputs(
