@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from mmengine.config.lazy import LazyObject
+from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from mmseg.models import EncoderDecoder
 from mmseg.models.decode_heads import FCNHead
@@ -579,6 +580,39 @@ def test_what_cannot_work_is_refused(tmp_path):
         kept(job(tmp_path / 'a'), 'combination', branches=BRANCHES)
     with pytest.raises(ValueError, match='"combination".*compile=False'):
         kept(job(tmp_path / 'b', compile=True), 'combination')
+
+
+@HEADS.register_module()
+class LossInForward(BaseModel):
+    """Fuses in an MWAMNeck, and has no method for its losses."""
+
+    def __init__(self, data_preprocessor, backbone, neck):
+        super().__init__(data_preprocessor)
+        self.backbone = HEADS.build(backbone)
+        self.neck = HEADS.build(neck)
+
+    def forward(self, inputs, data_samples=None, mode='tensor'):
+        return dict(loss=self.neck(self.backbone(inputs))[-1].mean())
+
+
+def test_a_model_without_a_method_for_its_losses_is_refused(tmp_path):
+    parts = tiny.model()
+    model = dict(
+        {key: parts[key] for key in ('data_preprocessor', 'backbone', 'neck')},
+        type='mwam_mm.LossInForward')
+    with pytest.raises(ValueError, match='"combination".*InForward has no lo'):
+        kept(job(tmp_path, model=model), 'combination')
+
+
+def test_a_modality_must_not_be_called_like_a_loss(tmp_path):
+    """Its accuracy would be minimised: ``lossy.decode.acc_seg``."""
+    modalities = dict(tiny.MODALITIES, lossy=tiny.MODALITIES['depth'])
+    del modalities['depth']
+    cfg = job(tmp_path, dataset='TinyPairs', model=dict(
+        tiny.model(), **tiny.streams(modalities)))
+    cfg.model.data_preprocessor.modalities = modalities
+    with pytest.raises(ValueError, match=r'"combination".*rename .*lossy'):
+        kept(cfg, 'combination', weigher=dict(type='mwam_mm.Constant'))
 
 
 @HEADS.register_module()
