@@ -5,9 +5,10 @@ import pickle
 import pytest
 import torch
 from mmengine.runner import Runner
+from mmseg.models import EncoderDecoder
 
 from mwam_mm.balance import Intervention, Weigher
-from mwam_mm.registry import INTERVENTIONS, WEIGHERS
+from mwam_mm.registry import INTERVENTIONS, MODELS, WEIGHERS
 
 from .. import tiny
 from ..test_engine.ways import BRANCHES
@@ -183,7 +184,25 @@ def test_any_weigher_with_losses_and_dropout(tmp_path):
         assert k == pytest.approx(1 / size, rel=1e-5)
 
 
-def test_constant_weights_are_the_controls(tmp_path):
+@MODELS.register_module()
+class TwoPaths(EncoderDecoder):
+    """A second backbone adds to what the neck gives of the first one."""
+
+    def __init__(self, backbone, **kwargs):
+        super().__init__(backbone, **kwargs)
+        self.detail = MODELS.build(backbone)
+        # Parameters of both count once.
+        self.detail.branches.rgb.layer1 = self.backbone.branches.rgb.layer1
+
+    def extract_feat(self, inputs):
+        *levels, last = super().extract_feat(inputs)
+        features = self.detail(inputs).features.values()
+        return [*levels, last + sum(x[-1] for x in features)]
+
+
+@pytest.mark.parametrize('host, intervention', [
+    ('mmseg.EncoderDecoder', 'gradient'), ('mwam_mm.TwoPaths', 'update')])
+def test_constant_weights_are_the_controls(tmp_path, host, intervention):
     """K = 1 changes no bit; other constants are what they say."""
     changes = []
     for name, weigher in dict(
@@ -191,7 +210,9 @@ def test_constant_weights_are_the_controls(tmp_path):
             one=dict(type='mwam_mm.Constant'),
             half=dict(type='Constant', k=dict(rgb=0.5, depth=2.))).items():
         kwargs = {} if weigher is None else dict(
-            hook=dict(type='mwam_mm.BalanceHook', weigher=weigher))
+            hook=dict(type='mwam_mm.BalanceHook', weigher=weigher,
+                      intervention=intervention))
+        kwargs['model'] = dict(tiny.model(), type=host)
         changes.append(
             tiny.change(Runner.from_cfg(job(tmp_path / name, **kwargs))))
     for name, delta in changes[0].items():

@@ -87,6 +87,36 @@ def test_scores_by_class():
     assert scores.step().exp().item() == pytest.approx((0.9 + 0.7) / 2)
 
 
+@pytest.mark.parametrize('align_corners, places', [
+    (True, (0, 1 / 3, 2 / 3, 1)), (False, (0, 0.25, 0.75, 1))])
+def test_scores_at_the_pixels_of_the_labels(align_corners, places):
+    """Two pixels become four as the head resizes; one is ignored."""
+    host = HandHost()
+    host.model.decode_head.align_corners = align_corners
+    host.model.decode_head.ignore_index = 7
+    scores = Scores(['rgb'])
+    scores.observe(
+        signal(dict(rgb=odds(.9, .2)), labels(1, 1, 1, 7), host))
+    a, b = log(.9 / .1), log(.2 / .8)
+    expected = [1 / (1 + exp(-a - t * (b - a))) for t in places[:3]]
+    assert scores.step().exp().item() == pytest.approx(sum(expected) / 3)
+
+
+def test_what_is_not_finite_does_not_count(monkeypatch):
+    """One pixel of two; one rank of two, the other with a loss of 3."""
+    scores = Scores(['rgb'])
+    scores.observe(signal(dict(rgb=odds(.8, float('nan'))), labels(1, 1)))
+    assert scores.step().exp().item() == pytest.approx(0.8)
+    scores = Scores(['rgb'], score='loss')
+    scores.observe(
+        signal(dict(rgb=odds(float('nan'))), labels(1),
+               HandHost(segmentor=False)))
+    of_other_rank = iter([3., 1.])
+    monkeypatch.setattr('mwam_mm.balance.scores.all_reduce',
+                        lambda x: x.add_(next(of_other_rank)))
+    assert scores.step().item() == pytest.approx(-3)
+
+
 def test_scores_of_losses():
     """On a model without a map of logits; also of chosen losses."""
     # the last channel is the logit of odds(), the first one 0

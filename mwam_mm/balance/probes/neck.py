@@ -30,8 +30,10 @@ class NeckProbe(Probe):
         self.host = find_host(model)
         for backbone in self._backbones():
             for name, branch in backbone.branches.items():
-                self.branches[name] = list(branch.parameters())
-                self.modules[name] = [branch]
+                self.modules.setdefault(name, []).append(branch)
+        for name, branches in self.modules.items():
+            # Each once, also where two backbones share some.
+            self.branches[name] = list(nn.ModuleList(branches).parameters())
 
     def _backbones(self) -> Iterator[MultiModalBackbone]:
         return (m for m in self.model.modules()
