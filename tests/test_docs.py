@@ -81,9 +81,9 @@ def test_tables_of_studies(path):
     assert tables in (REPO / 'docs/results.md').read_text()
 
 
-def seeds_of(data, row):
-    """A study's averages over all combinations by seed: those of the table
-    with the most seeds that has the row beside the recipe."""
+def lead_over(data, row):
+    """By how much the recipe's average over all combinations is above a
+    row's, for each seed: by the table with the most seeds that has both."""
     found = [{}]
     for path in (REPO / 'docs/results').glob(f'{data}*.json'):
         study = json.loads(path.read_text())
@@ -111,7 +111,7 @@ def test_what_the_recipe_is_ahead_of():
         name = re.search('`(.*)`', title).group(1)
         numbers = []
         for data, cell in zip(('potholes', 'floods', 'urban_trees'), cells):
-            lead = seeds_of(data, name)
+            lead = lead_over(data, name)
             if not len(lead):
                 assert not cell.strip(), (row, data)
                 continue
