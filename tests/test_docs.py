@@ -110,7 +110,8 @@ def test_what_the_recipe_is_ahead_of():
         _, title, *cells, _ = row.split('|')
         name = re.search('`(.*)`', title).group(1)
         numbers = []
-        for data, cell in zip(('potholes', 'floods', 'urban_trees'), cells):
+        for data, cell in zip(('potholes', 'floods', 'urban_trees', 'scenes'),
+                              cells):
             lead = lead_over(data, name)
             if not len(lead):
                 assert not cell.strip(), (row, data)
@@ -122,7 +123,7 @@ def test_what_the_recipe_is_ahead_of():
             assert cell.strip() == (
                 f'{bold}{mean:+.1f}{bold} [{low:+.1f}, {high:+.1f}]')
         if set(numbers) != {6}:
-            assert re.findall(r'\d+', title)[-3:] == list(map(str, numbers))
+            assert re.findall(r'\d+', title)[-4:] == list(map(str, numbers))
 
 
 class TestModelIndex:
