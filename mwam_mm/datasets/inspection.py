@@ -322,8 +322,9 @@ def inspect_dataset(cfg: Mapping) -> Iterator[DatasetInspection]:
                 label = None
                 if label_loaders and info.get('seg_map_path'):
                     label = load_label_map(
-                        label_loaders[0], info, image['img_shape'], classes,
-                        getattr(dataset, 'ignore_index', 255))
+                        label_loaders[0], {**info, 'seg_fields': []},
+                        image['img_shape'], classes,
+                        getattr(dataset, 'ignore_index', 255))['gt_seg_map']
             except (KeyError, OSError, ValueError) as error:
                 # str() of a KeyError puts its message in quotes.
                 result.problems.append(error.args[0] if isinstance(
