@@ -51,7 +51,7 @@ class FileNames:
         self._parts: Dict[str, List[str]] = {}
         for key, pattern in patterns.items():
             parts = pattern.split('{}')
-            if len(parts) > 2 or '/' in pattern:
+            if len(parts) > 2 or '/' in parts[0]:
                 raise ValueError(
                     f'file_names[{key!r}]={pattern!r} must be the pattern of '
                     'a file name without folder, with {} once for what the '
@@ -75,14 +75,14 @@ class FileNames:
             str | None: The folders and what ``{}`` stands for; None if the
             name does not follow the pattern.
         """
-        folder, base = osp.split(name)
         first, *last = self._parts[key]
         end = last[0] if last else ''
-        if len(base) < len(first) + len(end) or not (
-                base.startswith(first) and base.endswith(end)) or (
-                    not last and base != first):
+        if not name.endswith(end):
             return None
-        return osp.join(folder, base[len(first):len(base) - len(end)])
+        folder, base = osp.split(name[:len(name) - len(end)])
+        if not base.startswith(first) or not last and base != first:
+            return None
+        return osp.join(folder, base[len(first):])
 
     def is_of_another(self, key: str, name: str) -> bool:
         """Whether a file is called as another one of a sample.

@@ -20,6 +20,7 @@ class TestFileNames:
         ('rgb_{}.png', 'rgb_.jpg', None),
         ('aba{}ba', 'aba', None),
         ('rgb.png', 'my_rgb.png', None),
+        ('{}/rgb.png', 'scene7/rgb.png', 'scene7'),
     ])
     def test_common(self, pattern, name, common):
         names = FileNames(dict(img_path=pattern))

@@ -111,7 +111,8 @@ def test_plain_use_is_the_base_class(root):
 @pytest.mark.parametrize('kwargs,kind,match', [
     (dict(data_prefix=dict(PREFIX, depth='depth')), ValueError, "'depth'"),
     (dict(modality_suffix=dict(nir_path='.png')), ValueError, 'nir_path'),
-    (dict(img_suffix='.bmp'), FileNotFoundError, "img_suffix='.bmp'"),
+    (dict(img_suffix='.bmp'), FileNotFoundError,
+     "no image called '{}.bmp' found in .*image': img_suffix"),
     (dict(data_prefix=dict(PREFIX, img_path='imge')), FileNotFoundError,
      r"data_prefix\['img_path'\]: folder '.*imge' does not exist"),
     (dict(data_prefix=dict(PREFIX, img_path='imge'), modality_suffix={},
