@@ -82,7 +82,7 @@ class ClipDataset(MultiModalClsDataset):
             ann_file=ann_file,
             data_prefix=data_prefix,
             **kwargs)
-        transforms = list(flatten_pipeline([self.pipeline]))
+        transforms = list(flatten_pipeline(self.pipeline))
         if any(
                 isinstance(t, LoadClip) and 'flow' in t.layout
                 for t in transforms):
@@ -149,7 +149,7 @@ class ClipDataset(MultiModalClsDataset):
         keys = dict(rgb=('img_path', ), flow=('u_path', 'v_path'))
         return {
             key
-            for transform in flatten_pipeline([self.pipeline])
+            for transform in flatten_pipeline(self.pipeline)
             if isinstance(transform, LoadClip)
             for name, modality in transform.layout.items()
             if not modality.optional for key in keys[name]

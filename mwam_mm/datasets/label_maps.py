@@ -112,7 +112,7 @@ def check_label_maps(pipeline: Iterable,
         classes (Sequence[str], optional): The classes, None if unknown.
         ignore_index (int): The label that is no class.
     """
-    for container in list(flatten_pipeline([pipeline])):
+    for container in list(flatten_pipeline(pipeline)):
         transforms = getattr(container, 'transforms', None)
         if isinstance(transforms, list):
             transforms[:] = [

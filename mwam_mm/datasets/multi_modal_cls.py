@@ -10,8 +10,8 @@ from mmengine.logging import print_log
 from mwam_mm.registry import DATASETS
 
 from .file_names import read_lines
-from .transforms import LoadModalities, check_pipeline, keep_absent
-from .transforms.pipeline import flatten_pipeline
+from .transforms import check_pipeline, keep_absent
+from .transforms.pipeline import loaded_modalities
 
 __all__ = ['MultiModalClsDataset']
 
@@ -141,10 +141,8 @@ class MultiModalClsDataset(BaseDataset):
     def _needed_keys(self) -> set:
         """The path keys whose files every sample needs."""
         return {
-            modality.path_key
-            for transform in flatten_pipeline([self.pipeline])
-            if isinstance(transform, LoadModalities)
-            for modality in transform.layout.values() if not modality.optional
+            m.path_key
+            for m in loaded_modalities(self.pipeline) if not m.optional
         }
 
     def _of_list(self) -> Iterator[Tuple[str, dict]]:

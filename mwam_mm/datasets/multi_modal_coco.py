@@ -12,13 +12,8 @@ from mmengine.logging import print_log
 from mwam_mm.registry import DATASETS
 
 from .file_names import FileNames
-from .transforms import (
-    LoadModalities,
-    check_pipeline,
-    keep_absent,
-    pack_paths,
-)
-from .transforms.pipeline import flatten_pipeline
+from .transforms import check_pipeline, keep_absent, pack_paths
+from .transforms.pipeline import flatten_pipeline, loaded_modalities
 
 __all__ = ['MultiModalCocoDataset']
 
@@ -240,7 +235,7 @@ class MultiModalCocoDataset(CocoDataset):
         """Refuse a pipeline that loads masks where there are none."""
         if not any(
                 getattr(transform, 'with_mask', False)
-                for transform in flatten_pipeline([self.pipeline])):
+                for transform in flatten_pipeline(self.pipeline)):
             return
         for data_info in data_list:
             for instance in data_info['instances']:
@@ -438,12 +433,7 @@ class MultiModalCocoDataset(CocoDataset):
     @cached_property
     def _path_keys(self) -> List[str]:
         """The keys of the files that the pipeline loads."""
-        return [
-            modality.path_key
-            for transform in flatten_pipeline([self.pipeline])
-            if isinstance(transform, LoadModalities)
-            for modality in transform.layout.values()
-        ]
+        return [m.path_key for m in loaded_modalities(self.pipeline)]
 
     def _name(self, file_name: str, key: str) -> str:
         """Derive the name of a modality's file from that of the image."""
