@@ -9,8 +9,8 @@ from mwam_mm.registry import DATASETS
 
 from .file_names import read_lines
 from .multi_modal_cls import MultiModalClsDataset
-from .transforms import LoadClip
-from .transforms.pipeline import flatten_pipeline
+from .transforms.clip import FOLDERS
+from .transforms.pipeline import flatten_pipeline, loaded_modalities
 
 __all__ = ['ClipDataset']
 
@@ -82,11 +82,8 @@ class ClipDataset(MultiModalClsDataset):
             ann_file=ann_file,
             data_prefix=data_prefix,
             **kwargs)
-        transforms = list(flatten_pipeline(self.pipeline))
-        if any(
-                isinstance(t, LoadClip) and 'flow' in t.layout
-                for t in transforms):
-            for name in map(type_name, transforms):
+        if any(m.name == 'flow' for m in loaded_modalities(self.pipeline)):
+            for name in map(type_name, flatten_pipeline(self.pipeline)):
                 if name in _TURNING:
                     raise ValueError(
                         f'{name} turns the image, but not the motion that the '
@@ -146,11 +143,8 @@ class ClipDataset(MultiModalClsDataset):
 
     def _needed_keys(self) -> set:
         """The path keys of the folders that every clip needs."""
-        keys = dict(rgb=('img_path', ), flow=('u_path', 'v_path'))
         return {
             key
-            for transform in flatten_pipeline(self.pipeline)
-            if isinstance(transform, LoadClip)
-            for name, modality in transform.layout.items()
-            if not modality.optional for key in keys[name]
+            for m in loaded_modalities(self.pipeline) if not m.optional
+            for key in FOLDERS.get(m.name, ())
         }
