@@ -56,7 +56,7 @@ def read_list(path: str) -> List[str]:
     """
     if not osp.isfile(path):
         raise FileNotFoundError(f'{path!r} is missing')
-    lines = [line.strip() for line in read_lines(path) if line.strip()]
+    lines = [line.strip() for _, line in read_lines(path)]
     if not lines:
         raise ValueError(f'{path!r} is empty')
     twice = [line for line, n in Counter(lines).items() if n > 1]

@@ -99,9 +99,7 @@ class ClipDataset(MultiModalClsDataset):
         if not fileio.exists(self.ann_file):
             raise FileNotFoundError(f'ann_file {self.ann_file!r} does not '
                                     'exist')
-        for number, line in enumerate(read_lines(self.ann_file), 1):
-            if not line.strip():
-                continue
+        for number, line in read_lines(self.ann_file):
             where = f'{self.ann_file}, line {number}'
             video, *label = line.split()
             name, slash, file = video.rpartition('/')
@@ -130,9 +128,7 @@ class ClipDataset(MultiModalClsDataset):
             raise FileNotFoundError(f'class_file {self.class_file!r} does not '
                                     'exist')
         names: List[str] = []
-        for number, line in enumerate(read_lines(self.class_file), 1):
-            if not line.strip():
-                continue
+        for number, line in read_lines(self.class_file):
             cells = line.split()
             if len(cells) != 2 or cells[0] != str(len(names) + 1):
                 raise ValueError(

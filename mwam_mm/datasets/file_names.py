@@ -1,7 +1,7 @@
 """Names of the files of a sample, by pattern or from a list."""
 import os.path as osp
 import re
-from typing import Dict, List, Mapping, Optional, Sequence, Union
+from typing import Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 import mmengine
 
@@ -119,8 +119,9 @@ class FileNames:
 
 
 def read_lines(path: str,
-               backend_args: Optional[dict] = None) -> List[str]:
-    """Read the lines of a list.
+               backend_args: Optional[dict] = None
+               ) -> List[Tuple[int, str]]:
+    """Read the lines of a list, without empty ones.
 
     Args:
         path (str): Text file in UTF-8, with a byte order mark or without.
@@ -128,16 +129,17 @@ def read_lines(path: str,
             Defaults to None.
 
     Returns:
-        list[str]: The lines.
+        list[tuple[int, str]]: Number, from 1, and text of each line.
 
     Raises:
         ValueError: If the file is in another encoding.
     """
     try:
-        return mmengine.list_from_file(
+        lines = mmengine.list_from_file(
             path, encoding='utf-8-sig', backend_args=backend_args)
     except UnicodeDecodeError as error:
         raise ValueError(f'{path!r} is no text in UTF-8: {error}') from error
+    return [(i, line) for i, line in enumerate(lines, 1) if line.strip()]
 
 
 def read_columns(path: str, keys: Sequence[str],
@@ -147,7 +149,7 @@ def read_columns(path: str, keys: Sequence[str],
     Args:
         path (str): Text file with one line for each sample and one path for
             each key, separated by commas, tabs or, if there are none of them,
-            spaces. Empty lines do not count.
+            spaces.
         keys (Sequence[str]): Path keys of the columns.
         folders (Mapping[str, str]): Path key to the folder that the paths of
             its column are relative to.
@@ -160,9 +162,7 @@ def read_columns(path: str, keys: Sequence[str],
             :func:`read_lines`.
     """
     samples = []
-    for number, line in enumerate(read_lines(path), 1):
-        if not line.strip():
-            continue
+    for number, line in read_lines(path):
         separator = next((s for s in ',\t' if s in line), None)
         names = [name.strip() for name in line.strip().split(separator)]
         if len(names) != len(keys) or not all(names):

@@ -154,9 +154,7 @@ class MultiModalClsDataset(BaseDataset):
         if not fileio.exists(self.ann_file):
             raise FileNotFoundError(f'ann_file {self.ann_file!r} does not '
                                     'exist')
-        for number, line in enumerate(read_lines(self.ann_file), 1):
-            if not line.strip():
-                continue
+        for number, line in read_lines(self.ann_file):
             where = f'{self.ann_file}, line {number}'
             cells = line.split('\t') if '\t' in line else line.split()
             if len(cells) != len(self.columns) + 1:

@@ -189,9 +189,8 @@ class MultiModalSegDataset(BaseSegDataset):
         """What the names of each sample have in common, by ``ann_file`` or
         the files in a folder."""
         if self.ann_file:
-            lines = map(str.strip,
-                        read_lines(self.ann_file, self.backend_args))
-            return [line for line in lines if line]
+            lines = read_lines(self.ann_file, self.backend_args)
+            return [line.strip() for _, line in lines]
         folder = self.data_prefix[listed]
         if not fileio.isdir(folder, backend_args=self.backend_args):
             raise FileNotFoundError(
