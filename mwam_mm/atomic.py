@@ -1,11 +1,12 @@
-"""Files that are written as a whole or not at all."""
+"""Files and folders that are written as a whole or not at all."""
 import os
 import os.path as osp
+import shutil
 import uuid
 from contextlib import contextmanager
 from typing import Iterator
 
-__all__ = ['replacing']
+__all__ = ['new_tree', 'replacing']
 
 
 @contextmanager
@@ -34,3 +35,29 @@ def replacing(path: str) -> Iterator[str]:
     finally:
         if osp.exists(partial):
             os.remove(partial)
+
+
+@contextmanager
+def new_tree(path: str) -> Iterator[str]:
+    """Make a folder that appears at ``path`` only when it is complete.
+
+    Args:
+        path (str): The folder to make. It must not exist or be empty.
+
+    Yields:
+        str: The folder beside it to write into.
+
+    Raises:
+        FileExistsError: If there is something at ``path``.
+    """
+    root = osp.realpath(path)
+    if osp.exists(root) and not (osp.isdir(root) and not os.listdir(root)):
+        raise FileExistsError(f'{path!r} exists: delete it, or write to '
+                              'another folder')
+    partial = f'{root}.{uuid.uuid4().hex[:8]}.partial'
+    try:
+        os.makedirs(partial)
+        yield partial
+        os.replace(partial, root)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)

@@ -1,13 +1,9 @@
 """What the dataset converters share."""
 import importlib
 import json
-import os
 import os.path as osp
-import shutil
-import uuid
-from contextlib import contextmanager
 from types import ModuleType
-from typing import Iterator, Tuple
+from typing import Tuple
 
 import cv2
 import mmcv
@@ -19,8 +15,8 @@ from mwam_mm.atomic import replacing
 from .transforms.decoding import check_upright, tiff_size
 
 __all__ = [
-    'IMAGE_SUFFIXES', 'image_size', 'new_tree', 'open_matlab73', 'require',
-    'write_image', 'write_json'
+    'IMAGE_SUFFIXES', 'image_size', 'open_matlab73', 'require', 'write_image',
+    'write_json'
 ]
 
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.npy')
@@ -63,32 +59,6 @@ def image_size(path: str) -> Tuple[int, int]:
 
 def _no_image(path: str) -> ValueError:
     return ValueError(f'{path!r} is no image, or is damaged')
-
-
-@contextmanager
-def new_tree(path: str) -> Iterator[str]:
-    """Make a folder that appears at ``path`` only when it is complete.
-
-    Args:
-        path (str): The folder to make. It must not exist or be empty.
-
-    Yields:
-        str: The folder beside it to write into.
-
-    Raises:
-        FileExistsError: If there is something at ``path``.
-    """
-    root = osp.realpath(path)
-    if osp.exists(root) and not (osp.isdir(root) and not os.listdir(root)):
-        raise FileExistsError(f'{path!r} exists: delete it, or convert into '
-                              'another folder')
-    partial = f'{root}.{uuid.uuid4().hex[:8]}.partial'
-    try:
-        os.makedirs(partial)
-        yield partial
-        os.replace(partial, root)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def write_image(path: str, image: np.ndarray) -> None:

@@ -9,8 +9,8 @@ from typing import Dict
 import numpy as np
 from mmengine.utils import track_iter_progress
 
+from mwam_mm.atomic import new_tree
 from mwam_mm.datasets.conversion import (
-    new_tree,
     open_matlab73,
     require,
     write_image,

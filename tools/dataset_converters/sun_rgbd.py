@@ -12,8 +12,8 @@ import mmcv
 import numpy as np
 from mmengine.utils import mkdir_or_exist, track_iter_progress
 
+from mwam_mm.atomic import new_tree
 from mwam_mm.datasets.conversion import (
-    new_tree,
     open_matlab73,
     require,
     write_image,
