@@ -15,8 +15,8 @@ from mwam_mm.atomic import replacing
 from .transforms.decoding import check_upright, tiff_size
 
 __all__ = [
-    'IMAGE_SUFFIXES', 'image_size', 'open_matlab73', 'require', 'write_image',
-    'write_json'
+    'IMAGE_SUFFIXES', 'image_size', 'load_matlab', 'open_matlab73',
+    'write_image', 'write_json'
 ]
 
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.npy')
@@ -94,12 +94,8 @@ def write_json(path: str, content: dict) -> None:
             json.dump(content, file)
 
 
-def require(module: str) -> ModuleType:
-    """Import a module that only converters need.
-
-    Raises:
-        ModuleNotFoundError: With the command that installs it.
-    """
+def _require(module: str) -> ModuleType:
+    """Import a module that only converters need."""
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
@@ -107,6 +103,33 @@ def require(module: str) -> ModuleType:
         raise ModuleNotFoundError(
             f'this converter reads MATLAB files with {package}: pip install '
             f'{package}') from error
+
+
+def load_matlab(path: str, key: str) -> np.ndarray:
+    """Read a variable of a MATLAB file before version 7.3.
+
+    Args:
+        path (str): The file.
+        key (str): Name of the variable.
+
+    Returns:
+        np.ndarray: Its value, without axes of length 1.
+
+    Raises:
+        FileNotFoundError: If there is no file.
+        ModuleNotFoundError: If SciPy is not installed.
+        ValueError: If it is no such file, or lacks the variable.
+    """
+    scipy_io = _require('scipy.io')
+    if not osp.isfile(path):
+        raise FileNotFoundError(f'{path!r} is missing')
+    try:
+        content = scipy_io.loadmat(
+            path, squeeze_me=True, struct_as_record=False)
+        return np.atleast_1d(content[key])
+    except (KeyError, NotImplementedError, ValueError) as error:
+        raise ValueError(f'{path!r} has no readable {key}: '
+                         f'{error}') from error
 
 
 def open_matlab73(path: str):
@@ -125,7 +148,7 @@ def open_matlab73(path: str):
         ModuleNotFoundError: If h5py is not installed.
         ValueError: If it is not a MATLAB file of version 7.3.
     """
-    h5py = require('h5py')
+    h5py = _require('h5py')
     if not osp.isfile(path):
         raise FileNotFoundError(f'{path!r} is missing')
     try:

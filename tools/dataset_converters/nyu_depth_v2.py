@@ -11,8 +11,8 @@ from mmengine.utils import track_iter_progress
 
 from mwam_mm.atomic import new_tree
 from mwam_mm.datasets.conversion import (
+    load_matlab,
     open_matlab73,
-    require,
     write_image,
 )
 
@@ -57,19 +57,10 @@ def read_splits(path: str, num_images: int) -> Dict[str, np.ndarray]:
         FileNotFoundError: If there is no file.
         ValueError: If it does not hold the splits of ``num_images`` images.
     """
-    scipy_io = require('scipy.io')
-    if not osp.isfile(path):
-        raise FileNotFoundError(f'{path!r} is missing')
-    try:
-        content = scipy_io.loadmat(path)
-        splits = {
-            split: content[key].ravel().astype(int)
-            for split, key in (('train', 'trainNdxs'), ('test', 'testNdxs'))
-        }
-    except (KeyError, NotImplementedError, ValueError) as error:
-        raise ValueError(
-            f'{path!r} is not the splits.mat of the publishers, with '
-            f'trainNdxs and testNdxs: {error}') from error
+    splits = {
+        split: load_matlab(path, f'{split}Ndxs').astype(int)
+        for split in ('train', 'test')
+    }
     numbers = np.concatenate(list(splits.values()))
     if len(set(numbers)) != len(numbers):
         raise ValueError(f'{path!r} names an image twice')

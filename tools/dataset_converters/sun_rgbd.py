@@ -14,8 +14,8 @@ from mmengine.utils import mkdir_or_exist, track_iter_progress
 
 from mwam_mm.atomic import new_tree
 from mwam_mm.datasets.conversion import (
+    load_matlab,
     open_matlab73,
-    require,
     write_image,
     write_json,
 )
@@ -38,20 +38,6 @@ def sequence_of(path: str) -> str:
     if not found:
         raise ValueError(f'the path {path!r} has no folder SUNRGBD')
     return rest.rstrip('/')
-
-
-def load_matlab(path: str, key: str) -> np.ndarray:
-    """Read a variable of a MATLAB file before version 7.3."""
-    scipy_io = require('scipy.io')
-    if not osp.isfile(path):
-        raise FileNotFoundError(f'{path!r} is missing')
-    try:
-        content = scipy_io.loadmat(
-            path, squeeze_me=True, struct_as_record=False)
-        return np.atleast_1d(content[key])
-    except (KeyError, NotImplementedError, ValueError) as error:
-        raise ValueError(f'{path!r} has no readable {key}: '
-                         f'{error}') from error
 
 
 def read_pairs(toolbox: str) -> Iterator[Pair]:
