@@ -1,4 +1,5 @@
 """Files and folders that are written as a whole or not at all."""
+import json
 import os
 import os.path as osp
 import shutil
@@ -6,7 +7,7 @@ import uuid
 from contextlib import contextmanager
 from typing import Iterator
 
-__all__ = ['new_tree', 'replacing']
+__all__ = ['new_tree', 'replacing', 'write_json']
 
 
 @contextmanager
@@ -61,3 +62,21 @@ def new_tree(path: str) -> Iterator[str]:
         os.replace(partial, root)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def write_json(path: str, content: dict) -> None:
+    """Write a json file, with its folder, that appears when it is complete.
+
+    Args:
+        path (str): The file. It must not exist.
+        content (dict): What to write.
+
+    Raises:
+        FileExistsError: If there is something at ``path``.
+    """
+    if osp.exists(path):
+        raise FileExistsError(f'{path!r} exists: delete it, or write to '
+                              'another folder')
+    with replacing(path) as partial:
+        with open(partial, 'w', encoding='utf-8') as file:
+            json.dump(content, file)

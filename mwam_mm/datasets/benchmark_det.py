@@ -16,8 +16,8 @@ from typing import (
 from mmengine.logging import print_log
 from mmengine.utils import scandir
 
-from .conversion import IMAGE_SUFFIXES, image_size
 from .file_names import read_lines
+from .image_files import IMAGE_SUFFIXES, image_size
 from .multi_modal_coco import MultiModalCocoDataset
 
 __all__ = [

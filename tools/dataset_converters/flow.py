@@ -20,8 +20,8 @@ import cv2
 import numpy as np
 from mmengine.utils import track_iter_progress
 
-from mwam_mm.datasets.conversion import write_image
 from mwam_mm.datasets.file_names import natural_key
+from mwam_mm.datasets.image_files import write_image
 from mwam_mm.datasets.optical_flow import METHODS, encode_flow, optical_flow
 
 VIDEOS = ('.avi', '.mp4', '.mkv', '.mov', '.webm')

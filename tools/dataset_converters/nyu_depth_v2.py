@@ -10,11 +10,8 @@ import numpy as np
 from mmengine.utils import track_iter_progress
 
 from mwam_mm.atomic import new_tree
-from mwam_mm.datasets.conversion import (
-    load_matlab,
-    open_matlab73,
-    write_image,
-)
+from mwam_mm.datasets.image_files import write_image
+from mwam_mm.datasets.matlab import load_matlab, open_matlab73
 
 # The 894 labels of the file (their numbers there, from 1) that make up each
 # class of Gupta et al., CVPR 2013; all others are 40, otherprop.

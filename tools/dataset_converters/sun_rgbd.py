@@ -12,13 +12,9 @@ import mmcv
 import numpy as np
 from mmengine.utils import mkdir_or_exist, track_iter_progress
 
-from mwam_mm.atomic import new_tree
-from mwam_mm.datasets.conversion import (
-    load_matlab,
-    open_matlab73,
-    write_image,
-    write_json,
-)
+from mwam_mm.atomic import new_tree, write_json
+from mwam_mm.datasets.image_files import write_image
+from mwam_mm.datasets.matlab import load_matlab, open_matlab73
 from mwam_mm.stack import check_stack
 
 NUM_CLASSES = 37

@@ -17,12 +17,9 @@ from typing import Dict, List, Optional, Sequence, Set
 
 import yaml
 
-from mwam_mm.datasets.conversion import (
-    IMAGE_SUFFIXES,
-    image_size,
-    write_json,
-)
+from mwam_mm.atomic import write_json
 from mwam_mm.datasets.file_names import read_lines
+from mwam_mm.datasets.image_files import IMAGE_SUFFIXES, image_size
 
 CLASS_FILES = ('data.yaml', 'dataset.yaml', 'classes.txt', 'classes.names',
                'obj.names', 'names.txt', 'labels/classes.txt')

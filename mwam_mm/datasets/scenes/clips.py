@@ -9,9 +9,9 @@ import numpy as np
 from mmengine.logging import print_log
 from mmengine.utils import track_iter_progress
 
-from mwam_mm.atomic import new_tree
+from mwam_mm.atomic import new_tree, write_json
 
-from ..conversion import write_image, write_json
+from ..image_files import write_image
 from ..optical_flow import encode_flow, optical_flow
 from .files import provide_scenes
 from .first_use import ensure

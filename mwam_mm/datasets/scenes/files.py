@@ -7,9 +7,9 @@ import numpy as np
 from mmengine.logging import print_log
 from mmengine.utils import track_iter_progress
 
-from mwam_mm.atomic import new_tree
+from mwam_mm.atomic import new_tree, write_json
 
-from ..conversion import write_image, write_json
+from ..image_files import write_image
 from .first_use import ensure, provide
 from .render import render_scene
 from .room import CLASSES
