@@ -190,30 +190,29 @@ class MultiModalClsDataset(BaseDataset):
                 f'data_prefix[{first!r}]: folder {root!r} does not exist')
         folders = sorted(fileio.list_dir_or_file(root, list_file=False))
         classes = self._metainfo.setdefault('classes', tuple(folders))
-        suffix = self.modality_suffix.get(first, self.img_suffix)
-        others = tuple(
-            {self.modality_suffix.get(key, self.img_suffix)
-             for key in self.data_prefix})
-        found, left, without = 0, [], []
+        suffixes = {
+            key: self.modality_suffix.get(key, self.img_suffix)
+            for key in self.data_prefix
+        }
+        suffix = suffixes[first]
+        found, left, without = False, [], []
         for folder in folders:
             if folder not in classes:
                 raise ValueError(f'folder {osp.join(root, folder)!r} is none '
                                  f'of the classes {list(classes)}')
             files = sorted(
-                fileio.list_dir_or_file(
+                osp.join(folder, name) for name in fileio.list_dir_or_file(
                     osp.join(root, folder), list_dir=False, recursive=True))
-            names = [name for name in files if name.endswith(suffix)]
-            found += len(names)
-            left += [osp.join(root, folder, name) for name in files
-                     if not name.endswith(others)]
-            if files and not names:
+            images = [file for file in files if file.endswith(suffix)]
+            left += [osp.join(root, file) for file in files
+                     if not file.endswith(tuple(suffixes.values()))]
+            found = found or bool(images)
+            if files and not images:
                 without.append(folder)
-            for name in names:
-                stem = osp.join(folder, name[:len(name) - len(suffix)])
+            for image in images:
+                stem = image[:len(image) - len(suffix)]
                 paths = {
-                    key: osp.join(
-                        prefix, stem
-                        + self.modality_suffix.get(key, self.img_suffix))
+                    key: osp.join(prefix, stem + suffixes[key])
                     for key, prefix in self.data_prefix.items()
                 }
                 yield paths[first], dict(
