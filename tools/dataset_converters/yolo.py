@@ -312,7 +312,7 @@ def parse_modalities(items: Sequence[str]) -> Dict[str, str]:
     return modalities
 
 
-def main() -> None:
+def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -350,6 +350,11 @@ def main() -> None:
         '-o',
         '--out',
         help='folder of the json files; by default annotations in data_root')
+    return parser
+
+
+def main() -> None:
+    parser = build_parser()
     args = parser.parse_args()
     root = args.data_root.rstrip('/') or '/'
     out = args.out or osp.join(root, 'annotations')
