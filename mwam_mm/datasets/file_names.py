@@ -61,9 +61,6 @@ class FileNames:
     def __contains__(self, key: str) -> bool:
         return key in self._parts
 
-    def __bool__(self) -> bool:
-        return bool(self._parts)
-
     def common(self, key: str, name: str) -> Optional[str]:
         """What the files of a sample have in common.
 

@@ -67,8 +67,7 @@ class MultiModalSegDataset(BaseSegDataset):
             does not end in ``_path``; if ``modality_suffix`` names a key that
             ``data_prefix`` does not have; if ``file_names`` or ``columns`` do
             not fit; or if the pipeline holds a stock transform that does not
-            work on a stacked image (see
-            :func:`check_pipeline`).
+            work on a stacked image (see :func:`check_pipeline`).
 
     Examples:
         >>> train_dataset = dict(
