@@ -123,8 +123,10 @@ def _write_files(root: str, splits: Mapping[str, int], seed: int, height: int,
         osp.join(root, 'scenes.json'), _settings(splits, seed, height, width))
 
 
-def _settings(splits: Mapping[str, int], seed: int, height: int,
-              width: int) -> dict:
+def _settings(splits: Mapping[str, int] = SPLITS,
+              seed: int = 0,
+              height: int = 120,
+              width: int = 160) -> dict:
     return dict(
         version=_VERSION,
         seed=seed,
@@ -133,42 +135,28 @@ def _settings(splits: Mapping[str, int], seed: int, height: int,
         splits=dict(splits))
 
 
-def provide_scenes(data_root: str,
-                   splits: Mapping[str, int] = SPLITS,
-                   seed: int = 0,
-                   height: int = 120,
-                   width: int = 160) -> None:
+def provide_scenes(data_root: str, **settings) -> None:
     """Write the scene set unless it is there, for one process alone.
 
     Args:
         data_root (str): Folder of the scene set.
-        splits (Mapping[str, int]): See :func:`write_scenes`.
-        seed (int): Likewise.
-        height (int): Likewise.
-        width (int): Likewise.
+        **settings: Further arguments of :func:`write_scenes`.
     """
-    provide(data_root, 'scenes.json', _settings(splits, seed, height, width),
-            lambda: write_scenes(data_root, splits, seed, height, width))
+    provide(data_root, 'scenes.json', _settings(**settings),
+            lambda: write_scenes(data_root, **settings))
 
 
-def ensure_scenes(data_root: str,
-                  splits: Mapping[str, int] = SPLITS,
-                  seed: int = 0,
-                  height: int = 120,
-                  width: int = 160) -> None:
+def ensure_scenes(data_root: str, **settings) -> None:
     """Write the scene set unless it is there already, see :func:`ensure`.
 
     Args:
         data_root (str): Folder of the scene set.
-        splits (Mapping[str, int]): See :func:`write_scenes`.
-        seed (int): Likewise.
-        height (int): Likewise.
-        width (int): Likewise.
+        **settings: Further arguments of :func:`write_scenes`.
 
     Raises:
         FileExistsError: If the folder holds something else.
         RuntimeError: If it holds a scene set of other settings or of another
             version, or if rank 0 failed to write it.
     """
-    ensure(data_root, 'scenes.json', _settings(splits, seed, height, width),
-           lambda: write_scenes(data_root, splits, seed, height, width))
+    ensure(data_root, 'scenes.json', _settings(**settings),
+           lambda: write_scenes(data_root, **settings))
