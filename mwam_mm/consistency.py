@@ -4,6 +4,7 @@ import re
 from dataclasses import fields
 from typing import (
     Any,
+    Dict,
     Iterable,
     Iterator,
     List,
@@ -161,18 +162,15 @@ def _warn_of_absent(datasets: Mapping[str, Any]) -> None:
     What may be absent is absent without a word, also by a wrong path.
     """
     for key, dataset in datasets.items():
-        optional, found = set(), set()
-        for leaf in leaf_datasets(dataset):
-            for load in walk_transforms(getattr(leaf, 'pipeline', None) or []):
-                if not hasattr(load, 'has_file'):
-                    continue
-                for name, modality in load.layout.items():
-                    if modality.optional and name not in found:
-                        optional.add(name)
-                        if any(load.has_file(leaf.get_data_info(i), name)
-                               for i in _spread(len(leaf))):
-                            found.add(name)
-        for name in sorted(optional - found):
+        optional: Dict[str, bool] = {}
+        for leaf, load in _loading_of_each(dataset):
+            places = range(0, len(leaf), max(1, len(leaf) // 1000))
+            for name, modality in load.layout.items():
+                if modality.optional and not optional.get(name):
+                    optional[name] = any(
+                        load.has_file(leaf.get_data_info(i), name)
+                        for i in places)
+        for name in sorted(n for n, found in optional.items() if not found):
             print_log(
                 f'No sample of {key} that was looked at has the optional '
                 f'modality "{name}": if it is to have any, correct the '
@@ -180,9 +178,12 @@ def _warn_of_absent(datasets: Mapping[str, Any]) -> None:
                 logging.WARNING)
 
 
-def _spread(count: int, at_most: int = 1000) -> range:
-    """Indices all over a dataset."""
-    return range(0, count, max(1, count // at_most))
+def _loading_of_each(dataset: Any) -> Iterator[Tuple[Any, Any]]:
+    """Each leaf of a dataset with what loads its modalities."""
+    for leaf in leaf_datasets(dataset):
+        for load in walk_transforms(getattr(leaf, 'pipeline', None) or []):
+            if hasattr(load, 'has_file'):
+                yield leaf, load
 
 
 def check_layouts(model: nn.Module,

@@ -1,6 +1,6 @@
 """The layout: which modality occupies which channels of the stacked image."""
+import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
 from numbers import Real
 from typing import (
     Callable,
@@ -29,7 +29,7 @@ Presence = Dict[str, List[bool]]
 _CARRIED = '_mwam_mm_presence'
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Modality:
     """One modality of a :class:`ModalityLayout`.
 
@@ -160,9 +160,6 @@ class ModalityLayout(Mapping):
         slice(3, 4, None)
     """
 
-    _FIELDS = ('channels', 'mean', 'std', 'bgr_to_rgb', 'path_key',
-               'file_channels', 'scale', 'invalid_value', 'optional')
-
     def __init__(self, modalities: Mapping) -> None:
         if isinstance(modalities, ModalityLayout):
             self._modalities = dict(modalities)
@@ -179,8 +176,8 @@ class ModalityLayout(Mapping):
             self._modalities[name] = modality
             start += modality.channels
 
-    @classmethod
-    def _parse(cls, name: str, fields: Mapping, start: int) -> Modality:
+    @staticmethod
+    def _parse(name: str, fields: Mapping, start: int) -> Modality:
         where = f'modalities[{name!r}]'
         if not name or name == 'avg' or any(c in name for c in '+/., '):
             raise ValueError(
@@ -190,10 +187,12 @@ class ModalityLayout(Mapping):
         if not isinstance(fields, Mapping):
             raise TypeError(f'{where} must be a mapping of fields, but got '
                             f'{type(fields).__name__}')
-        unknown = set(fields) - set(cls._FIELDS)
+        known = [f.name for f in dataclasses.fields(Modality)
+                 if f.name not in ('name', 'start')]
+        unknown = set(fields) - set(known)
         if unknown:
             raise ValueError(f'{where} has unknown fields {sorted(unknown)}; '
-                             f'known are {list(cls._FIELDS)}')
+                             f'known are {known}')
         channels = fields.get('channels')
         if isinstance(channels, bool) or not isinstance(
                 channels, int) or channels < 1:

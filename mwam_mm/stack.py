@@ -9,10 +9,7 @@ from typing import Iterator, Optional
 
 from .torchvision_stand_in import torchvision_or_stand_in
 
-__all__ = [
-    'check_scope', 'check_stack', 'has_classification', 'has_detection',
-    'has_segmentation'
-]
+__all__ = ['check_scope', 'check_stack', 'has_detection', 'has_segmentation']
 
 # First tested version and first untested one, by import name. The maintained
 # forks (onedl-*) and the official packages share the import names.
@@ -160,18 +157,6 @@ def has_segmentation() -> bool:
             raise
         raise ImportError(_OPS) from error
     return True
-
-
-def has_classification() -> bool:
-    """Whether mmpretrain is installed.
-
-    It is not imported for that, because this takes seconds: what is for
-    classification calls ``check_stack('mmpretrain')`` when it is built.
-    """
-    try:
-        return importlib.util.find_spec('mmpretrain') is not None
-    except ValueError:  # something stands in its place
-        return False
 
 
 def has_detection() -> bool:

@@ -13,7 +13,8 @@ from mmengine.registry import (
     init_default_scope,
 )
 
-from mwam_mm.stack import check_scope, has_classification, has_detection
+from mwam_mm.stack import check_scope, has_detection
+from tests.stacks import has_classification
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 JOBS = sorted(
@@ -25,7 +26,7 @@ def load(job):
     cfg = Config.fromfile(CONFIGS / job)
     if cfg.default_scope == 'mmdet' and not has_detection():
         pytest.skip('needs mmdet and the compiled ops of mmcv')
-    if cfg.default_scope == 'mmpretrain' and not has_classification():
+    if cfg.default_scope == 'mmpretrain' and not has_classification:
         pytest.skip('needs mmpretrain')
     check_scope(cfg.default_scope)
     init_default_scope(cfg.default_scope)

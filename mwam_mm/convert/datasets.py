@@ -9,6 +9,7 @@ import mwam_mm
 from mwam_mm.config import leaf_datasets, type_name
 
 from .bases import load_config, scope_of
+from .pipeline import loads_annotations
 
 __all__ = [
     'annotations_of', 'choose_modalities', 'evaluator_like', 'load_dataset',
@@ -90,10 +91,9 @@ def annotations_of(dataset: dict) -> Optional[dict]:
         dict | None: Config of the transform, None for the stock one.
     """
     for transform in next(leaf_datasets(dataset)).get('pipeline', ()):
-        name = type_name(transform)
-        if name.startswith('Load') and 'Annotation' in name:
+        if loads_annotations(transform):
             # The stock pipeline says what a detector needs of them.
-            stock = name == 'LoadAnnotations' and (
+            stock = type_name(transform) == 'LoadAnnotations' and (
                 len(transform) == 1 or 'with_bbox' in transform)
             return None if stock else dict(transform)
     return None

@@ -15,7 +15,8 @@ from mwam_mm.layout import ModalityLayout
 from mwam_mm.registry import TRANSFORMS
 
 __all__ = [
-    'MULTIMODAL', 'expanded', 'multimodal_pipeline', 'multimodal_transforms'
+    'MULTIMODAL', 'expanded', 'loads_annotations', 'multimodal_pipeline',
+    'multimodal_transforms'
 ]
 
 #: What stands for a stock pipeline in a config: by name, by class.
@@ -86,6 +87,16 @@ def multimodal_pipeline(transforms: Sequence[dict],
     check_pipeline(pipeline)
     pack_paths(pipeline)
     return pipeline
+
+
+def loads_annotations(transform: Mapping) -> bool:
+    """Whether a transform loads labels, by its name.
+
+    Args:
+        transform (Mapping): Its config.
+    """
+    name = type_name(transform)
+    return name.startswith('Load') and 'Annotation' in name
 
 
 def expanded(transforms: Sequence[dict]) -> List[dict]:
@@ -180,7 +191,7 @@ def multimodal_transforms(transforms: Sequence[dict],
                 **{key: cfg[key] for key in kept if key in cfg},
                 **(loading or {})
             }
-        if name.startswith('Load') and 'Annotation' in name:
+        if loads_annotations(cfg):
             if annotations is not None:
                 return dict(annotations)
             if name == 'LoadPanopticAnnotations':

@@ -6,7 +6,7 @@ from mmengine.config import Config
 
 from mwam_mm.config import dataset_of_tests, type_name, walk_dicts
 
-from .pipeline import expanded
+from .pipeline import expanded, loads_annotations
 
 __all__ = ['prediction_transforms']
 
@@ -32,8 +32,7 @@ def prediction_transforms(cfg: Config) -> List[dict]:
                          'so it is unknown how images are to be preprocessed')
     steps = [
         copy.deepcopy(dict(step)) for step in expanded(found)
-        if not (type_name(step).startswith('Load')
-                and 'Annotation' in type_name(step))
+        if not loads_annotations(step)
     ]
     for _, step in walk_dicts(steps):
         if type_name(step) == 'LoadModalities':

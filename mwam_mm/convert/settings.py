@@ -74,7 +74,7 @@ class JobSettings:
         self.loading = loading_of(train_set)
         self.factor = None if smoke_size else size_factor(
             base_pipelines(base, 'test_dataloader').load.transforms,
-            train_set, modalities)
+            train_set, dict(self.loading, modalities=modalities))
 
     def model(self) -> dict:
         """The model."""

@@ -111,12 +111,12 @@ def short_side(pipeline: Iterable[dict]) -> Optional[int]:
     return None
 
 
-def image_size(dataset: dict, modalities: dict) -> Tuple[int, int]:
+def median_size(dataset: dict, load: LoadModalities) -> Tuple[int, int]:
     """Median size of the images of a dataset.
 
     Args:
-        dataset (dict): Config of the dataset, in wrappers or not.
-        modalities (dict): The layout, where its pipeline does not load it.
+        dataset (dict): Config of the dataset, in no wrapper.
+        load (LoadModalities): What loads its images.
 
     Returns:
         tuple[int]: Height and width, of a few samples.
@@ -125,13 +125,7 @@ def image_size(dataset: dict, modalities: dict) -> Tuple[int, int]:
         OSError: If files are missing.
         ValueError: If they cannot be read.
     """
-    leaf = next(leaf_datasets(dataset))
-    loading = next(
-        (dict(step) for step in leaf.get('pipeline') or ()
-         if type_name(step) == 'LoadModalities'), dict(modalities=modalities))
-    loading.pop('type', None)
-    load = LoadModalities(**loading)
-    built = DATASETS.build(dict(leaf, pipeline=[]))
+    built = DATASETS.build(dict(dataset, pipeline=[]))
     places = np.linspace(0, len(built) - 1, _SAMPLES).round().astype(int)
     sizes = [
         load(built.get_data_info(i))['img_shape']
@@ -148,13 +142,14 @@ def is_scenes(dataset: dict) -> bool:
 
 
 def size_factor(pipeline: Iterable[dict], dataset: dict,
-                modalities: dict) -> Optional[float]:
+                loading: dict) -> Optional[float]:
     """By what the sizes of a stock config are to be multiplied.
 
     Args:
         pipeline (Iterable[dict]): The stock test pipeline.
         dataset (dict): Config of the user's dataset.
-        modalities (dict): The layout.
+        loading (dict): Arguments of the :class:`LoadModalities` that loads
+            its images.
 
     Returns:
         float | None: A factor below 1 if the stock config would enlarge the
@@ -162,10 +157,11 @@ def size_factor(pipeline: Iterable[dict], dataset: dict,
         sizes stay. A note says what was done.
     """
     side = short_side(pipeline)
-    if side is None or is_scenes(next(leaf_datasets(dataset))):
+    leaf = next(leaf_datasets(dataset))
+    if side is None or is_scenes(leaf):
         return None  # the files may not be yet
     try:
-        height, width = image_size(dataset, modalities)
+        height, width = median_size(leaf, LoadModalities(**loading))
     except (OSError, KeyError, ValueError) as error:
         print("note: the sizes of the base's pipeline stay, as the images "
               f'cannot be read: {error}')

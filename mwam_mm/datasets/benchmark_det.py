@@ -16,8 +16,8 @@ from typing import (
 from mmengine.logging import print_log
 from mmengine.utils import scandir
 
-from .conversion import IMAGE_SUFFIXES, image_size
 from .file_names import read_lines
+from .image_files import IMAGE_SUFFIXES, image_size
 from .multi_modal_coco import MultiModalCocoDataset
 
 __all__ = [
@@ -56,7 +56,7 @@ def read_list(path: str) -> List[str]:
     """
     if not osp.isfile(path):
         raise FileNotFoundError(f'{path!r} is missing')
-    lines = [line.strip() for line in read_lines(path) if line.strip()]
+    lines = [line.strip() for _, line in read_lines(path)]
     if not lines:
         raise ValueError(f'{path!r} is empty')
     twice = [line for line, n in Counter(lines).items() if n > 1]

@@ -9,8 +9,8 @@ from mwam_mm.registry import DATASETS
 
 from .file_names import read_lines
 from .multi_modal_cls import MultiModalClsDataset
-from .transforms import LoadClip
-from .transforms.pipeline import flatten_pipeline
+from .transforms.clip import FOLDERS
+from .transforms.pipeline import flatten_pipeline, loaded_modalities
 
 __all__ = ['ClipDataset']
 
@@ -82,11 +82,8 @@ class ClipDataset(MultiModalClsDataset):
             ann_file=ann_file,
             data_prefix=data_prefix,
             **kwargs)
-        transforms = list(flatten_pipeline([self.pipeline]))
-        if any(
-                isinstance(t, LoadClip) and 'flow' in t.layout
-                for t in transforms):
-            for name in map(type_name, transforms):
+        if any(m.name == 'flow' for m in loaded_modalities(self.pipeline)):
+            for name in map(type_name, flatten_pipeline(self.pipeline)):
                 if name in _TURNING:
                     raise ValueError(
                         f'{name} turns the image, but not the motion that the '
@@ -102,9 +99,7 @@ class ClipDataset(MultiModalClsDataset):
         if not fileio.exists(self.ann_file):
             raise FileNotFoundError(f'ann_file {self.ann_file!r} does not '
                                     'exist')
-        for number, line in enumerate(read_lines(self.ann_file), 1):
-            if not line.strip():
-                continue
+        for number, line in read_lines(self.ann_file):
             where = f'{self.ann_file}, line {number}'
             video, *label = line.split()
             name, slash, file = video.rpartition('/')
@@ -133,9 +128,7 @@ class ClipDataset(MultiModalClsDataset):
             raise FileNotFoundError(f'class_file {self.class_file!r} does not '
                                     'exist')
         names: List[str] = []
-        for number, line in enumerate(read_lines(self.class_file), 1):
-            if not line.strip():
-                continue
+        for number, line in read_lines(self.class_file):
             cells = line.split()
             if len(cells) != 2 or cells[0] != str(len(names) + 1):
                 raise ValueError(
@@ -146,11 +139,8 @@ class ClipDataset(MultiModalClsDataset):
 
     def _needed_keys(self) -> set:
         """The path keys of the folders that every clip needs."""
-        keys = dict(rgb=('img_path', ), flow=('u_path', 'v_path'))
         return {
             key
-            for transform in flatten_pipeline([self.pipeline])
-            if isinstance(transform, LoadClip)
-            for name, modality in transform.layout.items()
-            if not modality.optional for key in keys[name]
+            for m in loaded_modalities(self.pipeline) if not m.optional
+            for key in FOLDERS.get(m.name, ())
         }

@@ -4,7 +4,7 @@ from typing import Dict, Iterator, List, Tuple
 from mwam_mm.registry import DATASETS
 
 from .benchmark_det import BenchmarkDetDataset, Box, read_xml, to_number
-from .conversion import image_size
+from .image_files import image_size
 
 __all__ = ['DroneVehicleDataset']
 

@@ -1,7 +1,7 @@
 """Names of the files of a sample, by pattern or from a list."""
 import os.path as osp
 import re
-from typing import Dict, List, Mapping, Optional, Sequence, Union
+from typing import Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 import mmengine
 
@@ -51,7 +51,7 @@ class FileNames:
         self._parts: Dict[str, List[str]] = {}
         for key, pattern in patterns.items():
             parts = pattern.split('{}')
-            if len(parts) > 2 or '/' in pattern:
+            if len(parts) > 2 or '/' in parts[0]:
                 raise ValueError(
                     f'file_names[{key!r}]={pattern!r} must be the pattern of '
                     'a file name without folder, with {} once for what the '
@@ -60,9 +60,6 @@ class FileNames:
 
     def __contains__(self, key: str) -> bool:
         return key in self._parts
-
-    def __bool__(self) -> bool:
-        return bool(self._parts)
 
     def common(self, key: str, name: str) -> Optional[str]:
         """What the files of a sample have in common.
@@ -75,14 +72,14 @@ class FileNames:
             str | None: The folders and what ``{}`` stands for; None if the
             name does not follow the pattern.
         """
-        folder, base = osp.split(name)
         first, *last = self._parts[key]
         end = last[0] if last else ''
-        if len(base) < len(first) + len(end) or not (
-                base.startswith(first) and base.endswith(end)) or (
-                    not last and base != first):
+        if not name.endswith(end):
             return None
-        return osp.join(folder, base[len(first):len(base) - len(end)])
+        folder, base = osp.split(name[:len(name) - len(end)])
+        if not base.startswith(first) or not last and base != first:
+            return None
+        return osp.join(folder, base[len(first):])
 
     def is_of_another(self, key: str, name: str) -> bool:
         """Whether a file is called as another one of a sample.
@@ -119,8 +116,9 @@ class FileNames:
 
 
 def read_lines(path: str,
-               backend_args: Optional[dict] = None) -> List[str]:
-    """Read the lines of a list.
+               backend_args: Optional[dict] = None
+               ) -> List[Tuple[int, str]]:
+    """Read the lines of a list, without empty ones.
 
     Args:
         path (str): Text file in UTF-8, with a byte order mark or without.
@@ -128,16 +126,17 @@ def read_lines(path: str,
             Defaults to None.
 
     Returns:
-        list[str]: The lines.
+        list[tuple[int, str]]: Number, from 1, and text of each line.
 
     Raises:
         ValueError: If the file is in another encoding.
     """
     try:
-        return mmengine.list_from_file(
+        lines = mmengine.list_from_file(
             path, encoding='utf-8-sig', backend_args=backend_args)
     except UnicodeDecodeError as error:
         raise ValueError(f'{path!r} is no text in UTF-8: {error}') from error
+    return [(i, line) for i, line in enumerate(lines, 1) if line.strip()]
 
 
 def read_columns(path: str, keys: Sequence[str],
@@ -147,7 +146,7 @@ def read_columns(path: str, keys: Sequence[str],
     Args:
         path (str): Text file with one line for each sample and one path for
             each key, separated by commas, tabs or, if there are none of them,
-            spaces. Empty lines do not count.
+            spaces.
         keys (Sequence[str]): Path keys of the columns.
         folders (Mapping[str, str]): Path key to the folder that the paths of
             its column are relative to.
@@ -160,9 +159,7 @@ def read_columns(path: str, keys: Sequence[str],
             :func:`read_lines`.
     """
     samples = []
-    for number, line in enumerate(read_lines(path), 1):
-        if not line.strip():
-            continue
+    for number, line in read_lines(path):
         separator = next((s for s in ',\t' if s in line), None)
         names = [name.strip() for name in line.strip().split(separator)]
         if len(names) != len(keys) or not all(names):

@@ -241,8 +241,33 @@ class DatasetInspection:
         self.without_boxes = 0
         self.problems: List[str] = []
 
-    def add_boxes(self, instances: List[dict]) -> None:
-        """Take in the boxes of one sample."""
+    def add_sample(self, info: Mapping, loader: _RecordingLoader,
+                   img_shape: Tuple[int, int],
+                   label: Optional[np.ndarray]) -> None:
+        """Take in a sample that has been read.
+
+        Args:
+            info (Mapping): What the dataset says of it.
+            loader (_RecordingLoader): What has read its modalities.
+            img_shape (tuple[int]): Height and width.
+            label (np.ndarray, optional): Its label map. None without one.
+        """
+        self.sizes[img_shape] += 1
+        for name, planes in loader.planes.items():
+            path = loader.paths[name]
+            self.modalities[name].update(planes, path)
+            if name in loader.coloured:
+                self.modalities[name].coloured.append(path)
+            key = loader.layout[name].path_key
+            self.files.setdefault(key, set()).add(info[key])
+        if 'instances' in info:
+            self._add_boxes(info['instances'])
+        if label is not None:
+            self.labels += np.bincount(label.ravel(), minlength=256)
+            self.files.setdefault('seg_map_path', set()).add(
+                info['seg_map_path'])
+
+    def _add_boxes(self, instances: List[dict]) -> None:
         if self.boxes is None:
             self.boxes = Counter({name: 0 for name in self.classes or ()})
         self.without_boxes += not instances
@@ -269,6 +294,26 @@ def _find(pipeline: Sequence[Mapping], base: type) -> List[Mapping]:
     return found
 
 
+def _loaders(
+    dataset_type: str, pipeline: Sequence[Mapping]
+) -> Tuple[_RecordingLoader, Optional[LoadAnnotations]]:
+    """What reads the modalities and the label maps, as a pipeline would."""
+    loaders = _find(pipeline, LoadModalities)
+    if not loaders:
+        raise ValueError(
+            f'the pipeline of {dataset_type} has no '
+            'mwam_mm.LoadModalities: there are no modalities to check')
+    if _find(pipeline, LoadClip):
+        raise ValueError(
+            f'the pipeline of {dataset_type} loads clips, and only images '
+            'are checked here. The dataset itself looks for the folders '
+            'of every clip')
+    loading = {k: v for k, v in loaders[0].items() if k != 'type'}
+    annotations = _find(pipeline, LoadAnnotations)
+    return _RecordingLoader(**loading), (
+        TRANSFORMS.build(annotations[0]) if annotations else None)
+
+
 def inspect_dataset(cfg: Mapping) -> Iterator[DatasetInspection]:
     """Read all files of a split as its pipeline would.
 
@@ -289,23 +334,8 @@ def inspect_dataset(cfg: Mapping) -> Iterator[DatasetInspection]:
     """
     result = None
     for leaf in leaf_datasets(cfg):
-        pipeline = leaf.get('pipeline') or cfg.get('pipeline') or []
-        loaders = _find(pipeline, LoadModalities)
-        if not loaders:
-            raise ValueError(
-                f'the pipeline of {leaf["type"]} has no '
-                'mwam_mm.LoadModalities: there are no modalities to check')
-        if _find(pipeline, LoadClip):
-            raise ValueError(
-                f'the pipeline of {leaf["type"]} loads clips, and only images '
-                'are checked here. The dataset itself looks for the folders '
-                'of every clip')
-        loader = _RecordingLoader(
-            **{k: v
-               for k, v in loaders[0].items() if k != 'type'})
-        label_loaders = [
-            TRANSFORMS.build(t) for t in _find(pipeline, LoadAnnotations)
-        ]
+        loader, load_labels = _loaders(
+            leaf['type'], leaf.get('pipeline') or cfg.get('pipeline') or [])
         dataset = DATASETS.build({**leaf, 'pipeline': []})
         classes = tuple(dataset.metainfo.get('classes') or ()) or None
         if result is None:
@@ -318,29 +348,16 @@ def inspect_dataset(cfg: Mapping) -> Iterator[DatasetInspection]:
         for i in range(len(dataset)):
             info = dataset.get_data_info(i)
             try:
-                image = loader(dict(info))
-                label = None
-                if label_loaders and info.get('seg_map_path'):
+                shape, label = loader(dict(info))['img_shape'], None
+                if load_labels is not None and info.get('seg_map_path'):
                     label = load_label_map(
-                        label_loaders[0], info, image['img_shape'], classes,
-                        getattr(dataset, 'ignore_index', 255))
+                        load_labels, {**info, 'seg_fields': []}, shape,
+                        classes,
+                        getattr(dataset, 'ignore_index', 255))['gt_seg_map']
             except (KeyError, OSError, ValueError) as error:
                 # str() of a KeyError puts its message in quotes.
                 result.problems.append(error.args[0] if isinstance(
                     error, KeyError) else str(error))
-                yield result
-                continue
-            result.sizes[image['img_shape']] += 1
-            for name, planes in loader.planes.items():
-                result.modalities[name].update(planes, loader.paths[name])
-                if name in loader.coloured:
-                    result.modalities[name].coloured.append(loader.paths[name])
-                key = loader.layout[name].path_key
-                result.files.setdefault(key, set()).add(info[key])
-            if 'instances' in info:
-                result.add_boxes(info['instances'])
-            if label is not None:
-                result.labels += np.bincount(label.ravel(), minlength=256)
-                result.files.setdefault('seg_map_path', set()).add(
-                    info['seg_map_path'])
+            else:
+                result.add_sample(info, loader, shape, label)
             yield result

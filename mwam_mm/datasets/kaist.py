@@ -14,6 +14,7 @@ from .benchmark_det import (
     read_voc,
     to_number,
 )
+from .file_names import read_lines
 
 __all__ = ['KAISTDataset']
 
@@ -37,18 +38,17 @@ def read_bbgt(path: str) -> List[Box]:
     if not osp.isfile(path):
         raise FileNotFoundError(f'{path!r} is missing')
     boxes = []
-    with open(path, encoding='utf-8') as file:
-        for number, line in enumerate(file, 1):
-            fields = line.split()
-            where = f'{path!r}, line {number}'
-            if not fields or line.startswith('%'):
-                continue
-            if len(fields) not in (5, 11, 12):
-                raise ValueError(f'{where} has {len(fields)} fields; expected '
-                                 '12 of bbGt version 3')
-            x, y, w, h = (to_number(field, where) for field in fields[1:5])
-            ignore = len(fields) > 10 and to_number(fields[10], where) != 0
-            boxes.append(Box(fields[0], x, y, x + w, y + h, ignore))
+    for number, line in read_lines(path):
+        if line.startswith('%'):
+            continue
+        where = f'{path!r}, line {number}'
+        fields = line.split()
+        if len(fields) not in (5, 11, 12):
+            raise ValueError(f'{where} has {len(fields)} fields; expected 12 '
+                             'of bbGt version 3')
+        x, y, w, h = (to_number(field, where) for field in fields[1:5])
+        ignore = len(fields) > 10 and to_number(fields[10], where) != 0
+        boxes.append(Box(fields[0], x, y, x + w, y + h, ignore))
     return boxes
 
 

@@ -1,33 +1,32 @@
-"""Reading of label maps with all checks."""
-from typing import Iterable, Mapping, Optional, Sequence, Tuple
+"""Loading of label maps with all checks."""
+from typing import Iterable, Optional, Sequence, Tuple
 
-import mmcv
 import mmengine.fileio as fileio
 import numpy as np
 from mmcv.transforms import LoadAnnotations
 
-from .transforms.decoding import check_upright, may_exceed_bytes
+from .transforms.decoding import check_upright, decode, may_exceed_bytes
 from .transforms.pipeline import flatten_pipeline
 
 __all__ = ['check_label_maps', 'load_label_map']
 
 
-def load_label_map(loader: LoadAnnotations, info: Mapping,
+def load_label_map(loader: LoadAnnotations, results: dict,
                    img_shape: Optional[Tuple[int, int]],
                    classes: Optional[Sequence[str]],
-                   ignore_index: int) -> np.ndarray:
-    """Read a label map and check it.
+                   ignore_index: int) -> dict:
+    """Load a label map and check it.
 
     Args:
-        loader (LoadAnnotations): The transform that reads it.
-        info (Mapping): The data dict of the sample, with ``seg_map_path``.
+        loader (LoadAnnotations): The transform that loads it.
+        results (dict): The sample, with ``seg_map_path``.
         img_shape (tuple[int], optional): Height and width of the image, None
             if it is not loaded yet.
         classes (Sequence[str], optional): The classes, None if unknown.
         ignore_index (int): The label that is no class.
 
     Returns:
-        np.ndarray: The labels, (H, W).
+        dict: The sample, with the labels as ``gt_seg_map``.
 
     Raises:
         FileNotFoundError: If there is no file.
@@ -35,7 +34,7 @@ def load_label_map(loader: LoadAnnotations, info: Mapping,
             colour image, has another size than the image, or a label that is
             no class. The message names the file.
     """
-    path = info['seg_map_path']
+    path = results['seg_map_path']
     where = f"results['seg_map_path'] = {path!r}"
     try:
         content = fileio.get(path, backend_args=loader.backend_args)
@@ -43,9 +42,8 @@ def load_label_map(loader: LoadAnnotations, info: Mapping,
         raise FileNotFoundError(f'{where} does not exist') from error
     check_upright(content, where)
     try:
-        raw = mmcv.imfrombytes(
-            content, flag='unchanged', backend=loader.imdecode_backend)
-        label = loader({**info, 'seg_fields': []})['gt_seg_map']
+        results = loader(results)
+        label = results['gt_seg_map']
     except Exception as error:
         reason = str(error)
         raise ValueError(reason if path in reason else
@@ -55,30 +53,32 @@ def load_label_map(loader: LoadAnnotations, info: Mapping,
             f'{where} has shape {label.shape}: it is a colour image, not '
             'class ids. Convert it, or load it with '
             'mwam_mm.LoadPaletteAnnotations')
-    # The stock transform casts to uint8, where 256 becomes 0.
-    if raw.ndim == 2 and raw.max() > 255:
-        raise ValueError(f'{where} has data type {raw.dtype} and label '
-                         f'{raw.max()}: labels are up to 255')
+    if may_exceed_bytes(content):
+        # The stock transform casts to uint8, where 256 becomes 0.
+        raw = decode(content, 'unchanged', loader.imdecode_backend, where)
+        if raw.ndim == 2 and raw.max() > 255:
+            raise ValueError(f'{where} has data type {raw.dtype} and label '
+                             f'{raw.max()}: labels are up to 255')
     if classes is not None:
-        values, counts = np.unique(label, return_counts=True)
-        wrong = (values >= len(classes)) & (values != ignore_index)
-        if wrong.any():
-            value, count = values[wrong][0], counts[wrong][0]
-            raised = ' after reduce_zero_label' if info.get(
+        wrong = label[(label >= len(classes)) & (label != ignore_index)]
+        if wrong.size:
+            value = wrong.min()
+            raised = ' after reduce_zero_label' if results.get(
                 'reduce_zero_label') else ''
             raise ValueError(
-                f'{where} has label {value}{raised} ({count} pixels), which '
+                f'{where} has label {value}{raised} '
+                f'({np.count_nonzero(wrong == value)} pixels), which '
                 f'is none of the {len(classes)} classes and not '
                 f'ignore_index={ignore_index}')
     if img_shape not in (None, label.shape):
         raise ValueError(
             f'{where} has (height, width) {label.shape}, but '
-            f'{info["img_path"]!r} has {img_shape}')
-    return label
+            f'{results["img_path"]!r} has {img_shape}')
+    return results
 
 
 class _CheckedLoading:
-    """Load a label map and, if it looks bad, again with all checks.
+    """Load a label map and check it.
 
     Sizes are compared here, before a resize of image and labels stretches
     what does not fit together.
@@ -91,38 +91,10 @@ class _CheckedLoading:
         self.ignore_index = ignore_index
 
     def __call__(self, results: dict) -> dict:
-        try:
-            results = self.loader(results)
-        except Exception:
-            self._explain(results)
-            raise
-        label = results.get('gt_seg_map')
-        if label is not None and not (
-                self._is_plausible(label, results.get('ori_shape'))
-                and self._holds_bytes(results)):
-            self._explain(results)
-        return results
-
-    def _is_plausible(self, label: np.ndarray,
-                      img_shape: Optional[Tuple[int, int]]) -> bool:
-        """Whether a quick look finds nothing wrong."""
-        if label.ndim != 2 or img_shape not in (None, label.shape):
-            return False
-        return self.classes is None or not (
-            (label >= len(self.classes)) & (label != self.ignore_index)).any()
-
-    def _holds_bytes(self, results: dict) -> bool:
-        """Whether the stock cast to uint8 cannot have changed a label."""
-        return 'seg_map_path' not in results or not may_exceed_bytes(
-            fileio.get(
-                results['seg_map_path'],
-                backend_args=self.loader.backend_args))
-
-    def _explain(self, results: dict) -> None:
-        """Raise the error that says what is wrong."""
-        if 'seg_map_path' in results:
-            load_label_map(self.loader, results, results.get('ori_shape'),
-                           self.classes, self.ignore_index)
+        if 'seg_map_path' not in results:  # the loader knows what else to do
+            return self.loader(results)
+        return load_label_map(self.loader, results, results.get('ori_shape'),
+                              self.classes, self.ignore_index)
 
     def __repr__(self) -> str:
         return repr(self.loader)
@@ -140,7 +112,7 @@ def check_label_maps(pipeline: Iterable,
         classes (Sequence[str], optional): The classes, None if unknown.
         ignore_index (int): The label that is no class.
     """
-    for container in list(flatten_pipeline([pipeline])):
+    for container in list(flatten_pipeline(pipeline)):
         transforms = getattr(container, 'transforms', None)
         if isinstance(transforms, list):
             transforms[:] = [

@@ -10,8 +10,8 @@ from mmengine.logging import print_log
 from mwam_mm.registry import DATASETS
 
 from .file_names import read_lines
-from .transforms import LoadModalities, check_pipeline, keep_absent
-from .transforms.pipeline import flatten_pipeline
+from .transforms import check_pipeline, keep_absent
+from .transforms.pipeline import loaded_modalities
 
 __all__ = ['MultiModalClsDataset']
 
@@ -141,10 +141,8 @@ class MultiModalClsDataset(BaseDataset):
     def _needed_keys(self) -> set:
         """The path keys whose files every sample needs."""
         return {
-            modality.path_key
-            for transform in flatten_pipeline([self.pipeline])
-            if isinstance(transform, LoadModalities)
-            for modality in transform.layout.values() if not modality.optional
+            m.path_key
+            for m in loaded_modalities(self.pipeline) if not m.optional
         }
 
     def _of_list(self) -> Iterator[Tuple[str, dict]]:
@@ -156,9 +154,7 @@ class MultiModalClsDataset(BaseDataset):
         if not fileio.exists(self.ann_file):
             raise FileNotFoundError(f'ann_file {self.ann_file!r} does not '
                                     'exist')
-        for number, line in enumerate(read_lines(self.ann_file), 1):
-            if not line.strip():
-                continue
+        for number, line in read_lines(self.ann_file):
             where = f'{self.ann_file}, line {number}'
             cells = line.split('\t') if '\t' in line else line.split()
             if len(cells) != len(self.columns) + 1:
@@ -194,30 +190,29 @@ class MultiModalClsDataset(BaseDataset):
                 f'data_prefix[{first!r}]: folder {root!r} does not exist')
         folders = sorted(fileio.list_dir_or_file(root, list_file=False))
         classes = self._metainfo.setdefault('classes', tuple(folders))
-        suffix = self.modality_suffix.get(first, self.img_suffix)
-        others = tuple(
-            {self.modality_suffix.get(key, self.img_suffix)
-             for key in self.data_prefix})
-        found, left, without = 0, [], []
+        suffixes = {
+            key: self.modality_suffix.get(key, self.img_suffix)
+            for key in self.data_prefix
+        }
+        suffix = suffixes[first]
+        found, left, without = False, [], []
         for folder in folders:
             if folder not in classes:
                 raise ValueError(f'folder {osp.join(root, folder)!r} is none '
                                  f'of the classes {list(classes)}')
             files = sorted(
-                fileio.list_dir_or_file(
+                osp.join(folder, name) for name in fileio.list_dir_or_file(
                     osp.join(root, folder), list_dir=False, recursive=True))
-            names = [name for name in files if name.endswith(suffix)]
-            found += len(names)
-            left += [osp.join(root, folder, name) for name in files
-                     if not name.endswith(others)]
-            if files and not names:
+            images = [file for file in files if file.endswith(suffix)]
+            left += [osp.join(root, file) for file in files
+                     if not file.endswith(tuple(suffixes.values()))]
+            found = found or bool(images)
+            if files and not images:
                 without.append(folder)
-            for name in names:
-                stem = osp.join(folder, name[:len(name) - len(suffix)])
+            for image in images:
+                stem = image[:len(image) - len(suffix)]
                 paths = {
-                    key: osp.join(
-                        prefix, stem
-                        + self.modality_suffix.get(key, self.img_suffix))
+                    key: osp.join(prefix, stem + suffixes[key])
                     for key, prefix in self.data_prefix.items()
                 }
                 yield paths[first], dict(

@@ -3,7 +3,7 @@ import math
 import os.path as osp
 from collections import defaultdict
 from functools import cached_property
-from typing import Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import mmengine.fileio as fileio
 from mmdet.datasets import CocoDataset
@@ -12,13 +12,8 @@ from mmengine.logging import print_log
 from mwam_mm.registry import DATASETS
 
 from .file_names import FileNames
-from .transforms import (
-    LoadModalities,
-    check_pipeline,
-    keep_absent,
-    pack_paths,
-)
-from .transforms.pipeline import flatten_pipeline
+from .transforms import check_pipeline, keep_absent, pack_paths
+from .transforms.pipeline import flatten_pipeline, loaded_modalities
 
 __all__ = ['MultiModalCocoDataset']
 
@@ -199,7 +194,7 @@ class MultiModalCocoDataset(CocoDataset):
             for annotation in annotations.get(img_id, ()):
                 at = (f'{where}: annotation {annotation.get("id")!r} of image '
                       f'{img_id!r} ({image["file_name"]!r})')
-                annotation = self._check_box(annotation, image, at, repaired)
+                annotation = self._repair(annotation, image, at, repaired)
                 if annotation is not None:
                     kept.append(annotation)
         for what, which in repaired.items():
@@ -240,7 +235,7 @@ class MultiModalCocoDataset(CocoDataset):
         """Refuse a pipeline that loads masks where there are none."""
         if not any(
                 getattr(transform, 'with_mask', False)
-                for transform in flatten_pipeline([self.pipeline])):
+                for transform in flatten_pipeline(self.pipeline)):
             return
         for data_info in data_list:
             for instance in data_info['instances']:
@@ -350,16 +345,43 @@ class MultiModalCocoDataset(CocoDataset):
         }
         self._known_ids = set(categories)
 
-    def _check_box(self, annotation: dict, image: dict, at: str,
-                   repaired: Dict[str, List[str]]) -> Optional[dict]:
-        """Clip the box of an annotation; None leaves the annotation out."""
+    def _repair(self, annotation: dict, image: dict, at: str,
+                repaired: Dict[str, List[str]]) -> Optional[dict]:
+        """What the metric and the base class take for the same object; None
+        leaves the annotation out."""
         category = annotation.get('category_id')
         if category not in self._known_ids:
             raise ValueError(f'{at} has category_id={category!r}, which no '
                              'category has')
         if category not in self.cat2label:
             return None
-        box = annotation.get('bbox')
+        box = self._clip(annotation.get('bbox'), image, at, repaired)
+        if box is None:
+            return None
+        annotation = dict(annotation)
+        polygons = annotation.get('segmentation')
+        if isinstance(polygons, list) and not all(
+                isinstance(polygon, (list, tuple)) and len(polygon) >= 6
+                and len(polygon) % 2 == 0 for polygon in polygons):
+            # pycocotools would take four numbers for a box.
+            self._refuse(
+                f'{at} has segmentation={polygons}; expected polygons [x1, '
+                'y1, x2, y2, x3, y3, ...] of three points or more', repaired,
+                'have no mask, as their polygons are none')
+            del annotation['segmentation']
+        # The base class drops boxes with "ignore" or a negative area, as if
+        # nothing were there.
+        ignore = annotation.pop('ignore', 0) or annotation.get('iscrowd', 0)
+        area = annotation.get('area') or 0
+        return dict(
+            annotation,
+            bbox=box,
+            area=area if area > 0 else box[2] * box[3],
+            iscrowd=int(bool(ignore)))
+
+    def _clip(self, box: Any, image: dict, at: str,
+              repaired: Dict[str, List[str]]) -> Optional[List[float]]:
+        """Clip a box to its image; None if nothing is left."""
         if not (isinstance(box, (list, tuple)) and len(box) == 4 and all(
                 isinstance(v, (int, float)) and math.isfinite(v)
                 for v in box)):
@@ -383,33 +405,15 @@ class MultiModalCocoDataset(CocoDataset):
         if w < 1 or h < 1:
             repaired['are smaller than a pixel and are left out'].append(at)
             return None
-        annotation = dict(annotation)
-        polygons = annotation.get('segmentation')
-        if isinstance(polygons, list) and not all(
-                isinstance(polygon, (list, tuple)) and len(polygon) >= 6
-                and len(polygon) % 2 == 0 for polygon in polygons):
-            # pycocotools would take four numbers for a box.
-            message = (f'{at} has segmentation={polygons}; expected polygons '
-                       '[x1, y1, x2, y2, x3, y3, ...] of three points or more')
-            if self.STRICT:
-                raise ValueError(f'{message}. Correct or remove it')
-            repaired['have no mask, as their polygons are none'].append(
-                message)
-            del annotation['segmentation']
-        # The base class drops boxes with "ignore" or a negative area, as if
-        # nothing were there.
-        ignore = annotation.pop('ignore', 0) or annotation.get('iscrowd', 0)
-        area = annotation.get('area') or 0
-        return dict(
-            annotation,
-            bbox=[x1, y1, w, h],
-            area=area if area > 0 else w * h,
-            iscrowd=int(bool(ignore)))
+        return [x1, y1, w, h]
 
-    def _refuse(self, message: str, repaired: Dict[str, List[str]]) -> None:
+    def _refuse(self,
+                message: str,
+                repaired: Dict[str, List[str]],
+                what: str = 'cannot be used and are left out') -> None:
         if self.STRICT:
             raise ValueError(f'{message}. Correct or remove it')
-        repaired['cannot be used and are left out'].append(message)
+        repaired[what].append(message)
 
     def parse_data_info(self, raw_data_info: dict) -> dict:
         """Add the paths of the further modalities to an image's dict."""
@@ -438,12 +442,7 @@ class MultiModalCocoDataset(CocoDataset):
     @cached_property
     def _path_keys(self) -> List[str]:
         """The keys of the files that the pipeline loads."""
-        return [
-            modality.path_key
-            for transform in flatten_pipeline([self.pipeline])
-            if isinstance(transform, LoadModalities)
-            for modality in transform.layout.values()
-        ]
+        return [m.path_key for m in loaded_modalities(self.pipeline)]
 
     def _name(self, file_name: str, key: str) -> str:
         """Derive the name of a modality's file from that of the image."""

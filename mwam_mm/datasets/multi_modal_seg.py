@@ -1,6 +1,6 @@
 """Segmentation dataset whose samples have one file per modality."""
 import os.path as osp
-from typing import List, Mapping, Sequence
+from typing import Dict, List, Mapping, Sequence
 
 import mmengine.fileio as fileio
 from mmseg.datasets import BaseSegDataset
@@ -67,8 +67,7 @@ class MultiModalSegDataset(BaseSegDataset):
             does not end in ``_path``; if ``modality_suffix`` names a key that
             ``data_prefix`` does not have; if ``file_names`` or ``columns`` do
             not fit; or if the pipeline holds a stock transform that does not
-            work on a stacked image (see
-            :func:`check_pipeline`).
+            work on a stacked image (see :func:`check_pipeline`).
 
     Examples:
         >>> train_dataset = dict(
@@ -120,66 +119,88 @@ class MultiModalSegDataset(BaseSegDataset):
         """
         folders = {
             key: folder
-            for key, folder in self.data_prefix.items()
-            if key not in _STOCK_KEYS
+            for key, folder in self.data_prefix.items() if folder is not None
         }
-        misnamed = [key for key in folders if not key.endswith('_path')]
+        modalities = [key for key in folders if key not in _STOCK_KEYS]
+        misnamed = [key for key in modalities if not key.endswith('_path')]
         if misnamed:
             raise ValueError(
                 f'data_prefix has keys {misnamed}; the key of a modality is '
                 "its path_key and ends in '_path', e.g. 'depth_path'")
-        unused = sorted(set(self.modality_suffix) - set(folders))
+        unused = sorted(set(self.modality_suffix) - set(modalities))
         if unused:
             raise ValueError(
                 f'modality_suffix names {unused}, but data_prefix has the '
-                f'modality keys {sorted(folders)}')
-
+                f'modality keys {sorted(modalities)}')
         if self.columns:
             return self._load_columns()
-        if self.file_names:
-            return self._load_by_pattern()
-        listed, suffix = 'img_path', self.img_suffix
-        if listed not in self.data_prefix:
-            if not folders:
-                raise ValueError(
-                    'data_prefix has no folder of images: it needs img_path '
-                    "or the path_key of a modality, e.g. 'depth_path'")
-            listed = min(folders)
-            suffix = self.modality_suffix.get(listed, suffix)
-        img_dir = self.data_prefix[listed]
-        self._check_folder(listed, img_dir)
-        data_list = self._list_images(img_dir, suffix)
+        patterns = self._patterns(folders)
+        if 'img_path' not in folders and not modalities:
+            raise ValueError(
+                'data_prefix has no folder of images: it needs img_path '
+                "or the path_key of a modality, e.g. 'depth_path'")
+        listed = 'img_path' if 'img_path' in folders else min(modalities)
+        names = FileNames(patterns)
+        data_list = []
+        for common in self._common_names(listed, names):
+            paths = {
+                key: osp.join(folder, names.name(key, common))
+                for key, folder in folders.items()
+            }
+            data_list.append(
+                self._data_info({'img_path': paths[listed], **paths}))
         if not data_list:
             raise FileNotFoundError(
-                f'no image with img_suffix={suffix!r} found in '
-                f'data_prefix[{listed!r}]={img_dir!r}'
-                + (f' by ann_file={self.ann_file!r}' if self.ann_file else ''))
-        for data_info in data_list:
-            img_path = data_info['img_path']
-            name = osp.relpath(img_path, img_dir)
-            stem = name[:len(name) - len(suffix)]
-            for key, folder in folders.items():
-                data_info[key] = osp.join(
-                    folder,
-                    stem + self.modality_suffix.get(key, self.img_suffix))
+                f'no image called {patterns[listed]!r} found in '
+                f'data_prefix[{listed!r}]={folders[listed]!r}'
+                + (f' by ann_file={self.ann_file!r}' if self.ann_file else '')
+                + ': img_suffix, or file_names, says what images are called')
         return data_list
 
-    def _check_folder(self, key: str, folder: str) -> None:
-        """Check that the folder exists whose files are to be listed."""
-        if not self.ann_file and not fileio.isdir(
-                folder, backend_args=self.backend_args):
-            raise FileNotFoundError(
-                f'data_prefix[{key!r}]: folder {folder!r} does not exist')
+    def _patterns(self, folders: Mapping[str, str]) -> Dict[str, str]:
+        """Path key to the pattern of the names in its folder."""
+        if not self.file_names:
+            suffixes = dict(
+                self.modality_suffix, seg_map_path=self.seg_map_suffix)
+            return {
+                key: '{}' + suffixes.get(key, self.img_suffix)
+                for key in folders
+            }
+        if self.modality_suffix:
+            raise ValueError('file_names takes the place of modality_suffix: '
+                             'give either')
+        if 'img_path' not in self.file_names:
+            raise ValueError(
+                f'file_names has patterns for {sorted(self.file_names)}, and '
+                'needs one for img_path')
+        unused = sorted(set(self.file_names) - set(folders))
+        if unused:
+            raise ValueError(
+                f'file_names has patterns for {unused}, of which data_prefix '
+                "names no folder: add them to data_prefix, as '' where it is "
+                'data_root itself')
+        return {
+            key: self.file_names.get(key, self.file_names['img_path'])
+            for key in folders
+        }
 
-    def _list_images(self, img_dir: str, suffix: str) -> List[dict]:
-        """What the base class finds in a folder of images."""
-        prefix, img_suffix = self.data_prefix, self.img_suffix
-        self.data_prefix = dict(prefix, img_path=img_dir)
-        self.img_suffix = suffix
-        try:
-            return super().load_data_list()
-        finally:
-            self.data_prefix, self.img_suffix = prefix, img_suffix
+    def _common_names(self, listed: str, names: FileNames) -> List[str]:
+        """What the names of each sample have in common, by ``ann_file`` or
+        the files in a folder."""
+        if self.ann_file:
+            lines = read_lines(self.ann_file, self.backend_args)
+            return [line.strip() for _, line in lines]
+        folder = self.data_prefix[listed]
+        if not fileio.isdir(folder, backend_args=self.backend_args):
+            raise FileNotFoundError(
+                f'data_prefix[{listed!r}]: folder {folder!r} does not exist')
+        files = fileio.list_dir_or_file(
+            folder,
+            list_dir=False,
+            recursive=True,
+            backend_args=self.backend_args)
+        found = (names.common(listed, file) for file in sorted(files))
+        return [common for common in found if common is not None]
 
     def _load_columns(self) -> List[dict]:
         """List the samples that ``ann_file`` names file by file."""
@@ -197,58 +218,6 @@ class MultiModalSegDataset(BaseSegDataset):
             self._data_info(paths)
             for paths in read_columns(self.ann_file, self.columns, folders)
         ]
-
-    def _load_by_pattern(self) -> List[dict]:
-        """List the samples whose files follow patterns."""
-        folders = {
-            key: folder
-            for key, folder in self.data_prefix.items() if folder is not None
-        }
-        if self.modality_suffix:
-            raise ValueError('file_names takes the place of modality_suffix: '
-                             'give either')
-        if 'img_path' not in self.file_names:
-            raise ValueError(
-                f'file_names has patterns for {sorted(self.file_names)}, and '
-                'needs one for img_path')
-        unused = sorted(set(self.file_names) - set(folders))
-        if unused:
-            raise ValueError(
-                f'file_names has patterns for {unused}, of which data_prefix '
-                "names no folder: add them to data_prefix, as '' where it is "
-                'data_root itself')
-        image = self.file_names['img_path']
-        names = FileNames({
-            key: self.file_names.get(key, image)
-            for key in folders
-        })
-        img_dir = folders['img_path']
-        self._check_folder('img_path', img_dir)
-        if self.ann_file:
-            found = [
-                line.strip()
-                for line in read_lines(self.ann_file, self.backend_args)
-                if line.strip()
-            ]
-        else:
-            files = fileio.list_dir_or_file(
-                img_dir,
-                list_dir=False,
-                recursive=True,
-                backend_args=self.backend_args)
-            found = [names.common('img_path', file) for file in sorted(files)]
-        data_list = [
-            self._data_info({
-                key: osp.join(folder, names.name(key, common))
-                for key, folder in folders.items()
-            }) for common in found if common is not None
-        ]
-        if not data_list:
-            raise FileNotFoundError(
-                f"no image called {image!r} found in data_prefix['img_path']="
-                f'{img_dir!r}' +
-                (f' by ann_file={self.ann_file!r}' if self.ann_file else ''))
-        return data_list
 
     def _data_info(self, paths: Mapping[str, str]) -> dict:
         return dict(

@@ -79,11 +79,6 @@ class PotholeDataset(MultiModalSegDataset):
             ``seg_map_path`` and the other keys of :class:`BaseSegDataset`.
         """
         return [
-            dict(
-                paths,
-                label_map=self.label_map,
-                reduce_zero_label=self.reduce_zero_label,
-                seg_fields=[])
-            for paths in pothole_pairs(self.data_root, self.split,
-                                       self.backend_args)
+            self._data_info(paths) for paths in pothole_pairs(
+                self.data_root, self.split, self.backend_args)
         ]

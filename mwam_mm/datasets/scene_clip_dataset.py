@@ -25,7 +25,8 @@ class SceneClipDataset(ClipDataset):
         **kwargs: Further arguments of :class:`ClipDataset`.
 
     Raises:
-        RuntimeError: If ``data_root`` holds something else.
+        FileExistsError: If ``data_root`` holds something else.
+        RuntimeError: If it holds clips of other settings.
         ValueError: If ``split`` is not one of the splits.
 
     Examples:

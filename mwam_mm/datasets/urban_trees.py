@@ -32,8 +32,7 @@ class UrbanTreesDataset(BenchmarkDetDataset):
 
     A tree is annotated as a point. As the publishers do for box detectors, its
     box is a square of fixed size around the point, cut off at the edge of the
-    tile. Both
-    modalities are channels of one file: near infrared needs
+    tile. Both modalities are channels of one file: near infrared needs
     ``path_key='img_path'`` and ``file_channels=[3]``.
 
     Args:

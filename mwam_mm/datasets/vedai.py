@@ -5,6 +5,7 @@ from typing import Dict, Iterator, List, Tuple
 from mwam_mm.registry import DATASETS
 
 from .benchmark_det import BenchmarkDetDataset, Box, read_list, to_number
+from .file_names import read_lines
 
 __all__ = ['VEDAIDataset']
 
@@ -107,21 +108,16 @@ class VEDAIDataset(BenchmarkDetDataset):
         if not osp.isfile(path):
             raise FileNotFoundError(f'{path!r} is missing')
         boxes = []
-        with open(path, encoding='utf-8') as file:
-            for number, line in enumerate(file, 1):
-                where = f'{path!r}, line {number}'
-                values = [to_number(v, where) for v in line.split()]
-                if not values:
-                    continue
-                if len(values) == 5:  # x, y, class and flags, but no corners
-                    boxes.append(Box(str(int(values[2])), 0, 0, 0, 0))
-                    continue
-                if len(values) != 14:
-                    raise ValueError(f'{where} has {len(values)} fields; '
-                                     'expected 14')
-                xs, ys = values[6:10], values[10:]
-                boxes.append(
-                    Box(
-                        str(int(values[3])), min(xs), min(ys), max(xs),
-                        max(ys)))
+        for number, line in read_lines(path):
+            where = f'{path!r}, line {number}'
+            values = [to_number(v, where) for v in line.split()]
+            if len(values) == 5:  # x, y, class and flags, but no corners
+                boxes.append(Box(str(int(values[2])), 0, 0, 0, 0))
+                continue
+            if len(values) != 14:
+                raise ValueError(f'{where} has {len(values)} fields; '
+                                 'expected 14')
+            xs, ys = values[6:10], values[10:]
+            boxes.append(
+                Box(str(int(values[3])), min(xs), min(ys), max(xs), max(ys)))
         return boxes

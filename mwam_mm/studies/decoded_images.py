@@ -1,3 +1,4 @@
+"""Images that the trainings of a study share."""
 from typing import Dict, Mapping
 
 import mmcv

@@ -1,3 +1,4 @@
+"""One training of a study, and several at a time."""
 import gc
 import hashlib
 import json

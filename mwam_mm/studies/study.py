@@ -1,12 +1,12 @@
+"""What a study compares: variants, seeds and ceilings."""
 import copy
 import os.path as osp
-from argparse import Namespace
 from dataclasses import dataclass, field, replace
 from typing import Any, Dict, Iterable, Mapping, Optional, Sequence
 
 from mmengine.config import Config
 
-from mwam_mm.cli import load_config
+from mwam_mm.cli import read_config
 from mwam_mm.config import walk_dicts
 from mwam_mm.layout import ModalityLayout
 
@@ -32,14 +32,10 @@ class Variant:
 
     def load(self, folder: str) -> Config:
         """The config with everything but the seed."""
-        cfg = load_config(
-            Namespace(
-                config=self.config,
-                # A copy, as merging changes what it holds.
-                cfg_options=copy.deepcopy(self.options),
-                work_dir=folder,
-                launcher='none',
-                local_rank=0))
+        # A copy, as merging changes what it holds.
+        options = copy.deepcopy(self.options)
+        cfg = read_config(self.config, {'launcher': 'none', **options})
+        cfg.work_dir = folder
         if self.only is not None:
             keep_modality(cfg, self.only)
         return cfg
@@ -257,6 +253,7 @@ def add_ceilings(variants: Dict[str, Variant], joint: Optional[str],
 def config_name(path: str) -> str:
     """The name of a config, that of its file without the suffix."""
     return osp.splitext(osp.basename(path))[0]
+
 
 def keep_modality(cfg: Config, name: str) -> None:
     """Make a config one of a single modality, in place.

@@ -8,6 +8,7 @@ from math import isfinite
 from numbers import Real
 from typing import Dict, List, Mapping, Optional, Tuple
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -15,6 +16,8 @@ __all__ = ['PREFERRED_METRICS', 'choose_metric', 'plot_balance', 'read_log']
 
 # Name of what was logged to its value by iteration.
 Curves = Dict[str, Dict[int, float]]
+# Title of a panel to run to label, a modality or a combination, to curve.
+Panels = Dict[str, Dict[str, Dict[str, dict]]]
 
 _WEIGHT = re.compile(r'(.+/)K_(.+)')
 _COLORS = ('#c8553d', '#1b4965', '#e0a030', '#62a8c8', '#5b8c5a', '#8a5a83',
@@ -136,6 +139,58 @@ def _by_modality(curves: Curves) -> Dict[str, Dict[str, dict]]:
     return found
 
 
+def _panels(runs: Mapping[str, Curves], metric: Optional[str]) -> Panels:
+    """What is drawn: K first, the metric last."""
+    panels: Panels = {}
+    for run, curves in runs.items():
+        for title, lines in _by_modality(curves).items():
+            panels.setdefault(title, {})[run] = lines
+    if 'K' in panels:
+        panels = {'K': panels.pop('K'), **panels}
+    if metric is not None:
+        found = {
+            run: _by_combination(curves, metric)
+            for run, curves in runs.items()
+        }
+        if not any(found.values()):
+            raise ValueError(
+                f'no run has logged {metric!r}; they have '
+                f'{sorted({n for curves in runs.values() for n in curves})}')
+        panels[metric] = found
+    if not panels:
+        raise ValueError(f'the runs {list(runs)} have logged neither K nor '
+                         f'any of {list(PREFERRED_METRICS)}')
+    return panels
+
+
+def _draw(axis: Axes, lines: Dict[str, Dict[str, dict]],
+          styles: Mapping[str, str], colors: Mapping[str, str]) -> None:
+    """Draw the curves of a panel, with their legend below."""
+    for run, of_run in lines.items():
+        for label, curve in of_run.items():
+            steps = sorted(curve)
+            axis.plot(
+                steps, [curve[step] for step in steps],
+                linestyle=styles[run],
+                marker='.' if len(steps) < 20 else None,
+                linewidth=1.3,
+                color=colors[label])
+    axis.set_xlabel('iteration')
+    axis.grid(alpha=0.3)
+    axis.spines[['top', 'right']].set_visible(False)
+    labels = dict.fromkeys(
+        label for of_run in lines.values() for label in of_run)
+    if any(labels):
+        axis.legend(
+            [Line2D([], [], color=colors[label]) for label in labels],
+            labels,
+            loc='upper center',
+            bbox_to_anchor=(0.5, -0.18),
+            ncols=3 if len(labels) <= 3 else 2,
+            frameon=False,
+            fontsize=8)
+
+
 def plot_balance(runs: Mapping[str, Curves],
                  metric: Optional[str] = None) -> Figure:
     """Draw K, what it follows from and the metric over the training.
@@ -157,28 +212,9 @@ def plot_balance(runs: Mapping[str, Curves],
     Raises:
         ValueError: If no run has anything to draw, or none has the metric.
     """
-    panels: Dict[str, Dict[str, Dict[str, dict]]] = {}
-    for run, curves in runs.items():
-        for title, lines in _by_modality(curves).items():
-            panels.setdefault(title, {})[run] = lines
-    if 'K' in panels:
-        panels = {'K': panels.pop('K'), **panels}
     if metric is None:
         metric = next(filter(None, map(choose_metric, runs.values())), None)
-    if metric is not None:
-        found = {
-            run: _by_combination(curves, metric)
-            for run, curves in runs.items()
-        }
-        if not any(found.values()):
-            raise ValueError(
-                f'no run has logged {metric!r}; they have '
-                f'{sorted({n for curves in runs.values() for n in curves})}')
-        panels[metric] = found
-    if not panels:
-        raise ValueError(f'the runs {list(runs)} have logged neither K nor '
-                         f'any of {list(PREFERRED_METRICS)}')
-
+    panels = _panels(runs, metric)
     figure = Figure(
         figsize=(4.2 * len(panels), 4), dpi=150, layout='constrained')
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
@@ -189,35 +225,13 @@ def plot_balance(runs: Mapping[str, Curves],
                       for of_run in lines.values() for label in of_run),
         itertools.cycle(_COLORS)))
     for axis, (title, lines) in zip(axes, panels.items()):
-        for run, of_run in lines.items():
-            for label, curve in of_run.items():
-                steps = sorted(curve)
-                axis.plot(
-                    steps, [curve[step] for step in steps],
-                    linestyle=styles[run],
-                    marker='.' if len(steps) < 20 else None,
-                    linewidth=1.3,
-                    color=colors[label])
+        _draw(axis, lines, styles, colors)
         # Values such as FRM differ by orders of magnitude.
         if title not in ('K', metric) and all(
                 v > 0 for of_run in lines.values()
                 for curve in of_run.values() for v in curve.values()):
             axis.set_yscale('log')
         axis.set_title(title, fontsize=10)
-        axis.set_xlabel('iteration')
-        axis.grid(alpha=0.3)
-        axis.spines[['top', 'right']].set_visible(False)
-        labels = dict.fromkeys(
-            label for of_run in lines.values() for label in of_run)
-        if any(labels):
-            axis.legend(
-                [Line2D([], [], color=colors[label]) for label in labels],
-                labels,
-                loc='upper center',
-                bbox_to_anchor=(0.5, -0.18),
-                ncols=3 if len(labels) <= 3 else 2,
-                frameon=False,
-                fontsize=8)
     if len(runs) > 1:
         figure.legend(
             [Line2D([], [], color='black', linestyle=s)

@@ -34,14 +34,12 @@ Color = Sequence[int]
 
 
 def modality_picture(image: np.ndarray,
-                     invalid: Optional[np.ndarray] = None,
-                     percentiles: Tuple[float, float] = (2, 98)
-                     ) -> np.ndarray:
+                     invalid: Optional[np.ndarray] = None) -> np.ndarray:
     """Picture of one modality that a person can look at.
 
     Three channels of bytes are shown as they are. Other three channels are
-    stretched between two percentiles. One channel, or the mean of any other
-    number of channels, gets a colour map between the percentiles.
+    stretched between the 2nd and the 98th percentile. One channel, or the
+    mean of any other number of channels, gets a colour map between them.
 
     Args:
         image (np.ndarray): Values of shape (H, W) or (H, W, C), three
@@ -50,8 +48,6 @@ def modality_picture(image: np.ndarray,
             there is no measurement. These pixels have the colour
             ``INVALID`` and do not count for the percentiles. Defaults to
             None, no such pixel.
-        percentiles (tuple[float]): The percentiles that become the ends of
-            the range. Defaults to (2, 98).
 
     Returns:
         np.ndarray: RGB picture of shape (H, W, 3), uint8.
@@ -67,7 +63,7 @@ def modality_picture(image: np.ndarray,
     if image.shape[2] not in (1, 3):
         image = image.mean(2, keepdims=True, dtype=np.float64)
     if image.dtype != np.uint8 or image.shape[2] != 3:
-        image = _stretch(image, ~invalid, percentiles)
+        image = _stretch(image, ~invalid)
     if image.shape[2] == 1:
         image = cv2.cvtColor(
             cv2.applyColorMap(image, cv2.COLORMAP_VIRIDIS), cv2.COLOR_BGR2RGB)
@@ -76,14 +72,13 @@ def modality_picture(image: np.ndarray,
     return picture
 
 
-def _stretch(image: np.ndarray, valid: np.ndarray,
-             percentiles: Tuple[float, float]) -> np.ndarray:
+def _stretch(image: np.ndarray, valid: np.ndarray) -> np.ndarray:
     """Bytes whose range is that between two percentiles of the valid."""
     image = image.astype(np.float64)
     values = image[valid]
     if not values.size:
         return np.zeros(image.shape, np.uint8)
-    low, high = np.percentile(values, percentiles)
+    low, high = np.percentile(values, (2, 98))
     scaled = (image - low) / (high - low if high > low else 1)
     return np.rint(scaled.clip(0, 1) * 255).astype(np.uint8)
 

@@ -9,18 +9,16 @@ __all__ = ['plot_spectra']
 _COLORS = ('#c8553d', '#1b4965', '#e0a030', '#5b8c5a')
 
 
-def plot_spectra(spectra: Mapping[str, Mapping[str, Tensor]],
-                 block_size: int = 2) -> Figure:
+def plot_spectra(spectra: Mapping[str, Mapping[str, Tensor]]) -> Figure:
     """Draw how large each modality's coefficients are by frequency.
 
     One panel per dataset. Shaded are the frequencies of the low and the high
-    band, whose ratio FRM is.
+    band, whose ratio FRM is, for bands of 2 x 2 coefficients.
 
     Args:
         spectra (Mapping): Name of each dataset to a mapping from modality to
             its spectrum, of shape (N, ), see
             :func:`mwam_mm.mwam.dct.spectrum`.
-        block_size (int): Side q of the bands. Defaults to 2.
 
     Returns:
         matplotlib.figure.Figure: The figure, on no pyplot state; save it by
@@ -34,8 +32,7 @@ def plot_spectra(spectra: Mapping[str, Mapping[str, Tensor]],
             axis.plot(range(len(curve)), curve.cpu(), '.-', color=color,
                       label=name)
         last = len(curve) - 1
-        for start, end, text in ((0, 2 * block_size - 2, 'low'),
-                                 (last - 2 * block_size + 2, last, 'high')):
+        for start, end, text in ((0, 2, 'low'), (last - 2, last, 'high')):
             axis.axvspan(start - .3, end + .3, color='#62a8c8', alpha=0.2,
                          linewidth=0)
             axis.annotate(text, ((start + end) / 2, 0.02), ha='center',

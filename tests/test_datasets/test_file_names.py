@@ -20,6 +20,7 @@ class TestFileNames:
         ('rgb_{}.png', 'rgb_.jpg', None),
         ('aba{}ba', 'aba', None),
         ('rgb.png', 'my_rgb.png', None),
+        ('{}/rgb.png', 'scene7/rgb.png', 'scene7'),
     ])
     def test_common(self, pattern, name, common):
         names = FileNames(dict(img_path=pattern))
@@ -52,8 +53,8 @@ def test_columns(tmp_path, line):
 def test_lines_of_any_editor(tmp_path):
     path = tmp_path / 'list.txt'
     for encoding in ('utf-8', 'utf-8-sig'):
-        path.write_text('größe/1\n2\n', encoding=encoding)
-        assert read_lines(str(path)) == ['größe/1', '2']
+        path.write_text('größe/1\n \n2\n', encoding=encoding)
+        assert read_lines(str(path)) == [(1, 'größe/1'), (3, '2')]
     path.write_text('größe/1\n', encoding='latin-1')
     with pytest.raises(ValueError, match='list.txt.* is no text in UTF-8'):
         read_lines(str(path))

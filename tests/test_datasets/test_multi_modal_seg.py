@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 from mmengine.registry import init_default_scope
+from PIL import Image
 
 from mwam_mm.registry import DATASETS
 
@@ -110,7 +111,8 @@ def test_plain_use_is_the_base_class(root):
 @pytest.mark.parametrize('kwargs,kind,match', [
     (dict(data_prefix=dict(PREFIX, depth='depth')), ValueError, "'depth'"),
     (dict(modality_suffix=dict(nir_path='.png')), ValueError, 'nir_path'),
-    (dict(img_suffix='.bmp'), FileNotFoundError, "img_suffix='.bmp'"),
+    (dict(img_suffix='.bmp'), FileNotFoundError,
+     "no image called '{}.bmp' found in .*image': img_suffix"),
     (dict(data_prefix=dict(PREFIX, img_path='imge')), FileNotFoundError,
      r"data_prefix\['img_path'\]: folder '.*imge' does not exist"),
     (dict(data_prefix=dict(PREFIX, img_path='imge'), modality_suffix={},
@@ -151,6 +153,15 @@ def test_bad_label_maps(root, label, message, test_mode):
         dataset[0]
     assert path in str(e.value)
     assert dataset[1]['inputs'].shape == (5, 8, 10)
+
+
+def test_label_map_that_is_turned_by_its_tag(root):
+    path = osp.join(root, 'label', 'b_gt.png')
+    exif = Image.Exif()
+    exif[0x0112] = 3  # upside down, so of the same size
+    Image.fromarray(np.zeros((4, 5), np.uint8)).save(path, exif=exif)
+    with pytest.raises(ValueError, match='b_gt.png.*orientation 3'):
+        _build(root, pipeline=_pipeline(dict(type='PackSegInputs')))[0]
 
 
 def test_bad_label_map_before_the_image(root):

@@ -121,8 +121,8 @@ def test_missing_radar_image(root):
 def test_image_of_another_name(root):
     folder = root / 'OmbriaS2/train/AFTER'
     (folder / 'S2_after_0002.png').rename(folder / 'after_0002.png')
-    with pytest.raises(ValueError, match="after_0002.png' should begin with "
-                       "'S2_after_'"):
+    with pytest.raises(ValueError, match="after_0002.png' should be called "
+                       "'S2_after_{}.png'"):
         OmbriaDataset(str(root))
 
 

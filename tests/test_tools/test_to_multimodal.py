@@ -799,7 +799,8 @@ def test_scenes_are_not_rendered_for_their_size(name, tmp_path):
     dataset = dict(type=f'mwam_mm.Scene{name}Dataset',
                    data_root=str(tmp_path / 'scenes'))
     steps = [dict(type='ResizeEdge', scale=2048)]
-    assert size_factor(steps, dataset, dict(rgb=dict(channels=3))) is None
+    assert size_factor(
+        steps, dataset, dict(modalities=dict(rgb=dict(channels=3)))) is None
     assert not (tmp_path / 'scenes').exists()
 
 

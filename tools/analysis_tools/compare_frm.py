@@ -79,9 +79,12 @@ def load(root: str, name: str, distort: bool) -> List[Dict[str, Tensor]]:
         FileNotFoundError: If there are none.
     """
     cfg = Config.fromfile(CONFIGS / f'{name}.py')
-    layout, resize = ModalityLayout(cfg.modalities), None
+    layout = ModalityLayout(cfg.modalities)
+    transforms = [LoadModalities(layout)]
+    if distort:
+        transforms.append(DistortRGB(layout))
     if name == 'potholes':
-        resize = Resize(cfg.image_size)
+        transforms.append(Resize(cfg.image_size))
         files = sorted(glob(osp.join(root, name, 'dataset*', 'rgb', '*.png')))
         samples = [
             dict(img_path=f, depth_path=f.replace('rgb', 'disp_tg'))
@@ -93,18 +96,12 @@ def load(root: str, name: str, distort: bool) -> List[Dict[str, Tensor]]:
     if not files:
         raise FileNotFoundError(f'no images of {name} in {root}: name the '
                                 'folder that holds it by --data-root')
-    loader, photometric = LoadModalities(layout), PhotoMetricDistortion()
-    pairs = []
-    for sample in samples:
-        results = loader(sample)
-        if distort:
-            rgb = np.ascontiguousarray(results['img'][..., :3], np.uint8)
-            results['img'][..., :3] = photometric(dict(img=rgb))['img']
-        if resize is not None:
-            results = resize(results)
-        image = torch.from_numpy(results['img']).permute(2, 0, 1)
-        pairs.append(normalised(image, layout))
-    return pairs
+    pipeline, normalizer = Compose(transforms), StackNormalizer(layout)
+    images = (pipeline(sample)['img'] for sample in samples)
+    return [
+        normalised(torch.from_numpy(image).permute(2, 0, 1), normalizer)
+        for image in images
+    ]
 
 
 class DistortRGB(BaseTransform):
@@ -163,7 +160,7 @@ def load_samples(cfg: Config, split: str, limit: int,
         layout = transforms[places[0]].layout
         if distort:
             transforms.insert(places[0] + 1, DistortRGB(layout))
-        pipeline = Compose(transforms)
+        pipeline, normalizer = Compose(transforms), StackNormalizer(layout)
         built = DATASETS.build({**leaf, 'pipeline': []})
         count = min(len(built), max(1, limit // len(leaves)))
         for i in np.linspace(0, len(built) - 1, count).round().astype(int):
@@ -171,16 +168,20 @@ def load_samples(cfg: Config, split: str, limit: int,
             absent = packed['data_samples'].metainfo.get(
                 'absent_modalities', ())
             if not absent:
-                pairs.append(normalised(packed['inputs'], layout))
+                pairs.append(normalised(packed['inputs'], normalizer))
     if not pairs:
         raise ValueError(f'no sample of {split}_dataloader has all modalities')
     return pairs
 
 
-def normalised(image: Tensor, layout: ModalityLayout) -> Dict[str, Tensor]:
+def normalised(image: Tensor,
+               normalizer: StackNormalizer) -> Dict[str, Tensor]:
     """The modalities of a stacked image, as the model gets them."""
-    image = StackNormalizer(layout)(image, ())
-    return {m.name: image[m.slice][None] for m in layout.values()}
+    image = normalizer(image, ())
+    return {
+        name: image[modality.slice][None]
+        for name, modality in normalizer.layout.items()
+    }
 
 
 def pooled(pairs: List[Dict[str, Tensor]], **kwargs) -> Tensor:

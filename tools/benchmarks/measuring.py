@@ -91,11 +91,8 @@ def alternate(functions: Dict[str, Callable[[], object]],
     return {name: np.array(values) for name, values in seconds.items()}
 
 
-def alternate_on_device(
-        functions: Dict[str, Callable[[], object]],
-        setting: Setting,
-        repeats: Optional[int] = None,
-        calls: int = 20) -> Dict[str, np.ndarray]:
+def alternate_on_device(functions: Dict[str, Callable[[], object]],
+                        setting: Setting) -> Dict[str, np.ndarray]:
     """As :func:`alternate`, of what a CUDA device does, without launching it.
 
     Several calls of a function are captured in a graph, whose replays are
@@ -104,7 +101,7 @@ def alternate_on_device(
     Returns:
         dict[str, np.ndarray]: Seconds of a call in each repeat.
     """
-    graphs = {}
+    graphs, calls = {}, 20
     for name, function in functions.items():
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
@@ -126,7 +123,7 @@ def alternate_on_device(
         return start.elapsed_time(end) / 1000 / calls
 
     seconds: Dict[str, List[float]] = {name: [] for name in functions}
-    for i in range(2 + (repeats or setting.repeats)):
+    for i in range(2 + setting.repeats):
         for name, graph in graphs.items():
             second = replay(graph)
             if i >= 2:

@@ -21,6 +21,7 @@ import numpy as np
 from mmengine.utils import track_iter_progress
 
 from mwam_mm.datasets.file_names import natural_key
+from mwam_mm.datasets.image_files import write_image
 from mwam_mm.datasets.optical_flow import METHODS, encode_flow, optical_flow
 
 VIDEOS = ('.avi', '.mp4', '.mkv', '.mov', '.webm')
@@ -106,10 +107,9 @@ def convert(name: str, path: str, dest: str, args: argparse.Namespace) -> bool:
             images[f'flow/u {count}'], images[f'flow/v {count}'] = u, v
         for key, image in images.items():
             kind, number = key.split()
-            file = osp.join(partial[kind],
-                            f'frame{int(number):06d}.{args.format}')
-            if not cv2.imwrite(file, image):
-                raise OSError(f'could not write {file}')
+            write_image(
+                osp.join(partial[kind],
+                         f'frame{int(number):06d}.{args.format}'), image)
         last, count = frame, count + 1
     if count < 2:
         raise ValueError(f'{path} has {count} frame(s), and flow needs two')

@@ -9,12 +9,9 @@ from typing import Dict
 import numpy as np
 from mmengine.utils import track_iter_progress
 
-from mwam_mm.datasets.conversion import (
-    new_tree,
-    open_matlab73,
-    require,
-    write_image,
-)
+from mwam_mm.atomic import new_tree
+from mwam_mm.datasets.image_files import write_image
+from mwam_mm.datasets.matlab import load_matlab, open_matlab73
 
 # The 894 labels of the file (their numbers there, from 1) that make up each
 # class of Gupta et al., CVPR 2013; all others are 40, otherprop.
@@ -57,19 +54,10 @@ def read_splits(path: str, num_images: int) -> Dict[str, np.ndarray]:
         FileNotFoundError: If there is no file.
         ValueError: If it does not hold the splits of ``num_images`` images.
     """
-    scipy_io = require('scipy.io')
-    if not osp.isfile(path):
-        raise FileNotFoundError(f'{path!r} is missing')
-    try:
-        content = scipy_io.loadmat(path)
-        splits = {
-            split: content[key].ravel().astype(int)
-            for split, key in (('train', 'trainNdxs'), ('test', 'testNdxs'))
-        }
-    except (KeyError, NotImplementedError, ValueError) as error:
-        raise ValueError(
-            f'{path!r} is not the splits.mat of the publishers, with '
-            f'trainNdxs and testNdxs: {error}') from error
+    splits = {
+        split: load_matlab(path, f'{split}Ndxs').astype(int)
+        for split in ('train', 'test')
+    }
     numbers = np.concatenate(list(splits.values()))
     if len(set(numbers)) != len(numbers):
         raise ValueError(f'{path!r} names an image twice')

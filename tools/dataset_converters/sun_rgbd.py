@@ -6,19 +6,15 @@ SUNRGBDMeta2DBB_v2.mat it also has the boxes that SUNRGBDDetDataset reads.
 import argparse
 import os.path as osp
 import shutil
-from typing import Dict, Iterator, List, NamedTuple, Optional
+from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 import mmcv
 import numpy as np
 from mmengine.utils import mkdir_or_exist, track_iter_progress
 
-from mwam_mm.datasets.conversion import (
-    new_tree,
-    open_matlab73,
-    require,
-    write_image,
-    write_json,
-)
+from mwam_mm.atomic import new_tree, write_json
+from mwam_mm.datasets.image_files import write_image
+from mwam_mm.datasets.matlab import load_matlab, open_matlab73
 from mwam_mm.stack import check_stack
 
 NUM_CLASSES = 37
@@ -38,20 +34,6 @@ def sequence_of(path: str) -> str:
     if not found:
         raise ValueError(f'the path {path!r} has no folder SUNRGBD')
     return rest.rstrip('/')
-
-
-def load_matlab(path: str, key: str) -> np.ndarray:
-    """Read a variable of a MATLAB file before version 7.3."""
-    scipy_io = require('scipy.io')
-    if not osp.isfile(path):
-        raise FileNotFoundError(f'{path!r} is missing')
-    try:
-        content = scipy_io.loadmat(
-            path, squeeze_me=True, struct_as_record=False)
-        return np.atleast_1d(content[key])
-    except (KeyError, NotImplementedError, ValueError) as error:
-        raise ValueError(f'{path!r} has no readable {key}: '
-                         f'{error}') from error
 
 
 def read_pairs(toolbox: str) -> Iterator[Pair]:
@@ -126,6 +108,44 @@ def decode_depth(raw: np.ndarray) -> np.ndarray:
     return np.minimum(depth, MAX_DEPTH).astype(np.uint16)
 
 
+def read_pair(sunrgbd: str, pair: Pair) -> Tuple[str, np.ndarray]:
+    """Path of the colour image, and the values of the depth file, uint16.
+
+    Raises:
+        FileNotFoundError: If a file is missing or of another kind.
+        ValueError: If depth has not 16 bits.
+    """
+    rgb, depth = (osp.join(sunrgbd, path) for path in (pair.rgb, pair.depth))
+    for path, suffix in ((rgb, '.jpg'), (depth, '.png')):
+        if not osp.isfile(path) or not path.endswith(suffix):
+            raise FileNotFoundError(
+                f'{path!r} is missing or no {suffix} file')
+    raw = mmcv.imread(depth, flag='unchanged')
+    if raw is None or raw.dtype != np.uint16 or raw.ndim != 2:
+        raise ValueError(f'{depth!r} is not a 16-bit depth image')
+    return rgb, raw
+
+
+def with_boxes(images: List[Tuple[str, dict]],
+               boxes: Dict[str, List[dict]], classes: List[str]) -> dict:
+    """COCO json of a split.
+
+    Args:
+        images (list[tuple[str, dict]]): Sequence and entry of each image.
+        boxes (dict[str, list[dict]]): What :func:`read_boxes` gives.
+        classes (list[str]): The classes.
+    """
+    annotations: List[dict] = []
+    for sequence, image in images:
+        for box in boxes[sequence]:
+            annotations.append(
+                dict(box, id=len(annotations) + 1, image_id=image['id']))
+    return dict(
+        images=[image for _, image in images],
+        annotations=annotations,
+        categories=[dict(id=i, name=n) for i, n in enumerate(classes, 1)])
+
+
 def convert(sunrgbd: str,
             toolbox: str,
             out: str,
@@ -150,21 +170,17 @@ def convert(sunrgbd: str,
         check_stack('mmdet')
     pairs = list(read_pairs(toolbox))
     split_of = read_splits(toolbox)
-    counts = dict(train=0, test=0)
     if boxes is not None:
         from mwam_mm.datasets import SUNRGBDDetDataset
         classes = list(SUNRGBDDetDataset.METAINFO['classes'])
         boxes_of = read_boxes(boxes, classes)
-        coco = {
-            split: dict(
-                images=[],
-                annotations=[],
-                categories=[
-                    dict(id=i, name=name)
-                    for i, name in enumerate(classes, 1)
-                ])
-            for split in counts
-        }
+    for pair in pairs:
+        if pair.sequence not in split_of:
+            raise ValueError(f'{pair.sequence!r} is in no split of '
+                             'allsplit.mat')
+        if boxes is not None and pair.sequence not in boxes_of:
+            raise ValueError(f'{boxes!r} has no {pair.sequence!r}')
+    images: Dict[str, List[Tuple[str, dict]]] = dict(train=[], test=[])
     labels_path = osp.join(toolbox, 'Metadata', 'SUNRGBD2Dseg.mat')
     with open_matlab73(labels_path) as labels, new_tree(out) as root:
         if 'SUNRGBD2Dseg/seglabel' not in labels:
@@ -174,57 +190,36 @@ def convert(sunrgbd: str,
             raise ValueError(
                 f'{labels_path!r} has {len(references)} label images, but '
                 f'SUNRGBDMeta.mat has {len(pairs)} pairs')
-        for i, pair in enumerate(track_iter_progress(pairs)):
-            if pair.sequence not in split_of:
-                raise ValueError(f'{pair.sequence!r} is in no split of '
-                                 'allsplit.mat')
-            split = split_of[pair.sequence]
-            counts[split] += 1
-            rgb, depth = (
-                osp.join(sunrgbd, path) for path in (pair.rgb, pair.depth))
-            for path, suffix in ((rgb, '.jpg'), (depth, '.png')):
-                if not osp.isfile(path) or not path.endswith(suffix):
-                    raise FileNotFoundError(
-                        f'{path!r} is missing or no {suffix} file')
-            raw = mmcv.imread(depth, flag='unchanged')
-            if raw is None or raw.dtype != np.uint16 or raw.ndim != 2:
-                raise ValueError(f'{depth!r} is not a 16-bit depth image')
-            label = labels[references[i]][()].T
+        for i, pair in enumerate(track_iter_progress(pairs), 1):
+            rgb, raw = read_pair(sunrgbd, pair)
+            label = labels[references[i - 1]][()].T
             if label.shape != raw.shape or label.max() > NUM_CLASSES:
                 raise ValueError(
-                    f'label image {i + 1} of {labels_path!r} has shape '
+                    f'label image {i} of {labels_path!r} has shape '
                     f'{label.shape} and values up to {label.max()}; expected '
-                    f'{raw.shape} as {depth!r} and up to {NUM_CLASSES}')
-
-            name = f'{i + 1:05d}'
-            target = osp.join(root, split, 'rgb', f'{name}.jpg')
+                    f'{raw.shape} as {pair.depth!r} and up to {NUM_CLASSES}')
+            split = split_of[pair.sequence]
+            image = dict(
+                id=i,
+                file_name=f'{split}/rgb/{i:05d}.jpg',
+                depth_path=f'{split}/depth/{i:05d}.png',
+                height=raw.shape[0],
+                width=raw.shape[1])
+            images[split].append((pair.sequence, image))
+            target = osp.join(root, image['file_name'])
             mkdir_or_exist(osp.dirname(target))
             shutil.copyfile(rgb, target)
             write_image(
-                osp.join(root, split, 'depth', f'{name}.png'),
-                decode_depth(raw))
+                osp.join(root, image['depth_path']), decode_depth(raw))
             write_image(
-                osp.join(root, split, 'label', f'{name}.png'),
+                osp.join(root, split, 'label', f'{i:05d}.png'),
                 np.ascontiguousarray(label, dtype=np.uint8))
-            if boxes is not None:
-                if pair.sequence not in boxes_of:
-                    raise ValueError(f'{boxes!r} has no {pair.sequence!r}')
-                coco[split]['images'].append(
-                    dict(
-                        id=i + 1,
-                        file_name=f'{split}/rgb/{name}.jpg',
-                        depth_path=f'{split}/depth/{name}.png',
-                        height=raw.shape[0],
-                        width=raw.shape[1]))
-                annotations = coco[split]['annotations']
-                for box in boxes_of[pair.sequence]:
-                    annotations.append(
-                        dict(box, id=len(annotations) + 1, image_id=i + 1))
         if boxes is not None:
-            for split, content in coco.items():
+            for split, of_split in images.items():
                 write_json(
-                    osp.join(root, 'annotations', f'{split}.json'), content)
-    print('\n' + ', '.join(f'{s}: {n} pairs' for s, n in counts.items()))
+                    osp.join(root, 'annotations', f'{split}.json'),
+                    with_boxes(of_split, boxes_of, classes))
+    print('\n' + ', '.join(f'{s}: {len(n)} pairs' for s, n in images.items()))
 
 
 def main() -> None:

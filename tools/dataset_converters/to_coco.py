@@ -11,6 +11,7 @@ import os.path as osp
 from mwam_mm.stack import check_stack
 
 check_stack('mmdet')
+from mwam_mm.atomic import write_json  # noqa: E402
 from mwam_mm.datasets import (  # noqa: E402
     DroneVehicleDataset,
     FLIRAlignedDataset,
@@ -21,7 +22,6 @@ from mwam_mm.datasets import (  # noqa: E402
     UrbanTreesDataset,
     VEDAIDataset,
 )
-from mwam_mm.datasets.conversion import write_json  # noqa: E402
 
 DATASETS = dict(
     drone_vehicle=DroneVehicleDataset,

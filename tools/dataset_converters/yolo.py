@@ -17,11 +17,9 @@ from typing import Dict, List, Optional, Sequence, Set
 
 import yaml
 
-from mwam_mm.datasets.conversion import (
-    IMAGE_SUFFIXES,
-    image_size,
-    write_json,
-)
+from mwam_mm.atomic import write_json
+from mwam_mm.datasets.file_names import read_lines
+from mwam_mm.datasets.image_files import IMAGE_SUFFIXES, image_size
 
 CLASS_FILES = ('data.yaml', 'dataset.yaml', 'classes.txt', 'classes.names',
                'obj.names', 'names.txt', 'labels/classes.txt')
@@ -136,23 +134,20 @@ def read_split(path: str, names: Sequence[str]) -> List[str]:
     """
     known: Set[str] = set(names)
     chosen: List[str] = []
-    with open(path, encoding='utf-8-sig') as file:
-        for number, line in enumerate(file, 1):
-            line = line.strip().replace('\\', '/')
-            if not line:
-                continue
-            stem, suffix = osp.splitext(line)
-            parts = (stem if suffix.lower() in IMAGE_SUFFIXES + ('.txt', )
-                     else line).split('/')
-            ends = ['/'.join(parts[i:]) for i in range(len(parts))]
-            matches = [end for end in ends if end in known]
-            if not matches:
-                raise FileNotFoundError(f'{path!r}, line {number}: there is '
-                                        f'no image of {line!r}')
-            if matches[0] in chosen:
-                raise ValueError(f'{path!r}, line {number}: {line!r} is '
-                                 'listed twice')
-            chosen.append(matches[0])
+    for number, line in read_lines(path):
+        line = line.strip().replace('\\', '/')
+        stem, suffix = osp.splitext(line)
+        parts = (stem if suffix.lower() in IMAGE_SUFFIXES + ('.txt', )
+                 else line).split('/')
+        ends = ['/'.join(parts[i:]) for i in range(len(parts))]
+        matches = [end for end in ends if end in known]
+        if not matches:
+            raise FileNotFoundError(f'{path!r}, line {number}: there is no '
+                                    f'image of {line!r}')
+        if matches[0] in chosen:
+            raise ValueError(f'{path!r}, line {number}: {line!r} is listed '
+                             'twice')
+        chosen.append(matches[0])
     if not chosen:
         raise ValueError(f'{path!r} is empty')
     return chosen
@@ -166,40 +161,36 @@ def read_labels(path: str, num_classes: int, height: int,
         ValueError: If a line is wrong. The message names file and line.
     """
     boxes = []
-    with open(path, encoding='utf-8-sig') as file:
-        for number, line in enumerate(file, 1):
-            fields = line.split()
-            if not fields:
-                continue
-            where = f'{path!r}, line {number}: {line.strip()!r}'
-            if len(fields) != 5:
-                raise ValueError(
-                    f'{where} has {len(fields)} fields; expected class, x, '
-                    'y, width and height')
-            if not re.fullmatch(r'\d+', fields[0]) or int(
-                    fields[0]) >= num_classes:
-                raise ValueError(f'{where} has class {fields[0]!r}; there '
-                                 f'are {num_classes}, numbered from 0')
-            try:
-                x, y, w, h = map(float, fields[1:])
-            except ValueError:
-                raise ValueError(f'{where} has a field that is no '
-                                 'number') from None
-            # Also false for NaN
-            if not (all(-ROUNDING <= v <= 1 + ROUNDING for v in (x, y, w, h))
-                    and w > 0 and h > 0):
-                raise ValueError(f'{where}: centre and size are shares of '
-                                 "the image's, between 0 and 1")
-            boxes.append(
-                dict(
-                    category_id=int(fields[0]),
-                    bbox=[
-                        round(v, 4) for v in ((x - w / 2) * width,
-                                              (y - h / 2) * height, w * width,
-                                              h * height)
-                    ],
-                    area=w * width * h * height,
-                    iscrowd=0))
+    for number, line in read_lines(path):
+        fields = line.split()
+        where = f'{path!r}, line {number}: {line.strip()!r}'
+        if len(fields) != 5:
+            raise ValueError(f'{where} has {len(fields)} fields; expected '
+                             'class, x, y, width and height')
+        if not re.fullmatch(r'\d+', fields[0]) or int(
+                fields[0]) >= num_classes:
+            raise ValueError(f'{where} has class {fields[0]!r}; there are '
+                             f'{num_classes}, numbered from 0')
+        try:
+            x, y, w, h = map(float, fields[1:])
+        except ValueError:
+            raise ValueError(f'{where} has a field that is no '
+                             'number') from None
+        # Also false for NaN
+        if not (all(-ROUNDING <= v <= 1 + ROUNDING for v in (x, y, w, h))
+                and w > 0 and h > 0):
+            raise ValueError(f'{where}: centre and size are shares of the '
+                             "image's, between 0 and 1")
+        boxes.append(
+            dict(
+                category_id=int(fields[0]),
+                bbox=[
+                    round(v, 4)
+                    for v in ((x - w / 2) * width, (y - h / 2) * height,
+                              w * width, h * height)
+                ],
+                area=w * width * h * height,
+                iscrowd=0))
     return boxes
 
 
@@ -321,7 +312,7 @@ def parse_modalities(items: Sequence[str]) -> Dict[str, str]:
     return modalities
 
 
-def main() -> None:
+def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -359,6 +350,11 @@ def main() -> None:
         '-o',
         '--out',
         help='folder of the json files; by default annotations in data_root')
+    return parser
+
+
+def main() -> None:
+    parser = build_parser()
     args = parser.parse_args()
     root = args.data_root.rstrip('/') or '/'
     out = args.out or osp.join(root, 'annotations')

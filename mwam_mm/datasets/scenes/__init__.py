@@ -2,6 +2,8 @@
 
 ``textures``, ``solids`` and ``room`` say what a scene is made of, ``sensors``
 what the cameras make of it, ``render`` gives one scene and ``files`` the set.
+``clips`` makes a set of clips of it, and ``first_use`` says when a set is
+written.
 """
 from .files import SPLITS, ensure_scenes, write_scenes
 from .render import Scene, render_scene

@@ -2,18 +2,19 @@
 import json
 import os
 import os.path as osp
-import shutil
-import uuid
 from typing import Dict, List, Mapping, Tuple
 
 import cv2
 import numpy as np
-from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.logging import print_log
 from mmengine.utils import track_iter_progress
 
+from mwam_mm.atomic import new_tree, write_json
+
+from ..image_files import write_image
 from ..optical_flow import encode_flow, optical_flow
 from .files import provide_scenes
+from .first_use import ensure
 from .room import BALL, CABINET, CLASSES, CRATE, POSTER
 
 __all__ = ['CLIP_CLASSES', 'CLIP_SPLITS', 'ensure_clips', 'write_clips']
@@ -61,17 +62,13 @@ def write_clips(data_root: str,
         FileExistsError: If there is something at ``data_root``.
         ValueError: If the scenes hold no object of a class.
     """
-    root = osp.realpath(data_root)
-    if osp.isdir(root) and os.listdir(root):
-        raise FileExistsError(
-            f'{data_root} exists: delete it, or write the clips elsewhere')
-    provide_scenes(scenes_root, **scene_cfg)
-    partial = f'{root}.{uuid.uuid4().hex[:8]}.partial'
-    print_log(
-        f'Rendering {sum(splits.values())} clips into {data_root}, this once',
-        logger='current')
-    try:
-        lists = osp.join(partial, 'ucfTrainTestlist')
+    with new_tree(data_root) as root:
+        provide_scenes(scenes_root, **scene_cfg)
+        print_log(
+            f'Rendering {sum(splits.values())} clips into {data_root}, this '
+            'once',
+            logger='current')
+        lists = osp.join(root, 'ucfTrainTestlist')
         os.makedirs(lists)
         with open(osp.join(lists, 'classInd.txt'), 'w') as f:
             f.writelines(f'{i} {name}\n'
@@ -82,86 +79,43 @@ def write_clips(data_root: str,
         for split, i in track_iter_progress(tasks):
             index = i % len(CLIP_CLASSES)
             name = f'v_{split}_{i:04d}'
-            rng = np.random.default_rng(
-                [seed, i, *split.encode()])
-            _save(partial, name,
-                  _render(rng, sprites[split], *_KINDS[index]))
+            rng = np.random.default_rng([seed, i, *split.encode()])
+            _save(root, name, _render(rng, sprites[split], *_KINDS[index]))
             lines[split].append(f'{CLIP_CLASSES[index]}/{name}.avi '
                                 f'{index + 1}\n')
         for split, content in lines.items():
             with open(osp.join(lists, f'{split}list01.txt'), 'w') as f:
                 f.writelines(content)
-        with open(osp.join(partial, 'clips.json'), 'w') as f:
-            json.dump(_settings(splits, seed, scene_cfg), f)
-        if osp.isdir(root):
-            os.rmdir(root)
-        try:
-            os.replace(partial, root)
-        except OSError:
-            # Another job may have written the same clips in the meantime.
-            if not _found(root, _settings(splits, seed, scene_cfg)):
-                raise
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        write_json(
+            osp.join(root, 'clips.json'), _settings(splits, seed, scene_cfg))
 
 
 def ensure_clips(data_root: str, **kwargs) -> None:
-    """Write the clips unless they are there already.
-
-    In distributed runs rank 0 writes and the others wait, so every rank has
-    to call it.
+    """Write the clips unless they are there already, see :func:`ensure`.
 
     Args:
         data_root (str): Folder of the clips.
         **kwargs: Further arguments of :func:`write_clips`.
 
     Raises:
-        RuntimeError: If the folder holds something else, or rank 0 failed to
-            write it.
+        FileExistsError: If the folder holds something else.
+        RuntimeError: If it holds clips of other settings or of another
+            version, or if rank 0 failed to write them.
     """
     wanted = _settings(
         kwargs.get('splits', CLIP_SPLITS), kwargs.get('seed', 0),
         kwargs.get('scene_cfg', {}))
-    failed = [None]
-    if is_main_process():
-        try:
-            if not _found(data_root, wanted):
-                write_clips(data_root, **kwargs)
-        except Exception as error:
-            failed = [f'{type(error).__name__}: {error}']
-    # The broadcast of the outcome is also the barrier, so that no rank waits
-    # for a writer that died.
-    broadcast_object_list(failed)
-    if failed[0] is not None:
-        raise RuntimeError(f'could not provide the clips: {failed[0]}')
+    ensure(data_root, 'clips.json', wanted,
+           lambda: write_clips(data_root, **kwargs))
 
 
 def _settings(splits: Mapping[str, int], seed: int,
               scene_cfg: Mapping) -> dict:
-    return json.loads(
-        json.dumps(
-            dict(
-                version=_VERSION,
-                seed=seed,
-                splits=dict(splits),
-                scene_cfg=dict(scene_cfg))))
-
-
-def _found(data_root: str, wanted: dict) -> bool:
-    """Whether the wanted clips are there; others are an error."""
-    if not osp.isdir(data_root) or not os.listdir(data_root):
-        return False
-    path = osp.join(data_root, 'clips.json')
-    there = None
-    if osp.isfile(path):
-        with open(path) as f:
-            there = json.load(f)
-    if there != wanted:
-        raise FileExistsError(
-            f'{data_root} holds something other than the clips {wanted}: '
-            f'{there or "there is no clips.json"}. Delete the folder to have '
-            'them written anew, or give another data_root')
-    return True
+    return dict(
+        version=_VERSION,
+        seed=seed,
+        splits=dict(splits),
+        scene_cfg=dict(scene_cfg))
 
 
 def _sprites(scenes_root: str, split: str) -> dict:
@@ -228,16 +182,9 @@ def _render(rng: np.random.Generator, sprites: dict, category: int,
 
 def _save(root: str, name: str,
           frames: List[Tuple[np.ndarray, np.ndarray]]) -> None:
-    folders = {
-        kind: osp.join(root, kind, name)
-        for kind in ('frames', 'flow/u', 'flow/v')
-    }
-    for folder in folders.values():
-        os.makedirs(folder)
     for i, (frame, following) in enumerate(frames):
         u, v = encode_flow(optical_flow(frame, following), _BOUND)
         images = {'frames': frame, 'flow/u': u, 'flow/v': v}
         for kind, image in images.items():
-            path = osp.join(folders[kind], f'frame{i + 1:06d}.png')
-            if not cv2.imwrite(path, image):
-                raise OSError(f'could not write {path}')
+            write_image(
+                osp.join(root, kind, name, f'frame{i + 1:06d}.png'), image)

@@ -1,18 +1,16 @@
 """The files of the scene set."""
-import json
-import os
 import os.path as osp
-import shutil
-import uuid
 import zlib
-from typing import Dict, Mapping, Optional
+from typing import Dict, Mapping
 
-import cv2
 import numpy as np
-from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.logging import print_log
 from mmengine.utils import track_iter_progress
 
+from mwam_mm.atomic import new_tree, write_json
+
+from ..image_files import write_image
+from .first_use import ensure, provide
 from .render import render_scene
 from .room import CLASSES
 
@@ -38,18 +36,6 @@ def _scene_seed(seed: int, split: str, index: int) -> int:
     sequence = np.random.SeedSequence(
         [seed, zlib.crc32(split.encode()), index])
     return int(sequence.generate_state(1)[0])
-
-
-def _save_png(path: str, image: np.ndarray) -> None:
-    os.makedirs(osp.dirname(path), exist_ok=True)
-    if not cv2.imwrite(path, image):
-        raise OSError(f'could not write {path}')
-
-
-def _save_json(path: str, content: dict) -> None:
-    os.makedirs(osp.dirname(path), exist_ok=True)
-    with open(path, 'w') as f:
-        json.dump(content, f)
 
 
 def write_scenes(data_root: str,
@@ -81,25 +67,12 @@ def write_scenes(data_root: str,
     Raises:
         FileExistsError: If there is something at ``data_root``.
     """
-    root = osp.realpath(data_root)
-    if osp.exists(root) and not (osp.isdir(root) and not os.listdir(root)):
-        raise FileExistsError(
-            f'{data_root} exists: delete it, or write the scene set elsewhere')
-    partial = f'{root}.{uuid.uuid4().hex[:8]}.partial'
-    print_log(
-        f'Rendering {sum(splits.values())} scenes into {data_root}, '
-        'this once',
-        logger='current')
-    try:
-        _write_files(partial, splits, seed, height, width)
-        try:
-            os.replace(partial, root)
-        except OSError:
-            # Another job may have written the same set in the meantime.
-            if not _found(root, _settings(splits, seed, height, width)):
-                raise
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    with new_tree(data_root) as root:
+        print_log(
+            f'Rendering {sum(splits.values())} scenes into {data_root}, '
+            'this once',
+            logger='current')
+        _write_files(root, splits, seed, height, width)
 
 
 def _write_files(root: str, splits: Mapping[str, int], seed: int, height: int,
@@ -123,7 +96,7 @@ def _write_files(root: str, splits: Mapping[str, int], seed: int, height: int,
             label=scene.label)
         paths = {kind: f'{kind}/{split}/{i:06d}.png' for kind in images}
         for kind, image in images.items():
-            _save_png(osp.join(root, paths[kind]), image)
+            write_image(osp.join(root, paths[kind]), image)
         coco[split]['images'].append(
             dict(
                 id=i,
@@ -145,13 +118,15 @@ def _write_files(root: str, splits: Mapping[str, int], seed: int, height: int,
                     segmentation=_run_lengths(instance['mask']),
                     iscrowd=0))
     for split, content in coco.items():
-        _save_json(osp.join(root, 'annotations', f'{split}.json'), content)
-    _save_json(
+        write_json(osp.join(root, 'annotations', f'{split}.json'), content)
+    write_json(
         osp.join(root, 'scenes.json'), _settings(splits, seed, height, width))
 
 
-def _settings(splits: Mapping[str, int], seed: int, height: int,
-              width: int) -> dict:
+def _settings(splits: Mapping[str, int] = SPLITS,
+              seed: int = 0,
+              height: int = 120,
+              width: int = 160) -> dict:
     return dict(
         version=_VERSION,
         seed=seed,
@@ -160,85 +135,28 @@ def _settings(splits: Mapping[str, int], seed: int, height: int,
         splits=dict(splits))
 
 
-def _found(data_root: str, wanted: dict) -> bool:
-    """Whether the wanted set is there; another set is an error."""
-    if not osp.isdir(data_root) or not os.listdir(data_root):
-        return False
-    path = osp.join(data_root, 'scenes.json')
-    if not osp.isfile(path):
-        raise FileExistsError(
-            f'{data_root} holds something other than the scene set (there is '
-            'no scenes.json in it). Give another data_root, or move it away')
-    with open(path) as f:
-        there = json.load(f)
-    if there != wanted:
-        differing = [
-            f'{key}={there.get(key)!r} where {value!r} is wanted'
-            for key, value in wanted.items() if there.get(key) != value
-        ]
-        raise RuntimeError(
-            f'{data_root} holds another scene set: {", ".join(differing)}. '
-            'Delete the folder to have it written anew, or give another '
-            'data_root')
-    return True
-
-
-def provide_scenes(data_root: str,
-                   splits: Mapping[str, int] = SPLITS,
-                   seed: int = 0,
-                   height: int = 120,
-                   width: int = 160) -> None:
+def provide_scenes(data_root: str, **settings) -> None:
     """Write the scene set unless it is there, for one process alone.
 
     Args:
         data_root (str): Folder of the scene set.
-        splits (Mapping[str, int]): See :func:`write_scenes`.
-        seed (int): Likewise.
-        height (int): Likewise.
-        width (int): Likewise.
+        **settings: Further arguments of :func:`write_scenes`.
     """
-    if not _found(data_root, _settings(splits, seed, height, width)):
-        write_scenes(data_root, splits, seed, height, width)
+    provide(data_root, 'scenes.json', _settings(**settings),
+            lambda: write_scenes(data_root, **settings))
 
 
-def ensure_scenes(data_root: str,
-                  splits: Mapping[str, int] = SPLITS,
-                  seed: int = 0,
-                  height: int = 120,
-                  width: int = 160) -> None:
-    """Write the scene set unless it is there already.
-
-    In distributed runs rank 0 writes and the others wait, so every rank has
-    to call it.
+def ensure_scenes(data_root: str, **settings) -> None:
+    """Write the scene set unless it is there already, see :func:`ensure`.
 
     Args:
         data_root (str): Folder of the scene set.
-        splits (Mapping[str, int]): See :func:`write_scenes`.
-        seed (int): Likewise.
-        height (int): Likewise.
-        width (int): Likewise.
+        **settings: Further arguments of :func:`write_scenes`.
 
     Raises:
         FileExistsError: If the folder holds something else.
         RuntimeError: If it holds a scene set of other settings or of another
             version, or if rank 0 failed to write it.
     """
-    wanted = _settings(splits, seed, height, width)
-    error: Optional[Exception] = None
-    if is_main_process():
-        try:
-            provide_scenes(data_root, splits, seed, height, width)
-        except Exception as e:
-            error = e
-    # The broadcast of the outcome is also the barrier, so that no rank waits
-    # for a writer that died.
-    outcome = [None if error is None else str(error)]
-    broadcast_object_list(outcome)
-    if error is not None:
-        raise error
-    if outcome[0] is not None:
-        raise RuntimeError(f'rank 0 could not provide scenes: {outcome[0]}')
-    if not _found(data_root, wanted):
-        raise FileNotFoundError(
-            f'rank 0 wrote {data_root}, but this rank does not see it: put '
-            'data_root on a file system that all nodes share')
+    ensure(data_root, 'scenes.json', _settings(**settings),
+           lambda: write_scenes(data_root, **settings))

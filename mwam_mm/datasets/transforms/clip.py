@@ -15,7 +15,10 @@ from ..file_names import natural_key
 from .decoding import decode_exactly
 from .loading import LoadModalities
 
-__all__ = ['FlipClip', 'LoadClip']
+__all__ = ['FOLDERS', 'FlipClip', 'LoadClip']
+
+# The path keys of the folders that a modality has.
+FOLDERS = dict(rgb=('img_path', ), flow=('u_path', 'v_path'))
 
 
 @TRANSFORMS.register_module()
@@ -115,8 +118,7 @@ class LoadClip(LoadModalities):
         """
         files: Dict[str, List[str]] = {}
         for name, modality in self.layout.items():
-            for key in ('img_path', ) if name == 'rgb' else ('u_path',
-                                                             'v_path'):
+            for key in FOLDERS[name]:
                 found = self._list(results, key, modality)
                 if found is not None:
                     files[key] = found
@@ -128,7 +130,7 @@ class LoadClip(LoadModalities):
         images = []
         absent = []
         for name, modality in self.layout.items():
-            keys = ('img_path', ) if name == 'rgb' else ('u_path', 'v_path')
+            keys = FOLDERS[name]
             if any(key not in files for key in keys):
                 absent.append(name)
                 images.append(None)
@@ -194,7 +196,7 @@ class LoadClip(LoadModalities):
     def _length(self, files: Dict[str, List[str]], results: dict) -> int:
         """Number of frames with a flow, or of all where there is no flow."""
         counts = {key: len(names) for key, names in files.items()}
-        flows = {counts[key] for key in ('u_path', 'v_path') if key in counts}
+        flows = {counts[key] for key in FOLDERS['flow'] if key in counts}
         frames = counts.get('img_path')
         length = min(counts.values())
         if length < 1 or len(flows) > 1 or (

@@ -1,13 +1,15 @@
 """Refusal of pipelines that spoil a stacked multimodal image."""
-from typing import Callable, Iterable, Iterator
+from typing import Callable, Iterable, Iterator, List
 
 from mwam_mm.config import walk_transforms
+from mwam_mm.layout import Modality
 
 from .geometric import FILLING
 from .loading import LoadModalities
 
 __all__ = [
-    'check_pipeline', 'flatten_pipeline', 'keep_absent', 'pack_paths'
+    'check_pipeline', 'flatten_pipeline', 'keep_absent', 'loaded_modalities',
+    'pack_paths'
 ]
 
 PHOTOMETRIC = frozenset([
@@ -34,15 +36,31 @@ def flatten_pipeline(transforms: Iterable[Callable]) -> Iterator[Callable]:
     """Go through the transforms that get the stacked image.
 
     Args:
-        transforms (Iterable[Callable]): Built transforms.
+        transforms (Compose | Sequence[Callable]): Built transforms.
 
     Yields:
         Callable: The transforms and those that containers hold, apart from
         what :class:`FillWithMean` and :class:`PhotometricTransforms` hold,
         which never get the whole stack.
     """
-    yield from walk_transforms(
-        list(transforms), closed=('FillWithMean', 'PhotometricTransforms'))
+    return walk_transforms(
+        transforms, closed=('FillWithMean', 'PhotometricTransforms'))
+
+
+def loaded_modalities(transforms: Iterable[Callable]) -> List[Modality]:
+    """The modalities that a pipeline loads.
+
+    Args:
+        transforms (Compose | Sequence[Callable]): Built transforms.
+
+    Returns:
+        list[Modality]: Those of each :class:`LoadModalities`.
+    """
+    return [
+        modality for transform in flatten_pipeline(transforms)
+        if isinstance(transform, LoadModalities)
+        for modality in transform.layout.values()
+    ]
 
 
 def keep_absent(transforms: Iterable[Callable]) -> None:
@@ -53,12 +71,9 @@ def keep_absent(transforms: Iterable[Callable]) -> None:
             modality is optional, ``absent_modalities`` is added to the
             ``meta_keys`` of those that have such.
     """
-    flat = list(flatten_pipeline([transforms]))
-    if not any(modality.optional for transform in flat
-               if isinstance(transform, LoadModalities)
-               for modality in transform.layout.values()):
+    if not any(m.optional for m in loaded_modalities(transforms)):
         return
-    for transform in flat:
+    for transform in flatten_pipeline(transforms):
         keys = getattr(transform, 'meta_keys', ('absent_modalities', ))
         if 'absent_modalities' not in keys:
             transform.meta_keys = (*keys, 'absent_modalities')
@@ -84,20 +99,17 @@ def check_pipeline(transforms: Iterable[Callable]) -> None:
         ValueError: If a transform does not fit. The message names it and
             what to use instead.
     """
-    flat = list(flatten_pipeline([transforms]))
-    loading = [t for t in flat if isinstance(t, LoadModalities)]
-    if not loading:
+    loaded = loaded_modalities(transforms)
+    if not loaded:
         return
-    num_channels = max(t.layout.num_channels for t in loading)
-    optional = [
-        m.name for t in loading for m in t.layout.values() if m.optional
-    ]
-    for transform in flat:
+    num_channels = max(m.start + m.channels for m in loaded)
+    optional = [m.name for m in loaded if m.optional]
+    for transform in flatten_pipeline(transforms):
         name = type(transform).__name__
         if name in PHOTOMETRIC:
             raise ValueError(
                 f'{name} expects an RGB image, but the pipeline stacks '
-                f'modalities {list(loading[0].layout)}: it would fail on, '
+                f'modalities {[m.name for m in loaded]}: it would fail on, '
                 'drop or repaint the other channels. Wrap it as dict('
                 "type='mwam_mm.PhotometricTransforms', modalities=..., "
                 f"transforms=[dict(type='{name}', ...)])")
@@ -135,12 +147,8 @@ def pack_paths(transforms: Iterable[Callable]) -> None:
         transforms (Compose | Sequence[Callable]): Built transforms, whose
             ``meta_keys`` get the ``path_key`` of each modality.
     """
-    flat = list(flatten_pipeline([transforms]))
-    keys = [
-        m.path_key for t in flat if isinstance(t, LoadModalities)
-        for m in t.layout.values()
-    ]
-    for transform in flat:
+    keys = [m.path_key for m in loaded_modalities(transforms)]
+    for transform in flatten_pipeline(transforms):
         if hasattr(transform, 'meta_keys'):
             transform.meta_keys = tuple(
                 dict.fromkeys([*transform.meta_keys, *keys]))

@@ -200,16 +200,16 @@ def _one_rank(rank, folder):
         'gloo', f'file://{folder}/init', rank=rank, world_size=2)
     real = files.write_scenes
 
-    def recorded(*args):
+    def recorded(*args, **kwargs):
         with open(f'{folder}/writers', 'a') as f:
             f.write(f'{rank} ')
-        real(*args)
+        real(*args, **kwargs)
 
     files.write_scenes = recorded
     ensure_scenes(f'{folder}/scenes', **SMALL)
     assert os.path.isfile(f'{folder}/scenes/scenes.json')
 
-    def broken(*args):
+    def broken(*args, **kwargs):
         raise OSError('disk full')
 
     files.write_scenes = broken

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mwam_mm.datasets.conversion import image_size
+from mwam_mm.datasets.image_files import image_size
 from mwam_mm.datasets.transforms import LoadModalities, decoding
 
 tifffile = pytest.importorskip('tifffile')

@@ -1,10 +1,10 @@
-"""What the dataset converters share."""
+"""Sizes of image files."""
 import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
-from mwam_mm.datasets.conversion import image_size
+from mwam_mm.datasets.image_files import image_size
 
 
 def test_turned_jpegs_have_no_size(tmp_path):
