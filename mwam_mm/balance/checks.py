@@ -1,5 +1,5 @@
 """What every run is checked for, whatever the interventions."""
-from typing import Any, Iterable, Mapping, Sequence
+from typing import Any, Iterable, Sequence
 
 from torch import Tensor
 
@@ -7,12 +7,10 @@ from mwam_mm.consistency import check_runner
 from mwam_mm.models.modality_heads import ModalityHeads
 
 from .interventions import Context, Intervention
-from .probes import NeckProbe, Probe
 from .weighers import Weigher
 
 __all__ = [
-    'check_alone', 'check_finite', 'check_order', 'check_run',
-    'checked_weights'
+    'check_alone', 'check_finite', 'check_run', 'checked_weights'
 ]
 
 
@@ -117,31 +115,6 @@ def check_finite(weigher: Weigher, modalities: Sequence[str],
         raise ValueError(
             f'{type(weigher).__name__}.step must give weights that are finite '
             f'and not negative, but gave {wrong}')
-
-
-def check_order(probe: Probe, state: Mapping[str, Any]) -> None:
-    """Refuse to resume a run of an earlier version whose modalities had
-    another order, which was that of the config.
-
-    Args:
-        probe (Probe): Knows the modalities.
-        state (Mapping[str, Any]): What the checkpoint holds of the weigher,
-            maybe with ``modalities``.
-
-    Raises:
-        ValueError: If they are the same in another order, where this tells
-            the order of the branches.
-    """
-    saved = list(state.get('modalities', probe.modalities))
-    names = list(probe.modalities)
-    if (isinstance(probe, NeckProbe) and saved != names
-            and sorted(saved) == sorted(names)):
-        raise ValueError(
-            f'the checkpoint has the modalities in the order {saved}, the '
-            f"model in the order {names}. The optimizer's state goes by the "
-            'order of the parameters and would act on the wrong branches; '
-            'the weights of the model go by name: start with them by '
-            'load_from instead of resume')
 
 
 def _check_validated(context: Context, weigher: Weigher) -> None:

@@ -5,9 +5,7 @@ from mmengine.logging import MMLogger
 from mmengine.utils import apply_to
 from torch import Tensor
 
-from .checks import check_order
 from .interventions import Intervention
-from .probes import Probe
 from .weighers import Weigher
 
 __all__ = ['collect_state', 'restore_state']
@@ -37,15 +35,14 @@ def collect_state(weigher: Weigher,
     return apply_to(state, lambda x: isinstance(x, Tensor), lambda x: x.cpu())
 
 
-def restore_state(state: Optional[Dict[str, Any]], probe: Probe,
-                  weigher: Weigher, interventions: Sequence[Intervention],
-                  title: str, logger: MMLogger) -> None:
+def restore_state(state: Optional[Dict[str, Any]], weigher: Weigher,
+                  interventions: Sequence[Intervention], title: str,
+                  logger: MMLogger) -> None:
     """Give all their states back.
 
     Args:
         state (dict, optional): What :func:`collect_state` returned. None, if
             the checkpoint has none.
-        probe (Probe): Knows the order of the modalities.
         weigher (Weigher): The weigher.
         interventions (Sequence[Intervention]): The interventions.
         title (str): What the state is called in the log.
@@ -58,7 +55,6 @@ def restore_state(state: Optional[Dict[str, Any]], probe: Probe,
         logger.info(f'The checkpoint holds no {title} state: '
                     'the weigher starts anew.')
         return
-    check_order(probe, state)
     for part in (weigher, *interventions):
         try:
             part.load_state_dict(state)

@@ -177,8 +177,8 @@ class BalanceHook(Hook):
         self._handles = step_hooks(self.context.optimizers, self._now)
         state, self._saved_state = self._saved_state, None
         if runner.iter > 0:
-            restore_state(state, self.probe, self.weigher, self._acting,
-                          self.title, runner.logger)
+            restore_state(state, self.weigher, self._acting, self.title,
+                          runner.logger)
 
     def _go_on(self, runner) -> None:
         """Go on after a training that has ended or was interrupted, with what

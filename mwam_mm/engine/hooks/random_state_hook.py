@@ -54,9 +54,7 @@ class RandomStateHook(Hook):
             runner (Runner): The runner of the training process.
             checkpoint (dict): The loaded checkpoint.
         """
-        # Earlier versions of MWAMHook held it beside the bank.
-        self._saved = checkpoint.get('random_state') or (
-            checkpoint.get('mwam') or {}).get('random_state') or {}
+        self._saved = checkpoint.get('random_state', {})
 
     def before_train_epoch(self, runner) -> None:
         """Go on with the random numbers of the interrupted run.
