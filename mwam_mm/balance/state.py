@@ -36,7 +36,7 @@ def collect_state(weigher: Weigher,
 
 
 def restore_state(state: Optional[Dict[str, Any]], weigher: Weigher,
-                  interventions: Sequence[Intervention], title: str,
+                  interventions: Sequence[Intervention], key: str,
                   logger: MMLogger) -> None:
     """Give all their states back.
 
@@ -45,22 +45,22 @@ def restore_state(state: Optional[Dict[str, Any]], weigher: Weigher,
             the checkpoint has none.
         weigher (Weigher): The weigher.
         interventions (Sequence[Intervention]): The interventions.
-        title (str): What the state is called in the log.
+        key (str): Where the checkpoint has the state.
         logger (MMLogger): Where to say that there is none.
 
     Raises:
         ValueError: If it is of another weigher or of other modalities.
     """
     if state is None:
-        logger.info(f'The checkpoint holds no {title} state: '
-                    'the weigher starts anew.')
+        logger.info(f'The checkpoint holds nothing under "{key}": the weigher '
+                    'starts anew.')
         return
     for part in (weigher, *interventions):
         try:
             part.load_state_dict(state)
         except KeyError as error:
             raise ValueError(
-                f'the {title} state of the checkpoint has {sorted(state)}, '
-                f'but {type(part).__name__} finds no {error} in it: resume '
+                f'the checkpoint has {sorted(state)} under "{key}", but '
+                f'{type(part).__name__} finds no {error} in it: resume '
                 'with the same weigher and modalities, or start anew by '
                 'load_from instead of resume') from error

@@ -100,8 +100,8 @@ class BalanceHook(Hook):
     # After EMAHook, which has averaged weights in the model until a validation
     # ends; before LoggerHook.
     priority = 55
-    #: Where checkpoints and logs have what the hook knows, and its name.
-    key, title = 'balance', 'balance'
+    #: Where checkpoints and logs have what the hook knows.
+    key = 'balance'
 
     def __init__(self,
                  weigher: Union[str, dict],
@@ -177,7 +177,7 @@ class BalanceHook(Hook):
         self._handles = step_hooks(self.context.optimizers, self._now)
         state, self._saved_state = self._saved_state, None
         if runner.iter > 0:
-            restore_state(state, self.weigher, self._acting, self.title,
+            restore_state(state, self.weigher, self._acting, self.key,
                           runner.logger)
 
     def _go_on(self, runner) -> None:
