@@ -17,7 +17,7 @@ from mwam_mm.registry import INTERVENTIONS
 from ..signal import Signal
 from .base import Context
 from .boxes import boxes_of, giou, gives_boxes
-from .subsets import OnSubsets, SubsetChoice, training_subsets
+from .subsets import OnSubsets, training_subsets
 
 __all__ = ['Distill', 'predicting_head']
 
@@ -72,6 +72,7 @@ class Distill(OnSubsets):
                                    dict(type='distill', temperature=2.)])
             ]
     """
+    name = 'distill'
 
     def __init__(self,
                  on: str = 'logits',
@@ -95,8 +96,7 @@ class Distill(OnSubsets):
                              "on='logits', not with on='features'")
         self.on, self.weight, self.temperature = on, weight, temperature
         self.box_weight, self._subsets = box_weight, subsets
-        super().__init__(
-            SubsetChoice(subsets or 'singles', weights, 'distill'))
+        super().__init__(subsets or 'singles', weights)
 
     def check(self, context: Context) -> None:
         super().check(context)
@@ -132,8 +132,7 @@ class Distill(OnSubsets):
         if signal.joined is None:
             return losses  # not called for losses
         if self._given:
-            self.choice.kind = 'paired' if 'paired' in signal.subsets else \
-                'singles'
+            self.kind = 'paired' if 'paired' in signal.subsets else 'singles'
         distance = self._of_features if self.on == 'features' else \
             self._of_maps if _is_dense(self._head) else \
             self._of_images if _is_classifier(self._head) else self._of_pixels
@@ -145,7 +144,7 @@ class Distill(OnSubsets):
                 f'{name}.{key}':
                 factor * weight * distance(signal.joined,
                                            signal.joined.groups[name])
-                for name, weight in self.choice.weights(signal).items()
+                for name, weight in self.subset_weights(signal).items()
                 for key, (factor, distance) in terms.items()
             }
         }

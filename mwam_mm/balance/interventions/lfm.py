@@ -10,7 +10,7 @@ from mwam_mm.registry import INTERVENTIONS
 
 from ..predictions import log_probabilities
 from ..signal import Signal
-from .subsets import OnSubsets, SubsetChoice, times
+from .subsets import OnSubsets, times
 
 __all__ = ['LFM', 'jensen_shannon', 'lfm_weights']
 
@@ -140,6 +140,7 @@ class LFM(OnSubsets):
                      intervention='lfm')
             ]
     """
+    name = 'lfm'
 
     def __init__(self,
                  schedule: str = 'learned',
@@ -153,8 +154,8 @@ class LFM(OnSubsets):
         if weights is not None and (len(weights) != 2 or min(weights) < 0):
             raise ValueError('lfm.weights are that of classification and that '
                              f'of alignment, not negative, but got {weights}')
+        super().__init__()
         self.schedule, self.epochs, self.weights = schedule, epochs, weights
-        super().__init__(SubsetChoice('singles', 'even', 'lfm'))
 
     def at_losses(self, signal: Signal, losses: Any) -> Any:
         if signal.joined is None:

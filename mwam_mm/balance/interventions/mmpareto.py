@@ -15,7 +15,7 @@ from mwam_mm.registry import INTERVENTIONS
 from ..predictions import has_labels
 from ..signal import Signal
 from .base import Context
-from .subsets import OnSubsets, SubsetChoice, times
+from .subsets import OnSubsets, times
 
 __all__ = ['MMPareto', 'combine_gradients']
 
@@ -136,13 +136,14 @@ class MMPareto(OnSubsets):
                      intervention='mmpareto')
             ]
     """
+    name = 'mmpareto'
 
     def __init__(self, gamma: float = 1.5) -> None:
         if not 0 < gamma < float('inf'):
             raise ValueError(
                 f'mmpareto.gamma must be positive, but got {gamma}')
+        super().__init__()
         self.gamma = gamma
-        super().__init__(SubsetChoice('singles', 'even', 'mmpareto'))
 
     def check(self, context: Context) -> None:
         super().check(context)
