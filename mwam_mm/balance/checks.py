@@ -1,5 +1,5 @@
 """What every run is checked for, whatever the interventions."""
-from typing import Any, Iterable, Sequence
+from typing import Any, Iterable, Mapping, Sequence
 
 from torch import Tensor
 
@@ -15,13 +15,13 @@ __all__ = [
 
 
 def check_run(context: Context, weigher: Weigher,
-              acting: Sequence[Intervention]) -> None:
+              interventions: Mapping[str, Intervention]) -> None:
     """Refuse a run in which something would be trained wrongly.
 
     Args:
         context (Context): The run.
         weigher (Weigher): Its weigher.
-        acting (Sequence[Intervention]): Its interventions.
+        interventions (Mapping[str, Intervention]): Its interventions by name.
 
     Raises:
         ValueError: If data and model do not fit each other, what the images
@@ -34,7 +34,7 @@ def check_run(context: Context, weigher: Weigher,
     _check_recomputed(context)
     _check_heads(context)
     _check_probabilities(context, weigher)
-    _warn_of_frozen(context, acting)
+    _warn_of_frozen(context, interventions)
     if len(context.modalities) == 1:
         context.logger.warning(
             f'The only modality is "{context.modalities[0]}", which '
@@ -161,8 +161,8 @@ def _check_probabilities(context: Context, weigher: Weigher) -> None:
 
 
 def _warn_of_frozen(context: Context,
-                    acting: Sequence[Intervention]) -> None:
-    names = [name for name, intervention in zip(context.interventions, acting)
+                    interventions: Mapping[str, Intervention]) -> None:
+    names = [name for name, intervention in interventions.items()
              if intervention.scales_branches]
     for modality, branch in context.probe.branches.items():
         if names and branch and not any(p.requires_grad for p in branch):

@@ -1,5 +1,5 @@
 """What checkpoints hold of weigher and interventions."""
-from typing import Any, Dict, Optional, Sequence
+from typing import Any, Dict, Iterable, Optional
 
 from mmengine.logging import MMLogger
 from mmengine.utils import apply_to
@@ -12,12 +12,12 @@ __all__ = ['collect_state', 'restore_state']
 
 
 def collect_state(weigher: Weigher,
-                  interventions: Sequence[Intervention]) -> Dict[str, Any]:
+                  interventions: Iterable[Intervention]) -> Dict[str, Any]:
     """The states of all as one, on the CPU.
 
     Args:
         weigher (Weigher): The weigher.
-        interventions (Sequence[Intervention]): The interventions.
+        interventions (Iterable[Intervention]): The interventions.
 
     Raises:
         ValueError: If two use the same key.
@@ -36,7 +36,7 @@ def collect_state(weigher: Weigher,
 
 
 def restore_state(state: Optional[Dict[str, Any]], weigher: Weigher,
-                  interventions: Sequence[Intervention], key: str,
+                  interventions: Iterable[Intervention], key: str,
                   logger: MMLogger) -> None:
     """Give all their states back.
 
@@ -44,7 +44,7 @@ def restore_state(state: Optional[Dict[str, Any]], weigher: Weigher,
         state (dict, optional): What :func:`collect_state` returned. None, if
             the checkpoint has none.
         weigher (Weigher): The weigher.
-        interventions (Sequence[Intervention]): The interventions.
+        interventions (Iterable[Intervention]): The interventions.
         key (str): Where the checkpoint has the state.
         logger (MMLogger): Where to say that there is none.
 

@@ -8,7 +8,6 @@ from typing import (
     Iterable,
     List,
     Optional,
-    Sequence,
     Set,
     Tuple,
 )
@@ -26,7 +25,7 @@ from ..probes.base import untraced
 from ..signal import Signal
 
 __all__ = [
-    'Context', 'Intervention', 'held_by', 'optimizers_of', 'step_hooks'
+    'Context', 'Intervention', 'StepHook', 'held_by', 'optimizers_of'
 ]
 
 
@@ -204,32 +203,17 @@ class Intervention:
         """
 
 
-def step_hooks(optimizers: Sequence[Optimizer],
-               interventions: Iterable[Intervention]) -> List['StepHook']:
-    """Call the interventions before and after each step.
-
-    A step that the fp16 scaler skips is none.
-
-    Args:
-        optimizers (Sequence[Optimizer]): The optimizers.
-        interventions (Iterable[Intervention]): Called in their order, those
-            that it gives at each step.
-
-    Returns:
-        list[StepHook]: Handles, whose ``remove`` ends it.
-    """
-    return [StepHook(optimizer, interventions) for optimizer in optimizers]
-
-
 class StepHook:
-    """Calls the interventions around ``optimizer.step``.
+    """Calls interventions before and after each step of an optimizer.
 
-    PyTorch's own step hooks will not do: from the first ``torch.compile`` in
-    a process on, PyTorch 2.1 calls those of no optimizer.
+    A step that the fp16 scaler skips is none. PyTorch's own step hooks will
+    not do: from the first ``torch.compile`` in a process on, PyTorch 2.1 calls
+    those of no optimizer.
 
     Args:
         optimizer (Optimizer): The optimizer.
-        interventions (Iterable[Intervention]): See :func:`step_hooks`.
+        interventions (Iterable[Intervention]): Called in their order, those
+            that it gives at each step.
     """
 
     def __init__(self, optimizer: Optimizer,

@@ -8,7 +8,7 @@ from torch.optim import Optimizer
 
 from mwam_mm.registry import INTERVENTIONS
 
-from .base import Context, Intervention, held_by, step_hooks
+from .base import Context, Intervention, StepHook, held_by
 
 __all__ = ['Update', 'scale_updates']
 
@@ -66,7 +66,7 @@ class Update(Intervention):
 
 
 def scale_updates(weights: Any, branches: Mapping[str, Sequence[nn.Parameter]],
-                  optimizers: Sequence[Optimizer]) -> List[Any]:
+                  optimizers: Sequence[Optimizer]) -> List[StepHook]:
     """:class:`Update` without a runner, for training loops of one's own.
 
     Args:
@@ -77,7 +77,7 @@ def scale_updates(weights: Any, branches: Mapping[str, Sequence[nn.Parameter]],
         optimizers (Sequence[Optimizer]): The optimizers.
 
     Returns:
-        list: Handles, whose ``remove`` ends the scaling.
+        list[StepHook]: Handles, whose ``remove`` ends the scaling.
 
     Raises:
         ValueError: If no optimizer has a parameter of a branch that trains.
@@ -90,7 +90,7 @@ def scale_updates(weights: Any, branches: Mapping[str, Sequence[nn.Parameter]],
             sharded=False,
             where='intervention'))
     update.context = _Live(weights, branches)
-    return step_hooks(optimizers, [update])
+    return [StepHook(optimizer, [update]) for optimizer in optimizers]
 
 
 class _Live:

@@ -25,7 +25,7 @@ from mwam_mm.balance.checks import (
     check_run,
     checked_weights,
 )
-from mwam_mm.balance.interventions.base import optimizers_of, step_hooks
+from mwam_mm.balance.interventions.base import StepHook, optimizers_of
 from mwam_mm.balance.probes.neck import find_neck, find_necks
 from mwam_mm.balance.probes.path import branch_paths
 from mwam_mm.balance.state import collect_state, restore_state
@@ -116,8 +116,7 @@ class BalanceHook(Hook):
         self.window = Window(begin, end, by_epoch, where)
         self.interventions = build_interventions(
             intervention, f'{where}.intervention')
-        self._acting = list(self.interventions.values())
-        self._now = Acting(self._acting, self.window)
+        self._acting = Acting(list(self.interventions.values()), self.window)
         if branches is not None and not branches:
             raise ValueError(f'{where}.branches is empty: name the modalities')
         self.branches = branches and branch_paths(branches)
@@ -165,20 +164,21 @@ class BalanceHook(Hook):
             torch.ones(len(self.probe.modalities), device=device),
             optimizers_of(runner.optim_wrapper), tuple(self.interventions),
             f'{type(self).__name__}.intervention')
-        check_run(self.context, self.weigher, self._acting)
+        check_run(self.context, self.weigher, self.interventions)
         self.window.attach(self.context)
-        for intervention in self._acting:
+        for intervention in self.interventions.values():
             intervention.check(self.context)
         self.weigher.attach(self.probe)
-        for intervention in self._acting:
+        for intervention in self.interventions.values():
             intervention.attach(self.context)
-        self.probe.attach(self._now.at_features, self._now.at_fusion,
+        self.probe.attach(self._acting.at_features, self._acting.at_fusion,
                           self._at_end)
-        self._handles = step_hooks(self.context.optimizers, self._now)
+        self._handles = [StepHook(optimizer, self._acting)
+                         for optimizer in self.context.optimizers]
         state, self._saved_state = self._saved_state, None
         if runner.iter > 0:
-            restore_state(state, self.weigher, self._acting, self.key,
-                          runner.logger)
+            restore_state(state, self.weigher, self.interventions.values(),
+                          self.key, runner.logger)
 
     def _go_on(self, runner) -> None:
         """Go on after a training that has ended or was interrupted, with what
@@ -186,7 +186,7 @@ class BalanceHook(Hook):
         if self._saved_state is None:
             # A copy, since attaching may change in place what is collected.
             self._saved_state = copy.deepcopy(
-                collect_state(self.weigher, self._acting))
+                collect_state(self.weigher, self.interventions.values()))
         if self._handles:  # it was interrupted
             self.after_train(runner)
 
@@ -202,7 +202,7 @@ class BalanceHook(Hook):
             data_batch (dict, optional): Data from dataloader. Defaults to
                 None.
         """
-        self._now.before_iter(data_batch)
+        self._acting.before_iter(data_batch)
 
     def _at_end(self, signal: Signal, losses: Any) -> Any:
         self._called = True
@@ -214,7 +214,7 @@ class BalanceHook(Hook):
                 # Copied: backward may come after the weigher's next step.
                 signal.weights.copy_(k, non_blocking=True)
         self.context.weights = signal.weights
-        return self._now.at_losses(signal, losses)
+        return self._acting.at_losses(signal, losses)
 
     def after_train_iter(self,
                          runner,
@@ -280,7 +280,8 @@ class BalanceHook(Hook):
         """
         if self.weigher is None:
             return
-        checkpoint[self.key] = collect_state(self.weigher, self._acting)
+        checkpoint[self.key] = collect_state(self.weigher,
+                                             self.interventions.values())
 
     def after_train(self, runner) -> None:
         """Leave the model as it was.
@@ -290,7 +291,7 @@ class BalanceHook(Hook):
         """
         self.probe.detach()
         self.weigher.detach()
-        for intervention in self._acting:
+        for intervention in self.interventions.values():
             intervention.detach()
         for handle in self._handles:
             handle.remove()
