@@ -149,13 +149,9 @@ def _in_chunks(function: Callable[[Tensor], Tensor], x: Tensor,
     ], dim)
 
 
-def _reduce(function: Callable[[Tensor, Tensor, Tensor], Tensor],
-            x: Tensor,
-            join: Callable[[List[Tensor], int], Tensor],
-            patch_size: int = 8,
-            block_size: int = 2,
-            flip: str = 'block',
-            band: int = 0) -> Tensor:
+def _reduce(function: Callable[[Tensor, Tensor, Tensor], Tensor], x: Tensor,
+            join: Callable[[List[Tensor], int], Tensor], patch_size: int,
+            block_size: int, flip: str, band: int) -> Tensor:
     """Apply a function of the two bands, each (B, C, rows, q, cols, q), and
     of the patches, (B, C, rows, p, cols * p)."""
     x = _to_patches(x, patch_size)
@@ -314,7 +310,7 @@ def frm_map(x: Tensor,
     _check_input(x, patch_size)
     return _reduce(
         lambda low, high, _: _metric(low, high, sigma, metric), x, torch.cat,
-        patch_size, block_size, flip)
+        patch_size, block_size, flip, band=0)
 
 
 def frm(x: Tensor,
