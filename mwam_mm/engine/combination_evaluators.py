@@ -5,11 +5,11 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import torch
 from mmengine.dist import all_reduce
-from mmengine.evaluator import Evaluator
+from mmengine.evaluator import BaseMetric, Evaluator
 from mmengine.structures import BaseDataElement
 from mmengine.utils import mkdir_or_exist
 
-from mwam_mm.config import first_metainfo
+from mwam_mm.config import first_metainfo, parameter_of
 from mwam_mm.evaluation.stock_metrics import (
     evaluate_defined,
     keep_everything,
@@ -94,13 +94,9 @@ class CombinationEvaluators:
         if combination in self._on_same:
             return
         evaluator = copy.copy(self.evaluators[self.full])
-        evaluator.metrics = copy.deepcopy([
-            metric for metric in evaluator.metrics
-            # those only write files, or judge those that they write
-            if not (hasattr(metric, 'out_file_path')
-                    or getattr(metric, 'format_only', False)
-                    or type(metric).__name__ == 'CityscapesMetric')
-        ], _shared(evaluator))
+        evaluator.metrics = copy.deepcopy(
+            [m for m in evaluator.metrics if not _needs_files(m)],
+            _shared(evaluator))
         for metric in evaluator.metrics:
             for key in _FILES:
                 if hasattr(metric, key):
@@ -211,6 +207,13 @@ def _process(evaluator: Evaluator, predictions: Mapping[int, BaseDataElement],
                 key: [values[i] for i in predictions]
                 for key, values in data_batch.items()
             })
+
+
+def _needs_files(metric: BaseMetric) -> bool:
+    """Whether a metric only writes files, or judges those that it writes."""
+    paths = [parameter_of(type(metric), key) for key in _FILES]
+    return getattr(metric, 'format_only', False) or any(
+        path is not None and path.default is path.empty for path in paths)
 
 
 def _move_files(evaluator: Evaluator, name: str) -> None:
