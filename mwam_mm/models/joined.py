@@ -17,6 +17,7 @@ from .subsets import (
     Host,
     own_labels,
     restrict,
+    rows_with,
     take_images,
     take_rows,
 )
@@ -136,8 +137,7 @@ class JoinedForward:
         rows: List[int] = []
         present: Presence = {name: [] for name in outputs.present}
         for name, kept in subsets.items():
-            group = [i for i, has in enumerate(zip(*kept.values()))
-                     if any(has)]
+            group = rows_with(kept, kept)
             places = range(size + len(rows), size + len(rows) + len(group))
             if group:
                 self.groups[name] = Group(group, list(places), False)

@@ -11,7 +11,7 @@ from mwam_mm.registry import MODELS
 
 from .backbones import BranchOutputs, Features, map_levels
 from .necks import MWAMNeck
-from .subsets import own_labels, take_images, take_rows
+from .subsets import own_labels, rows_with, take_images, take_rows
 
 __all__ = ['ModalityHeads', 'with_modality_heads']
 
@@ -157,7 +157,7 @@ class ModalityHeads(nn.ModuleDict):
         features = model.neck.unfused(outputs)
         for name, heads in self.items():
             weight = weights[name]
-            rows = [i for i, p in enumerate(outputs.present[name]) if p]
+            rows = rows_with(outputs.present, [name])
             idle = not rows
             if idle:
                 # The heads run on one blank sample, whose loss counts 0, so

@@ -8,7 +8,15 @@ losses of subsets (:class:`JoinedForward`) and the scores of single modalities
 """
 import copy
 from contextlib import contextmanager
-from typing import Any, Iterator, List, NamedTuple, Optional, Sequence
+from typing import (
+    Any,
+    Iterable,
+    Iterator,
+    List,
+    NamedTuple,
+    Optional,
+    Sequence,
+)
 
 import torch
 from mmengine.model import BaseModel
@@ -23,8 +31,8 @@ from .backbones import BranchOutputs, MultiModalBackbone, map_levels
 from .necks import MWAMNeck
 
 __all__ = [
-    'Host', 'Selection', 'find_host', 'own_labels', 'restrict', 'select',
-    'take_images', 'take_rows'
+    'Host', 'Selection', 'find_host', 'own_labels', 'restrict', 'rows_with',
+    'select', 'take_images', 'take_rows'
 ]
 
 # MultiheadAttention has a dropout that is no layer.
@@ -60,15 +68,27 @@ def select(outputs: BranchOutputs, names: Sequence[str]) -> Selection:
     if unknown or not names:
         raise ValueError(f'the subset {list(names)} must name some of the '
                          f'modalities {list(outputs.present)}')
-    rows = [
-        i for i, has in enumerate(
-            zip(*(outputs.present[name] for name in names))) if any(has)
-    ]
+    rows = rows_with(outputs.present, names)
     return restrict(
         outputs, rows, {
             name: [name in names and flags[i] for i in rows]
             for name, flags in outputs.present.items()
         })
+
+
+def rows_with(present: Presence, names: Iterable[str]) -> List[int]:
+    """Which samples have any of some modalities.
+
+    Args:
+        present (dict[str, list[bool]]): Modality to whether each of the B
+            samples has it.
+        names (Iterable[str]): The modalities.
+
+    Returns:
+        list[int]: The samples' places in the batch.
+    """
+    flags = zip(*(present[name] for name in names))
+    return [i for i, has in enumerate(flags) if any(has)]
 
 
 def take_rows(x: Tensor, rows: List[int]) -> Tensor:

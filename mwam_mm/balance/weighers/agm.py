@@ -8,15 +8,10 @@ from mmengine.dist import all_reduce
 from torch import Tensor
 
 from mwam_mm.layout import to_device
-from mwam_mm.models.subsets import take_rows
+from mwam_mm.models.subsets import rows_with, take_rows
 from mwam_mm.registry import WEIGHERS
 
-from ..predictions import (
-    has_labels,
-    labelled,
-    logits_of,
-    loss_of,
-)
+from ..predictions import has_labels, labelled, logits_of, loss_of
 from ..probes import Probe
 from ..scores import BY_IMAGES, KINDS, kind_of_score
 from ..signal import Signal
@@ -234,8 +229,7 @@ class AGM(Weigher):
 
     def _entropy(self, signal: Signal, name: str,
                  part: Tensor) -> Tuple[Tensor, Tensor]:
-        rows = [i for i, has in enumerate(signal.outputs.present[name])
-                if has]
+        rows = rows_with(signal.outputs.present, [name])
         if not rows:
             nothing = signal.weights.new_zeros(())
             return nothing, nothing
