@@ -148,7 +148,7 @@ class JoinedForward:
                 flags += [kept[modality][i] for i in group]
         #: BranchOutputs: What is fused: the complete batch, then the subsets.
         self.outputs = _concatenate(
-            complete, restrict(outputs, rows, present).outputs)
+            complete, restrict(outputs, rows, present))
         self._size = size + len(rows)
         #: Any: What the neck gives of the joined batch.
         self.fused: Any = None

@@ -69,11 +69,11 @@ def select(outputs: BranchOutputs, names: Sequence[str]) -> Selection:
         raise ValueError(f'the subset {list(names)} must name some of the '
                          f'modalities {list(outputs.present)}')
     rows = rows_with(outputs.present, names)
-    return restrict(
-        outputs, rows, {
-            name: [name in names and flags[i] for i in rows]
-            for name, flags in outputs.present.items()
-        })
+    present = {
+        name: [name in names and flags[i] for i in rows]
+        for name, flags in outputs.present.items()
+    }
+    return Selection(rows, restrict(outputs, rows, present))
 
 
 def rows_with(present: Presence, names: Iterable[str]) -> List[int]:
@@ -131,7 +131,7 @@ def take_images(layout: ModalityLayout, inputs: Tensor, rows: List[int],
 
 
 def restrict(outputs: BranchOutputs, rows: List[int],
-             present: Presence) -> Selection:
+             present: Presence) -> BranchOutputs:
     """Rows of a batch, each with modalities of its own.
 
     Args:
@@ -141,10 +141,9 @@ def restrict(outputs: BranchOutputs, rows: List[int],
             rows keeps it; of a modality that the sample lacks, False.
 
     Returns:
-        Selection: The rows.
+        BranchOutputs: Those of the rows.
     """
     some = next(iter(outputs.inputs.values()))
-
     features = {}
     for name, f in outputs.features.items():
         if f is None or not any(present[name]):
@@ -155,12 +154,8 @@ def restrict(outputs: BranchOutputs, rows: List[int],
             kept = to_device(present[name], some)
         features[name] = map_levels(
             lambda x: _mask(take_rows(x, rows), kept), f)
-    return Selection(
-        rows,
-        BranchOutputs(features,
-                      {n: take_rows(x, rows)
-                       for n, x in outputs.inputs.items()},
-                      present))
+    inputs = {n: take_rows(x, rows) for n, x in outputs.inputs.items()}
+    return BranchOutputs(features, inputs, present)
 
 
 def _mask(x: Tensor, kept: Any) -> Tensor:
@@ -304,7 +299,7 @@ class Host:
                 setattr(module, name, x)
 
 
-def find_host(model: nn.Module) -> Any:
+def find_host(model: nn.Module) -> Optional[Host]:
     """The :class:`Host` of a model, None unless it has exactly one
     :class:`MultiModalBackbone`."""
     backbones, necks = ([m for m in model.modules() if isinstance(m, cls)]

@@ -189,15 +189,15 @@ def test_each_row_with_modalities_of_its_own():
     outputs = model.backbone(x)
     rows, present = [0, 0, 1, 3], dict(
         rgb=[True, False, True, False], depth=[False, True, False, True])
-    selection = restrict(outputs, rows, present)
-    assert selection.outputs.present == present
+    restricted = restrict(outputs, rows, present)
+    assert restricted.present == present
     for name, flags in present.items():
-        for level, of_batch in zip(selection.outputs.features[name],
+        for level, of_batch in zip(restricted.features[name],
                                    outputs.features[name]):
             for row, flag, found in zip(rows, flags, level):
                 assert torch.equal(found, of_batch[row] * flag)
         assert torch.equal(
-            selection.outputs.inputs[name], outputs.inputs[name][rows])
+            restricted.inputs[name], outputs.inputs[name][rows])
 
 
 def test_labels_of_ones_own():
