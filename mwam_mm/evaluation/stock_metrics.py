@@ -1,14 +1,14 @@
 """Stock metrics that lose neither digits nor classes nor files."""
 import os.path as osp
 from collections import Counter
-from contextlib import contextmanager
 from itertools import repeat
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 from mmengine.evaluator import BaseMetric, Evaluator
 from mmengine.utils import mkdir_or_exist
 
+from mwam_mm.attributes import replaced_attribute
 from mwam_mm.outputs import OutputNames
 
 __all__ = ['evaluate_defined', 'keep_everything', 'values_per_class']
@@ -107,17 +107,6 @@ def _by_class(classes: Sequence[str],
     }
 
 
-@contextmanager
-def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
-    """Give an attribute another value within the context."""
-    before = getattr(owner, name)
-    setattr(owner, name, value)
-    try:
-        yield
-    finally:
-        setattr(owner, name, before)
-
-
 class _KeepsFolders(BaseMetric):
     """Mixed into metrics that write a file for each image."""
 
@@ -185,7 +174,7 @@ class _ExactCoco(BaseMetric):
             return metrics
         # A detection that overlaps nothing leaves every metric what it is
         # without any detection, and is not written to the file.
-        with _replaced(self, 'outfile_prefix', None):
+        with replaced_attribute(self, 'outfile_prefix', None):
             return self._compute_exactly(
                 [self._with_detection(*results[0]), *results[1:]])
 
@@ -211,7 +200,7 @@ class _ExactCoco(BaseMetric):
                 evaluations.append(self)
                 return super().summarize(*args, **kwargs)
 
-        with _replaced(coco_metric, 'COCOeval', Recorded):
+        with replaced_attribute(coco_metric, 'COCOeval', Recorded):
             metrics = super().compute_metrics(results)
         for evaluation in evaluations:
             kind = evaluation.params.iouType

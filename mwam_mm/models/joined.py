@@ -10,6 +10,7 @@ from mmengine.utils import apply_to
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from mwam_mm.attributes import replaced_attribute
 from mwam_mm.layout import Presence
 
 from .backbones import BranchOutputs, flatten_levels, nest_levels
@@ -243,13 +244,13 @@ class JoinedForward:
         with ExitStack() as stack:
             for head in self.heads:
                 stack.enter_context(
-                    _replaced(
+                    replaced_attribute(
                         head, 'forward',
                         _remembered(head.forward, self._calls[head])))
                 name = 'loss_by_feat' if hasattr(
                     head, 'loss_by_feat') else '_get_loss'
                 stack.enter_context(
-                    _replaced(
+                    replaced_attribute(
                         head, name,
                         partial(self._loss_by_feat, getattr(head, name),
                                 places)))
@@ -273,20 +274,6 @@ def _remembered(function: Callable, calls: List[Any]) -> Callable:
         return calls[i]
 
     return call
-
-
-@contextmanager
-def _replaced(module: nn.Module, name: str,
-              function: Callable) -> Iterator[None]:
-    own = vars(module).get(name)
-    setattr(module, name, function)
-    try:
-        yield
-    finally:
-        if own is None:
-            delattr(module, name)
-        else:
-            setattr(module, name, own)
 
 
 def _concatenate(a: BranchOutputs, b: BranchOutputs) -> BranchOutputs:
