@@ -8,7 +8,6 @@ import torch
 from mmengine.dist import is_distributed
 from mmengine.utils import apply_to
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from mwam_mm.attributes import replaced_attribute
 from mwam_mm.layout import Presence
@@ -16,6 +15,7 @@ from mwam_mm.layout import Presence
 from .backbones import BranchOutputs, flatten_levels, nest_levels
 from .subsets import (
     Host,
+    normalises,
     own_labels,
     restrict,
     rows_with,
@@ -23,7 +23,7 @@ from .subsets import (
     take_rows,
 )
 
-__all__ = ['Group', 'JoinedForward', 'normalises', 'splittable_heads']
+__all__ = ['Group', 'JoinedForward', 'heads_of', 'splittable_heads']
 
 # Models and heads whose `loss` hands what the neck gives to the heads, runs
 # these once, on all samples, and hands what they give to `loss_by_feat`
@@ -67,20 +67,14 @@ def splittable_heads(model: nn.Module) -> List[nn.Module]:
         by sample: segmentors, one-stage detectors and classifiers with the
         stock ``loss``, and stock methods on the way to it. Otherwise none.
     """
-    heads = _heads(model)
+    heads = heads_of(model)
     stock = _is_stock(model, _MODELS) and all(
         _is_stock(head, _HEADS) for head in heads)
     return heads if stock else []
 
 
-def normalises(model: nn.Module) -> bool:
-    """Whether the heads have layers that see the whole batch at once."""
-    return any(
-        isinstance(m, _BatchNorm) and m.training
-        for head in _heads(model) for m in head.modules())
-
-
-def _heads(model: nn.Module) -> List[nn.Module]:
+def heads_of(model: nn.Module) -> List[nn.Module]:
+    """All heads of a model, those of a list one by one."""
     heads: List[nn.Module] = []
     for name, child in model.named_children():
         if name not in _NOT_HEADS:
@@ -213,7 +207,7 @@ class JoinedForward:
         group = self.groups[name]
         rows, places = group.rows, group.places
         if (not self.heads and len(rows) == 1 < len(self._complete)
-                and normalises(self.host.model)):
+                and normalises(*heads_of(self.host.model))):
             # The same loss, but norm layers on pooled features of 1x1
             # pixel refuse a single sample.
             rows, places = rows * 2, places * 2

@@ -5,13 +5,18 @@ from typing import Any, Dict, Mapping, Sequence, Union
 import torch
 from mmengine.runner.checkpoint import get_state_dict
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from mwam_mm.registry import MODELS
 
 from .backbones import BranchOutputs, Features, map_levels
 from .necks import MWAMNeck
-from .subsets import own_labels, rows_with, take_images, take_rows
+from .subsets import (
+    normalises,
+    own_labels,
+    rows_with,
+    take_images,
+    take_rows,
+)
 
 __all__ = ['ModalityHeads', 'with_modality_heads']
 
@@ -165,7 +170,7 @@ class ModalityHeads(nn.ModuleDict):
                 # calls within heads (SyncBN, MMDetection's reduce_mean) meet
                 # on all ranks.
                 rows, weight = [0], 0.
-            if len(rows) == 1 < len(data_samples) and _normalises(heads):
+            if len(rows) == 1 < len(data_samples) and normalises(heads):
                 # The same loss, but norm layers on pooled features of 1x1
                 # pixel refuse a single sample.
                 rows = rows * 2
@@ -218,7 +223,3 @@ def _view(model: nn.Module, heads: nn.Module,
         _parameters=heads._parameters,
         _modules=dict(heads._modules, backbone=lambda _: features))
     return view
-
-
-def _normalises(heads: nn.Module) -> bool:
-    return any(isinstance(m, _BatchNorm) for m in heads.modules())

@@ -22,7 +22,7 @@ import torch
 from mmengine.model import BaseModel
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 from torch.nn.modules.dropout import _DropoutNd
 
 from mwam_mm.layout import ModalityLayout, Presence, to_device
@@ -31,8 +31,8 @@ from .backbones import BranchOutputs, MultiModalBackbone, map_levels
 from .necks import MWAMNeck
 
 __all__ = [
-    'Host', 'Selection', 'find_host', 'own_labels', 'restrict', 'rows_with',
-    'select', 'take_images', 'take_rows'
+    'Host', 'Selection', 'find_host', 'normalises', 'own_labels', 'restrict',
+    'rows_with', 'select', 'take_images', 'take_rows'
 ]
 
 # MultiheadAttention has a dropout that is no layer.
@@ -163,6 +163,13 @@ def _mask(x: Tensor, kept: Any) -> Tensor:
         return x
     kept = kept.view(-1, *[1] * (x.ndim - 1))
     return torch.where(kept, x, x.new_zeros(()))
+
+
+def normalises(*modules: nn.Module) -> bool:
+    """Whether modules have layers that see the whole batch at once."""
+    return any(
+        isinstance(m, _BatchNorm) and m.training for module in modules
+        for m in module.modules())
 
 
 def own_labels(data_samples: Sequence[Any]) -> List[Any]:

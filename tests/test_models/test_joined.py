@@ -12,10 +12,10 @@ from mwam_mm.models.backbones import BranchOutputs
 from mwam_mm.models.joined import (
     JoinedForward,
     _concatenate,
-    normalises,
+    heads_of,
     splittable_heads,
 )
-from mwam_mm.models.subsets import find_host
+from mwam_mm.models.subsets import find_host, normalises
 from mwam_mm.registry import MODELS
 
 from .. import tiny
@@ -59,13 +59,13 @@ def test_heads_that_can_run_once(change, splittable):
 
 
 def test_layers_that_see_the_whole_batch():
-    assert not normalises(build())
+    assert not normalises(*heads_of(build()))
     model = build(dict(norm_cfg=dict(type='BN')))
-    assert normalises(model)
+    assert normalises(*heads_of(model))
     for module in model.decode_head.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.eval()
-    assert not normalises(model)
+    assert not normalises(*heads_of(model))
 
 
 def test_rows_that_nobody_has_of_a_modality():

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from mwam_mm.layout import Presence
 from mwam_mm.models.backbones import BranchOutputs, map_levels
-from mwam_mm.models.joined import normalises, splittable_heads
+from mwam_mm.models.joined import heads_of, splittable_heads
+from mwam_mm.models.subsets import normalises
 
 from ..signal import Signal
 from .base import Context, Intervention
@@ -82,7 +83,8 @@ class OnSubsets(Intervention):
     def attach(self, context: Context) -> None:
         super().attach(context)
         self._k = HostWeights(context.modalities, context.weights)
-        if not splittable_heads(context.model) and normalises(context.model):
+        if not splittable_heads(context.model) and normalises(
+                *heads_of(context.model)):
             context.logger.warning(
                 f'"{self.name}": the losses of {type(context.model).__name__} '
                 'cannot be split by sample, so its heads run once for each '
