@@ -16,6 +16,7 @@ from .subsets import (
     rows_with,
     take_images,
     take_rows,
+    times,
 )
 
 __all__ = ['ModalityHeads', 'with_modality_heads']
@@ -181,14 +182,10 @@ class ModalityHeads(nn.ModuleDict):
             images = take_images(
                 model.backbone.layout, inputs, rows,
                 {n: [n == name] * len(rows) for n in outputs.present})
-            for key, value in alone.loss(
-                    images,
-                    own_labels([data_samples[i] for i in rows])).items():
-                if 'loss' in key:  # as MMEngine decides what is one
-                    losses[f'{name}.{key}'] = map_levels(
-                        lambda x: weight * x, value)
-                elif not idle:
-                    losses[f'{name}.{key}'] = value
+            own = alone.loss(images,
+                             own_labels([data_samples[i] for i in rows]))
+            losses.update(
+                times(weight, own, only_losses=idle, prefix=f'{name}.'))
         return losses
 
 

@@ -10,6 +10,7 @@ import copy
 from contextlib import contextmanager
 from typing import (
     Any,
+    Dict,
     Iterable,
     Iterator,
     List,
@@ -32,7 +33,7 @@ from .necks import MWAMNeck
 
 __all__ = [
     'Host', 'Selection', 'find_host', 'normalises', 'own_labels', 'restrict',
-    'rows_with', 'select', 'take_images', 'take_rows'
+    'rows_with', 'select', 'take_images', 'take_rows', 'times'
 ]
 
 # MultiheadAttention has a dropout that is no layer.
@@ -198,6 +199,26 @@ def own_labels(data_samples: Sequence[Any]) -> List[Any]:
         return own
 
     return [copied(sample) for sample in data_samples]
+
+
+def times(weight: Any,
+          losses: Dict[str, Any],
+          only_losses: bool = False,
+          prefix: str = '') -> Dict[str, Any]:
+    """Losses multiplied by a weight.
+
+    Args:
+        weight (float | Tensor): The weight, 0-d.
+        losses (dict[str, Any]): As a model's ``loss`` returns.
+        only_losses (bool): Whether to leave out other values, which stay as
+            they are otherwise. Defaults to False.
+        prefix (str): What their names begin with in the log. Defaults to ''.
+    """
+    return {
+        prefix + key: map_levels(lambda x: weight * x, value)
+        if 'loss' in key else value  # as MMEngine decides what is one
+        for key, value in losses.items() if 'loss' in key or not only_losses
+    }
 
 
 class Host:

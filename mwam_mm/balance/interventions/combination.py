@@ -1,11 +1,12 @@
 """The model's own losses of the complete input and of subsets."""
 from typing import Any
 
+from mwam_mm.models.subsets import times
 from mwam_mm.registry import INTERVENTIONS
 
 from ..signal import Signal
 from .base import Context
-from .subsets import OnSubsets, times
+from .subsets import OnSubsets
 
 __all__ = ['Combination']
 
@@ -82,9 +83,9 @@ class Combination(OnSubsets):
             of_subset = signal.joined.losses(name)
             # Other losses are of interventions that came before.
             own.update({k: losses[k] for k in of_subset if k in losses})
-            weighted = times(
+            added.update(times(
                 share * weight,
                 of_subset,
-                only_losses=signal.joined.groups[name].idle)
-            added.update({f'{name}.{key}': v for key, v in weighted.items()})
+                only_losses=signal.joined.groups[name].idle,
+                prefix=f'{name}.'))
         return {**losses, **times(share, own), **added}

@@ -6,11 +6,12 @@ import torch
 from torch import Tensor
 
 from mwam_mm.layout import to_device
+from mwam_mm.models.subsets import times
 from mwam_mm.registry import INTERVENTIONS
 
 from ..predictions import log_probabilities
 from ..signal import Signal
-from .subsets import OnSubsets, times
+from .subsets import OnSubsets
 
 __all__ = ['LFM', 'jensen_shannon', 'lfm_weights']
 
@@ -170,10 +171,8 @@ class LFM(OnSubsets):
         log_p, rows = [], []
         for name, group in alone.items():
             weight = 0. if group.idle else classify / number
-            losses.update({
-                f'alone_{name}.{key}': value for key, value in times(
-                    weight, joined.losses(name), only_losses=True).items()
-            })
+            losses.update(times(weight, joined.losses(name), only_losses=True,
+                                prefix=f'alone_{name}.'))
             logits = joined.logits(name)
             self._check_logits(logits)
             if not group.idle:

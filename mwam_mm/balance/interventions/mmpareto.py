@@ -10,12 +10,13 @@ from mwam_mm.models.backbones import (
     flatten_levels,
     nest_levels,
 )
+from mwam_mm.models.subsets import times
 from mwam_mm.registry import INTERVENTIONS
 
 from ..predictions import has_labels
 from ..signal import Signal
 from .base import Context
-from .subsets import OnSubsets, times
+from .subsets import OnSubsets
 
 __all__ = ['MMPareto', 'combine_gradients']
 
@@ -181,8 +182,6 @@ class MMPareto(OnSubsets):
             if name not in joined.groups:
                 continue
             weight = 0. if joined.groups[name].idle else k
-            losses.update({
-                f'alone_{name}.{key}': value for key, value in times(
-                    weight, joined.losses(name), only_losses=True).items()
-            })
+            losses.update(times(weight, joined.losses(name), only_losses=True,
+                                prefix=f'alone_{name}.'))
         return losses

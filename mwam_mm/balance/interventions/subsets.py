@@ -6,7 +6,7 @@ from mmengine.dist import get_rank
 from torch import Tensor
 
 from mwam_mm.layout import Presence
-from mwam_mm.models.backbones import BranchOutputs, map_levels
+from mwam_mm.models.backbones import BranchOutputs
 from mwam_mm.models.joined import heads_of, splittable_heads
 from mwam_mm.models.subsets import normalises
 
@@ -14,7 +14,7 @@ from ..signal import Signal
 from .base import Context, Intervention
 from .host_weights import HostWeights
 
-__all__ = ['OnSubsets', 'times', 'training_subsets']
+__all__ = ['OnSubsets', 'training_subsets']
 
 _KINDS = ('singles', 'paired')
 _WEIGHTS = ('even', 'k')
@@ -163,20 +163,3 @@ class OnSubsets(Intervention):
             p = p / p.sum() if p.sum() > 0 else None
             drawn.append(names[rng.choice(len(names), p=p)])
         return drawn
-
-
-def times(weight: Any, losses: Dict[str, Any],
-          only_losses: bool = False) -> Dict[str, Any]:
-    """Losses multiplied by a weight.
-
-    Args:
-        weight (float | Tensor): The weight, 0-d.
-        losses (dict[str, Any]): As a model's ``loss`` returns.
-        only_losses (bool): Whether to leave out other values, which stay as
-            they are otherwise. Defaults to False.
-    """
-    return {
-        key: map_levels(lambda x: weight * x, value)
-        if 'loss' in key else value  # as MMEngine decides what is one
-        for key, value in losses.items() if 'loss' in key or not only_losses
-    }
