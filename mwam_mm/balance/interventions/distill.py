@@ -120,7 +120,18 @@ class Distill(OnSubsets):
 
     def attach(self, context: Context) -> None:
         super().attach(context)
-        self._head = predicting_head(context.model)
+        self._head = head = predicting_head(context.model)
+        if self.on == 'features':
+            distance = self._of_features
+        elif _is_dense(head):
+            distance = self._of_maps
+        elif _is_classifier(head):
+            distance = self._of_images
+        else:
+            distance = self._of_pixels
+        self._terms = dict(loss_distill=(self.weight, distance))
+        if self.box_weight:
+            self._terms['loss_distill_box'] = self.box_weight, self._of_boxes
 
     def at_features(self, signal: Signal,
                     outputs: BranchOutputs) -> BranchOutputs:
@@ -133,21 +144,14 @@ class Distill(OnSubsets):
             return losses  # not called for losses
         if self._given:
             self.kind = 'paired' if 'paired' in signal.subsets else 'singles'
-        distance = self._of_features if self.on == 'features' else \
-            self._of_maps if _is_dense(self._head) else \
-            self._of_images if _is_classifier(self._head) else self._of_pixels
-        terms = dict(loss_distill=(self.weight, distance))
-        if self.box_weight:
-            terms['loss_distill_box'] = self.box_weight, self._of_boxes
-        return {
-            **losses, **{
-                f'{name}.{key}':
-                factor * weight * distance(signal.joined,
-                                           signal.joined.groups[name])
-                for name, weight in self.subset_weights(signal).items()
-                for key, (factor, distance) in terms.items()
-            }
+        joined = signal.joined
+        added = {
+            f'{name}.{key}': factor * weight * distance(
+                joined, joined.groups[name])
+            for name, weight in self.subset_weights(signal).items()
+            for key, (factor, distance) in self._terms.items()
         }
+        return {**losses, **added}
 
     def _of_features(self, joined: JoinedForward, group: Group) -> Tensor:
         pairs = zip(
