@@ -20,8 +20,8 @@ from mwam_mm.consistency import check_layouts
 from mwam_mm.evaluation import Fault
 from mwam_mm.layout import ModalityLayout, Presence, with_presence
 from mwam_mm.models.backbones import MultiModalBackbone
-from mwam_mm.models.backbones.multi_branch import gather
 from mwam_mm.models.backbones.multi_modal_backbone import EncodeOnce
+from mwam_mm.models.subsets import take_rows
 from mwam_mm.wrappers import count_sharded_units, unwrapped
 
 from .combinations import Combination
@@ -207,7 +207,7 @@ class CombinationPredictor:
         Where branches are sharded by themselves, each must run on every rank.
         An image that has every modality is added to make sure of it.
         """
-        chosen = gather(inputs, [i in group for i in range(len(inputs))])
+        chosen = take_rows(inputs, group)
         flags = {n: [f[i] for i in group] for n, f in presence.items()}
         if self._needs_filler:
             chosen = torch.cat([chosen, torch.ones_like(chosen[:1])])

@@ -2,6 +2,7 @@
 """
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from itertools import count
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Sequence
 
 import torch
@@ -259,7 +260,7 @@ class JoinedForward:
 def _remembered(function: Callable, calls: List[Any]) -> Callable:
     """A function whose n-th call gives what the n-th call before gave, or
     calls ``function`` where there was none."""
-    number = iter(range(1 << 30))
+    number = count()
 
     def call(*args, **kwargs) -> Any:
         i = next(number)

@@ -193,7 +193,7 @@ class MWAM:
             self._fused.reset()
 
     @property
-    def _measure(self) -> Dict[str, Any]:
+    def _metric(self) -> Dict[str, Any]:
         """What the numbers in the bank depend on."""
         return dict(self._frm, preset=self.preset)
 
@@ -421,7 +421,7 @@ class MWAM:
         """What :meth:`load_state_dict` needs to go on exactly."""
         return dict(
             modalities=list(self.modalities),
-            metric=self._measure,
+            metric=self._metric,
             weights=self.weights,
             batches=self._batches,
             **{key: bank.state_dict()
@@ -445,10 +445,10 @@ class MWAM:
         if set(saved) != set(self.modalities):
             raise ValueError(f'the saved MWAM state is for {saved}, but the '
                              f'modalities are {list(self.modalities)}')
-        if state_dict['metric'] != self._measure:
+        if state_dict['metric'] != self._metric:
             raise ValueError(
                 f'the saved MWAM state is of {state_dict["metric"]}, but MWAM '
-                f'has {self._measure}: resume with the same, or start with an '
+                f'has {self._metric}: resume with the same, or start with an '
                 'empty bank by load_from instead of resume')
         device = self.weights.device
         order = [saved.index(name) for name in self.modalities]
