@@ -20,9 +20,10 @@ from .combinations import Combination
 
 __all__ = ['CombinationEvaluators']
 
-# What metrics call the places where they write files.
+# Metrics have these attributes for the places where they write files.
 _FILES = ('output_dir', 'outfile_prefix', 'out_file_path')
-# The range of the labels of predictions without any label, and of others.
+# These stand for the range of the labels of a detector that found nothing, and
+# of one that found something.
 _NOTHING, _VARIES = (-1, -1), (0, 1)
 
 

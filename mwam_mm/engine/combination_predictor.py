@@ -225,8 +225,8 @@ class CombinationPredictor:
         for name in self.layout:
             if name not in combination:
                 presence[name] = [False] * len(inputs)
-        # Also where the backbone leaves them out, since other parts of the
-        # model may look at the image.
+        # The backbone leaves them out anyway, but other parts of the model may
+        # look at the image.
         inputs = self.layout.masked(inputs, presence)
         if session is not None:
             session.select(combination, inputs, changed)

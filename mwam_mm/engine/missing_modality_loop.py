@@ -230,8 +230,9 @@ class MissingModalityLoop(BaseLoop):
         print_log('Evaluation with missing modalities:\n'
                   f'{format_report(report)}', 'current')
         if is_main_process():
-            # Each run has such a folder of its own. Tests may share it where
-            # several start in the same second or one run tests repeatedly.
+            # Each run has such a folder of its own. Several tests may share
+            # one, if they start in the same second or one run tests
+            # repeatedly.
             paths = save_report(
                 report, self.runner.log_dir, replace=self.stage == 'val')
             print_log(f'Written to {paths[0]}', 'current')

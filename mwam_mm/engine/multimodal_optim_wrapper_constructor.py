@@ -107,7 +107,7 @@ class MultiModalOptimWrapperConstructor:
         cfg = self.constructor.paramwise_cfg
         keys = cfg.get('custom_keys', {})
         modalities = '|'.join(map(re.escape, model.backbone.branches))
-        # HRNet has branches of its own, which are numbered.
+        # HRNet has branches of its own, whose names are numbers.
         named = re.compile(
             rf'^backbone\.branches|(?:^|\.)branches\.(?:{modalities})(?:\.|$)')
         ours = sorted(filter(named.search, keys), key=len)
@@ -210,13 +210,14 @@ def check_rules_of_backbone(runner: Runner) -> None:
     if type_name(constructor) == 'MultiModalOptimWrapperConstructor':
         return
     keys = (cfg.get('paramwise_cfg') or {}).get('custom_keys') or {}
-    # A stock model has no fusions, which are called by the modalities, too.
+    # Fusions are named after the modalities, too, and a stock model has none.
     names = [
         name for name, _ in unwrapped(runner.model).named_parameters()
         if not name.startswith(('neck.fusions.', 'modality_heads.'))]
     stock = [re.sub(r'^backbone\.branches\.[^.]+', 'backbone', name)
              for name in names]
-    # Others were written for this model, such as those that name a branch.
+    # Keys that match no stock name were written for this model, such as those
+    # that name a branch.
     keys = [key for key in keys if any(key in name for name in stock)]
     lost = [key for key in keys if not any(key in name for name in names)]
     widened = [key for key in keys

@@ -13,7 +13,7 @@ from mwam_mm.outputs import OutputNames
 
 __all__ = ['evaluate_defined', 'keep_everything', 'values_per_class']
 
-# Where COCOeval.stats has what CocoMetric calls so.
+# CocoMetric's names of what COCOeval.stats holds, in its order.
 _COCO_STATS = ('mAP', 'mAP_50', 'mAP_75', 'mAP_s', 'mAP_m', 'mAP_l',
                'AR@100', 'AR@300', 'AR@1000', 'AR_s@1000', 'AR_m@1000',
                'AR_l@1000')
@@ -92,7 +92,7 @@ def values_per_class(
     datasets = getattr(evaluator, 'dataset_prefixes', repeat(None))
     for dataset, metric in zip(datasets, evaluator.metrics):
         if not isinstance(metric, (_ExactIoU, _ExactCoco)):
-            continue  # what others call so may be anything
+            continue  # other metrics may have any such attribute
         for name, by_class in getattr(metric, 'per_class', {}).items():
             parts = filter(None, (dataset, metric.prefix, name))
             values['/'.join(parts)] = by_class
@@ -114,7 +114,7 @@ class _KeepsFolders(BaseMetric):
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         folder = self.output_dir
-        if folder is None:  # a copy that is to write none
+        if folder is None:  # this copy is to write none
             super().process(data_batch, data_samples)
             return
         try:
@@ -157,7 +157,7 @@ class _ExactCoco(BaseMetric):
     """Mixed into ``CocoMetric``, which rounds to 0.001, and gives no metric
     where not one object was detected."""
 
-    # What a metric is where there is no such truth.
+    # The value of a metric where there is no such truth.
     no_truth: float = -1.
 
     def compute_metrics(self, results: list) -> Dict[str, float]:
@@ -181,8 +181,8 @@ class _ExactCoco(BaseMetric):
     def _compute_exactly(self, results: list) -> Dict[str, float]:
         from mmdet.evaluation.metrics import coco_metric
         evaluations: List[Any] = []
-        # Of an `ann_file` it would count all images, also those that lack
-        # what is evaluated and were not predicted.
+        # It would count all images of an `ann_file`, also those that lack what
+        # is evaluated and were not predicted.
         self.img_ids = [prediction['img_id'] for _, prediction in results]
         twice = [i for i, n in Counter(self.img_ids).items() if n > 1]
         if twice:
@@ -191,7 +191,8 @@ class _ExactCoco(BaseMetric):
                 'would compare the boxes of one with those of another: where '
                 'a dataset concatenates several json files, give all of their '
                 'images different ids')
-        if getattr(self, '_coco_api', None) is not None:  # not so LVIS's
+        # LVISMetric has another API.
+        if getattr(self, '_coco_api', None) is not None:
             _complete(self._coco_api)
 
         class Recorded(coco_metric.COCOeval):

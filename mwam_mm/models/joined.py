@@ -26,10 +26,10 @@ from .subsets import (
 
 __all__ = ['Group', 'JoinedForward', 'heads_of', 'splittable_heads']
 
-# Models and heads whose `loss` hands what the neck gives to the heads, runs
-# these once, on all samples, and hands what they give to `loss_by_feat`
-# (MMPretrain: `_get_loss`), sample by sample: by method, the classes that have
-# it from these packages.
+# The `loss` of these classes hands what the neck gives to the heads, runs each
+# head once on all samples, and hands what it gives to `loss_by_feat`
+# (`_get_loss` in MMPretrain), sample by sample. Each method is listed with the
+# stock classes that define it.
 _PACKAGES = ('mmseg', 'mmdet', 'mmpretrain')
 _MODELS = dict.fromkeys(
     ('loss', 'extract_feat'),
@@ -123,7 +123,7 @@ class JoinedForward:
         self.host = host
         self.heads = splittable_heads(host.model)
         self.inputs = inputs
-        # As they are before the model's own heads.
+        # The model's own heads may change them afterwards.
         self.data_samples = own_labels(data_samples)
         size = len(data_samples)
         self._complete = list(range(size))
@@ -198,9 +198,9 @@ class JoinedForward:
         """
         group = self.groups[name]
         given = self._forward(name, mode='tensor')
-        if self.heads:  # which gave the whole joined batch
+        if self.heads:  # the heads gave the whole joined batch
             return self.take(given, group.places)
-        size = len(group.rows)  # without one that stands there twice
+        size = len(group.rows)  # a single sample may have run twice
         return apply_to(given, lambda x: isinstance(x, Tensor),
                         lambda x: x[:size])
 
@@ -209,8 +209,8 @@ class JoinedForward:
         rows, places = group.rows, group.places
         if (not self.heads and len(rows) == 1 < len(self._complete)
                 and normalises(*heads_of(self.host.model))):
-            # The same loss, but norm layers on pooled features of 1x1
-            # pixel refuse a single sample.
+            # A single sample runs twice, which gives the same loss: norm
+            # layers on features that are pooled to 1x1 pixel refuse one.
             rows, places = rows * 2, places * 2
         with self.host.backbone.replay(self.outputs), \
                 self.host.neck.replay(self._for_heads(places)), \

@@ -172,8 +172,8 @@ class ModalityHeads(nn.ModuleDict):
                 # on all ranks.
                 rows, weight = [0], 0.
             if len(rows) == 1 < len(data_samples) and normalises(heads):
-                # The same loss, but norm layers on pooled features of 1x1
-                # pixel refuse a single sample.
+                # A single sample runs twice, which gives the same loss: norm
+                # layers on features that are pooled to 1x1 pixel refuse one.
                 rows = rows * 2
 
             alone = _view(

@@ -36,7 +36,7 @@ __all__ = [
     'rows_with', 'select', 'take_images', 'take_rows', 'times'
 ]
 
-# MultiheadAttention has a dropout that is no layer.
+# MultiheadAttention drops out by a function, not by a layer.
 _IN_EVALUATION = (_NormBase, _DropoutNd, nn.MultiheadAttention)
 
 
@@ -193,7 +193,7 @@ def own_labels(data_samples: Sequence[Any]) -> List[Any]:
             return x
         own = copy.copy(x)
         for key, value in vars(x).items():
-            # Nested elements, and the names of the fields.
+            # Values may be nested elements, or the set of the fields' names.
             vars(own)[key] = set(value) if isinstance(value, set) else copied(
                 value)
         return own
@@ -286,9 +286,9 @@ class Host:
         if arguments.get('data_samples') is not None:
             arguments['data_samples'] = own_labels(arguments['data_samples'])
         try:
-            # The method of the class: hooks on the model are for the forward
-            # that this one is part of, and a compiled forward would be
-            # compiled anew.
+            # The method of the class is called, since hooks on the model are
+            # for the forward that this one is part of, and a compiled forward
+            # would be compiled anew.
             return type(self.model).forward(self.model, **arguments)
         finally:
             self.running = False

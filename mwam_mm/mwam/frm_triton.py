@@ -19,16 +19,16 @@ DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 PATCH_SIZES = (2, 4, 8, 16, 32)
 # Every pair of frequencies adds to the code of the kernel.
 MAX_BLOCK_SIZE = 4
-# Of a program, so that the sum over its patches needs no shared memory.
+# A program has one warp, so that its sum needs no shared memory.
 NUM_WARPS = 1
-# What a grid has room for in its second dimension.
+# The second dimension of a grid has no room for more.
 _MAX_SAMPLES = 65535
 
 
 @lru_cache(maxsize=None)
 def dct_rows(patch_size: int, block_size: int, device: torch.device) -> Tensor:
     """The rows of :func:`band_rows`, shape (2, q, p)."""
-    # From the host, which waits, so that any stream may use them.
+    # The host waits for the copy, so that any stream may use them.
     return band_rows(patch_size, block_size).float().to(device)
 
 

@@ -24,7 +24,7 @@ Presence = Union[None, Tensor, Sequence[bool]]
 # Index of the modality, input of its branch, and which samples have it.
 Image = Tuple[int, Tensor, Presence]
 
-# Where the paper and the authors' code differ.
+# The paper and the authors' code differ in these.
 _PRESETS = dict(
     paper=dict(lam=6.0, gamma=0.7),
     reference=dict(lam=10.0, gamma=1.0))
@@ -39,7 +39,7 @@ def kernels_for(device: torch.device) -> Optional[ModuleType]:
     from . import mwam_triton
     try:
         mwam_triton.try_out(device)
-    except Exception as error:  # of many kinds, by Triton's version
+    except Exception as error:  # its kind depends on Triton's version
         warnings.warn('MWAM goes without its kernels and takes longer: '
                       f'{error}')
         return None
@@ -182,7 +182,8 @@ class MWAM:
     def _reset(self) -> None:
         """Forget what :meth:`observe` saw."""
         device = self.weights.device
-        # Sums and counts of each band, so that one all-reduce carries all.
+        # One tensor has the sums and counts of all bands, for a single
+        # all-reduce.
         self._observed = torch.zeros(
             2,
             self._num_bands,
@@ -452,9 +453,10 @@ class MWAM:
                 'empty bank by load_from instead of resume')
         device = self.weights.device
         order = [saved.index(name) for name in self.modalities]
-        # They may be on any device, and of a type that this one lacks.
+        # The saved tensors may be on any device, and of a type that this one
+        # lacks.
         for key, bank in self._banks.items():
-            if key not in state_dict:  # bands, which only the log has
+            if key not in state_dict:  # only the log has the bands
                 continue
             bank.load_state_dict({
                 name: None if value is None else value[..., order]

@@ -74,14 +74,14 @@ class Combination(OnSubsets):
 
     def at_losses(self, signal: Signal, losses: Any) -> Any:
         if signal.joined is None:
-            return losses  # not called for losses
+            return losses  # the model was not called for losses
         share = 1.
         if self.reduction == 'mean':
             share = 1 / (1 + len(self.subset_names(signal)))
         own, added = {}, {}
         for name, weight in self.subset_weights(signal).items():
             of_subset = signal.joined.losses(name)
-            # Other losses are of interventions that came before.
+            # The other losses were added by interventions that came before.
             own.update({k: losses[k] for k in of_subset if k in losses})
             added.update(times(
                 share * weight,

@@ -141,7 +141,7 @@ class Distill(OnSubsets):
 
     def at_losses(self, signal: Signal, losses: Any) -> Any:
         if signal.joined is None:
-            return losses  # not called for losses
+            return losses  # the model was not called for losses
         if self._given:
             self.kind = 'paired' if 'paired' in signal.subsets else 'singles'
         joined = signal.joined
@@ -211,7 +211,7 @@ class Distill(OnSubsets):
         logits = self._classes(logits)
         if self._head.use_sigmoid_cls:
             return logits.sigmoid().amax(2)
-        # The last is the background.
+        # The last class is the background.
         return logits.softmax(2)[:, :, :-1].amax(2)
 
     def _pairs(self, joined: JoinedForward,
@@ -219,7 +219,7 @@ class Distill(OnSubsets):
         """Logits from the subset and, detached, from the complete input."""
         logits = joined.predictions(self._head)
         if _is_dense(self._head):
-            logits = logits[0]  # as all dense heads return: scores first
+            logits = logits[0]  # all dense heads return the scores first
         for x in flatten_levels(logits):
             if _is_dense(self._head) or _is_classifier(self._head) or (
                     x.ndim == 4 and x.size(1) == self._head.out_channels):
@@ -230,7 +230,7 @@ class Distill(OnSubsets):
                     binary: bool) -> Tensor:
         """KL from the complete prediction's distribution, times T^2."""
         t = self.temperature
-        if binary:  # of each class by itself
+        if binary:  # each class is a distribution by itself
             p = (complete / t).sigmoid()
             kl = p * (logsigmoid(complete / t) - logsigmoid(subset / t)) + (
                 1 - p) * (logsigmoid(-complete / t) - logsigmoid(-subset / t))
@@ -273,20 +273,21 @@ def _by_class(losses: nn.Module) -> bool:
     """Whether a head's losses take a probability of each class by itself, a
     sigmoid, and not one distribution over all classes."""
     if isinstance(losses, nn.ModuleList):
-        # Beside a cross-entropy, a dice loss may use it all the same.
+        # A dice loss may use a sigmoid beside a cross-entropy that does not.
         return all(map(_by_class, losses))
     losses = getattr(losses, 'ce', losses)  # MMPretrain's LabelSmoothLoss
-    # MMPretrain's FocalLoss knows nothing else, and does not say so.
+    # MMPretrain's FocalLoss always uses a sigmoid and has no attribute that
+    # says so.
     return getattr(losses, 'use_sigmoid',
                    type(losses).__name__ == 'FocalLoss')
 
 
 def _is_decoder(head: nn.Module) -> bool:
-    return hasattr(head, 'ignore_index')  # as MMSegmentation's heads
+    return hasattr(head, 'ignore_index')  # all heads of MMSegmentation have it
 
 
 def _is_classifier(head: nn.Module) -> bool:
-    return hasattr(head, 'pre_logits')  # as MMPretrain's heads
+    return hasattr(head, 'pre_logits')  # all heads of MMPretrain have it
 
 
 def _is_dense(head: nn.Module) -> bool:

@@ -19,7 +19,7 @@ from .host_weights import HostWeights
 __all__ = ['Dropout', 'drop_modalities']
 
 Combination = Tuple[str, ...]
-# From K to the probabilities of what is kept.
+# These take K and give the probability of keeping each subset.
 Probabilities = Callable[[Sequence[float]], Dict[Tuple[int, ...], float]]
 
 _DRAWS: Dict[str, Probabilities] = dict(

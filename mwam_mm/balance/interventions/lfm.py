@@ -15,8 +15,8 @@ from .subsets import OnSubsets
 
 __all__ = ['LFM', 'jensen_shannon', 'lfm_weights']
 
-# Share of classification after a part of training: what was learned on
-# CREMA-D in 200 epochs, to which the released code fits a polynomial.
+# Part of the training to the share of classification that the authors learned
+# on CREMA-D in 200 epochs. The released code fits a polynomial to it.
 _LEARNED = ((0., 0.205), (0.05, 0.25), (0.1, 0.3), (0.25, 0.44), (0.5, 0.54),
             (0.75, 0.82), (0.9, 1.))
 _SCHEDULES = ('learned', 'heuristic')
@@ -160,7 +160,7 @@ class LFM(OnSubsets):
 
     def at_losses(self, signal: Signal, losses: Any) -> Any:
         if signal.joined is None:
-            return losses  # not called for losses
+            return losses  # the model was not called for losses
         runner, joined = self.context.runner, signal.joined
         classify, align = self.weights or lfm_weights(
             runner.iter / runner.max_iters, self.schedule, self.epochs)

@@ -139,7 +139,7 @@ class OnSubsets(Intervention):
         }
 
     def state_dict(self) -> Dict[str, Any]:
-        # K, where the next subsets are drawn by it.
+        # K is needed only where the next subsets are drawn by it.
         drawn = self.kind == 'paired' and self.by_k
         return {self.name: self._k.state()} if drawn else {}
 

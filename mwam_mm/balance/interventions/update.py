@@ -51,14 +51,14 @@ class Update(Intervention):
                     if p.requires_grad and id(p) in held]
             if mine:
                 self._params[name] = mine
-                # The product with 1 is a copy, in a few calls for all.
+                # The product with 1 copies all of them in a few calls.
                 self._before[name] = torch._foreach_mul(mine, 1.)
 
     @torch.no_grad()
     def after_step(self, optimizer: Optimizer) -> None:
         back = dict(zip(self.context.modalities, 1 - self.context.weights))
         for name, params in self._params.items():
-            # Not K times the change: at K = 1 this leaves every bit.
+            # K times the change would round; this leaves every bit at K = 1.
             change = torch._foreach_sub(self._before[name], params)
             torch._foreach_mul_(change, back[name].to(params[0].device))
             torch._foreach_add_(params, change)

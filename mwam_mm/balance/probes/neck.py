@@ -32,7 +32,8 @@ class NeckProbe(Probe):
             for name, branch in backbone.branches.items():
                 self.modules.setdefault(name, []).append(branch)
         for name, branches in self.modules.items():
-            # Each parameter once, also where two backbones share it.
+            # A ModuleList gives each parameter once, also where two backbones
+            # share it.
             self.branches[name] = list(nn.ModuleList(branches).parameters())
 
     def _backbones(self) -> Iterator[MultiModalBackbone]:

@@ -104,7 +104,8 @@ class PathProbe(Probe):
         enter = untraced(self._enter)
 
         def hook(module: nn.Module, args: tuple, kwargs: dict) -> None:
-            # None when activation checkpointing runs the branch again.
+            # There is none when activation checkpointing runs the branch
+            # again.
             if self._signal is not None:
                 enter(name, self._find_image(name, args, kwargs))
 

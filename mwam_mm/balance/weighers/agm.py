@@ -19,7 +19,7 @@ from .base import Weigher
 
 __all__ = ['AGM', 'modulation', 'shapley_weights']
 
-# exp of more would leave float32.
+# The exponential of more exceeds float32.
 _LARGEST = 80.
 _TINY = 1e-8
 
@@ -171,7 +171,7 @@ class AGM(Weigher):
         all_reduce(self._sums)
         all_reduce(self._numbers)
         scores = self._sums / self._numbers
-        seen = scores.isfinite()  # not that of no sample at all
+        seen = scores.isfinite()  # where no sample has it, it is 0 / 0
         self.scores = torch.where(seen, scores, self.scores)
         self.counts = self.counts + seen
         before = torch.where(self.means.isnan(), self.scores, self.means)

@@ -97,8 +97,8 @@ class BalanceHook(Hook):
             ]
     """
 
-    # After EMAHook, which has averaged weights in the model until a validation
-    # ends; before LoggerHook.
+    # It comes after EMAHook, which has averaged weights in the model until a
+    # validation ends, and before LoggerHook.
     priority = 55
     #: Where checkpoints and logs have what the hook knows.
     key = 'balance'
@@ -184,7 +184,8 @@ class BalanceHook(Hook):
         """Go on after a training that has ended or was interrupted, with what
         is known, unless a checkpoint was loaded since."""
         if self._saved_state is None:
-            # A copy, since attaching may change in place what is collected.
+            # It is copied, since attaching may change in place what is
+            # collected.
             self._saved_state = copy.deepcopy(
                 collect_state(self.weigher, self.interventions.values()))
         if self._handles:  # it was interrupted
@@ -207,11 +208,13 @@ class BalanceHook(Hook):
     def _at_end(self, signal: Signal, losses: Any) -> Any:
         self._called = True
         if not self.window.over:
-            # Also before it begins, so that something is known by then.
+            # The weigher observes before the window opens, too, so that
+            # something is known by then.
             self.weigher.observe(signal)
             k = checked_weights(self.weigher, signal.modalities)
             if self.window.open:
-                # Copied: backward may come after the weigher's next step.
+                # K is copied, since backward may come after the weigher's next
+                # step.
                 signal.weights.copy_(k, non_blocking=True)
         self.context.weights = signal.weights
         return self._acting.at_losses(signal, losses)
@@ -232,7 +235,8 @@ class BalanceHook(Hook):
         """
         interval = next((hook.interval for hook in runner.hooks
                          if isinstance(hook, LoggerHook)), 1)
-        # Reading the values waits for the device, so not every iteration.
+        # Reading the values waits for the device, so they are not read in
+        # every iteration.
         if self.every_n_inner_iters(batch_idx, interval) or \
                 self.end_of_epoch(runner.train_dataloader, batch_idx):
             self._log(runner)

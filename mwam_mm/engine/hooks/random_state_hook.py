@@ -63,7 +63,7 @@ class RandomStateHook(Hook):
             runner (Runner): The runner of the training process.
         """
         loop, loader = runner.train_loop, runner.train_dataloader
-        # The workers of a loader of one's own are its own affair.
+        # A loader that is no DataLoader looks after its workers itself.
         has_workers = isinstance(loader, DataLoader) and loader.num_workers
         if has_workers and (self._seeds is None
                             or self._seeds.loader is not loader):

@@ -143,7 +143,7 @@ class MultiBranch(BaseModule):
             (layers[name] or any(map(count_sharded_units, found)))
         ]
         if any(layers.values()):
-            # On the device, which nobody waits for.
+            # The flags stay on the device, so that nobody waits for it.
             seen = to_device(
                 [float(any(present[name])) for name in layers], x)
             all_reduce(seen)
@@ -227,7 +227,7 @@ def allow_single_values(branch: nn.Module) -> Iterator[None]:
         if layer.training and args[0].numel() <= args[0].size(1):
             frozen.append(layer.eval())
 
-    # Not SyncBatchNorm, which takes its statistics over the ranks.
+    # SyncBatchNorm takes its statistics over the ranks and is left alone.
     handles = [
         layer.register_forward_pre_hook(freeze) for layer in branch.modules()
         if isinstance(layer, _BatchNorm) and not _synchronises(layer)
@@ -281,7 +281,7 @@ def change_branch(branch: Mapping, changes: Mapping) -> ConfigDict:
 
 def _build_branch(name: str, cfg: dict, channels: int) -> nn.Module:
     cfg = copy.deepcopy(cfg)
-    # A backbone inside another is of its scope.
+    # A backbone inside another is looked up in the scope of the outer one.
     with MODELS.switch_scope_and_registry(cfg.get('_scope_')):
         built_for_rgb = _set_in_channels(cfg, channels)
     branch = MODELS.build(cfg)

@@ -31,7 +31,7 @@ Features = Any
 def map_levels(function: Callable[[Tensor], Tensor],
                features: Features) -> Features:
     """Apply a function to every level and keep how they are nested."""
-    # apply_to takes longer for these than some layers do on a GPU.
+    # apply_to takes longer for a flat tuple than some layers do on a GPU.
     if isinstance(features, Tensor):
         return function(features)
     if type(features) in (tuple, list):
@@ -315,8 +315,8 @@ class MultiModalBackbone(MultiBranch):
         if (self._session is None
                 and (not self.training or get_world_size() == 1)
                 and all(map(all, present.values()))):
-            # Mostly nothing is left out, shared or joined, and a GPU would
-            # wait for the rest of this function.
+            # Mostly nothing is left out, shared or joined. A GPU would wait
+            # for the rest of this function.
             branches = self.branches
             return BranchOutputs(
                 {name: branches[name](x) for name, x in inputs.items()},
@@ -346,7 +346,8 @@ class MultiModalBackbone(MultiBranch):
                     if self._session is not None:
                         self._session.keep(name, inputs[name], known[name])
                 features[name] = known[name]
-        # A blank window, in evaluation: the zeros of any modality will do.
+        # In evaluation a window may be blank. The zeros of any modality will
+        # do.
         if all(f is None for f in features.values()):
             name = self.layout.names[0]
             features[name] = map_levels(
