@@ -11,7 +11,7 @@ from mwam_mm.models.subsets import find_host
 from ..predictions import has_labels
 from .base import AtEnd, AtFeatures, Listener, Probe, untraced
 
-__all__ = ['NeckProbe', 'find_necks']
+__all__ = ['NeckProbe', 'find_neck', 'find_necks']
 
 
 class NeckProbe(Probe):
@@ -87,12 +87,12 @@ class NeckProbe(Probe):
         return signal.joined.after_neck(fused)
 
 
-def find_necks(model: nn.Module, with_mwam: bool = False) -> List[MWAMNeck]:
+def find_necks(model: nn.Module, with_mwam: bool) -> List[MWAMNeck]:
     """All :class:`MWAMNeck` of a model.
 
     Args:
         model (nn.Module): The model.
-        with_mwam (bool): Whether only those with ``mwam``. Defaults to False.
+        with_mwam (bool): Whether only those with ``mwam``.
     """
     return [m for m in model.modules() if isinstance(m, MWAMNeck)
             and not (with_mwam and m.mwam is None)]

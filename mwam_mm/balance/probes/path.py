@@ -38,11 +38,8 @@ class PathProbe(Probe):
             modalities share a parameter.
     """
 
-    def __init__(self,
-                 model: nn.Module,
-                 branches: Mapping[str, Sequence[str]],
-                 inputs: Mapping[str, str],
-                 where: str = 'MWAMHook') -> None:
+    def __init__(self, model: nn.Module, branches: Mapping[str, Sequence[str]],
+                 inputs: Mapping[str, str], where: str) -> None:
         super().__init__(model, list(branches))
         self._where = where
         owner: Dict[Tensor, str] = {}
