@@ -25,6 +25,8 @@ _FILES = ('output_dir', 'outfile_prefix', 'out_file_path')
 # These stand for the range of the labels of a detector that found nothing, and
 # of one that found something.
 _NOTHING, _VARIES = (-1, -1), (0, 1)
+# The range before any prediction, which leaves minima and maxima as they are.
+_UNSEEN = (torch.iinfo(torch.long).max, torch.iinfo(torch.long).min)
 
 
 class CombinationEvaluators:
@@ -58,7 +60,7 @@ class CombinationEvaluators:
             self.evaluators[combination] = copied
         self._on_same: Dict[Combination, Evaluator] = {}
         self._counts = dict.fromkeys(self.evaluators, 0)
-        self._ranges: Dict[Combination, Tuple[int, int]] = {}
+        self._ranges = dict.fromkeys(self.evaluators, _UNSEEN)
 
     def expect(self, present: Mapping[int, Combination]) -> None:
         """Announce a batch before any of it is processed.
@@ -117,10 +119,9 @@ class CombinationEvaluators:
         """
         _process(self.evaluators[combination], predictions, data_batch)
         self._counts[combination] += len(predictions)
-        low, high = self._ranges.get(combination, (None, None))
-        if low is None or low == high:
-            ranges = [_range(p) for p in predictions.values()]
-            lows, highs = zip(*ranges, *([] if low is None else [(low, high)]))
+        low, high = self._ranges[combination]
+        if low >= high:  # else they vary already
+            lows, highs = zip((low, high), *map(_range, predictions.values()))
             self._ranges[combination] = min(lows), max(highs)
         if combination != self.full:
             return
@@ -173,10 +174,7 @@ class CombinationEvaluators:
             in all pixels of all samples, to that class; for a detector that
             has found nothing, to ``'nothing'``.
         """
-        unseen = (torch.iinfo(torch.long).max, torch.iinfo(torch.long).min)
-        lows, highs = (
-            torch.tensor([self._ranges.get(c, unseen)[i]
-                          for c in self.evaluators]) for i in (0, 1))
+        lows, highs = map(torch.tensor, zip(*self._ranges.values()))
         all_reduce(lows, 'min')
         all_reduce(highs, 'max')
         constants = {}
