@@ -15,6 +15,7 @@ from mwam_mm.layout import Presence
 
 from .backbones import BranchOutputs, flatten_levels, nest_levels
 from .subsets import (
+    NOT_HEADS,
     Host,
     normalises,
     own_labels,
@@ -39,7 +40,6 @@ _MODELS.update(
     _auxiliary_head_forward_train=('EncoderDecoder', ))
 _HEADS = dict(loss=('BaseDecodeHead', 'BaseCascadeDecodeHead',
                     'BaseDenseHead', 'ClsHead'))
-_NOT_HEADS = ('data_preprocessor', 'backbone', 'neck', 'modality_heads')
 
 
 class Group(NamedTuple):
@@ -78,7 +78,7 @@ def heads_of(model: nn.Module) -> List[nn.Module]:
     """All heads of a model, those of a list one by one."""
     heads: List[nn.Module] = []
     for name, child in model.named_children():
-        if name not in _NOT_HEADS:
+        if name not in NOT_HEADS:
             heads += child if isinstance(child, nn.ModuleList) else [child]
     return heads
 

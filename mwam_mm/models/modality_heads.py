@@ -11,6 +11,7 @@ from mwam_mm.registry import MODELS
 from .backbones import BranchOutputs, Features, map_levels
 from .necks import MWAMNeck
 from .subsets import (
+    NOT_HEADS,
     normalises,
     own_labels,
     rows_with,
@@ -21,7 +22,7 @@ from .subsets import (
 
 __all__ = ['ModalityHeads', 'with_modality_heads']
 
-_NOT_HEADS = ('data_preprocessor', 'backbone', 'neck', 'auxiliary_head')
+_NOT_HEADS = (*NOT_HEADS, 'auxiliary_head')
 
 
 @MODELS.register_module()
@@ -108,7 +109,7 @@ def _after_fusion(model: nn.Module) -> nn.Module:
     part = nn.Module()
     part._parameters.update(model._parameters)  # such as level embeddings
     for name, child in model.named_children():
-        if name not in (*_NOT_HEADS, 'modality_heads'):
+        if name not in _NOT_HEADS:
             part.add_module(name, child)
     if model.neck.neck is not None:
         part.add_module('neck', model.neck.neck)

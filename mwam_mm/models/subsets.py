@@ -32,12 +32,14 @@ from .backbones import BranchOutputs, MultiModalBackbone, map_levels
 from .necks import MWAMNeck
 
 __all__ = [
-    'Host', 'Selection', 'find_host', 'normalises', 'own_labels', 'restrict',
-    'rows_with', 'select', 'take_images', 'take_rows', 'times'
+    'NOT_HEADS', 'Host', 'Selection', 'find_host', 'normalises', 'own_labels',
+    'restrict', 'rows_with', 'select', 'take_images', 'take_rows', 'times'
 ]
 
 # MultiheadAttention drops out by a function, not by a layer.
 _IN_EVALUATION = (_NormBase, _DropoutNd, nn.MultiheadAttention)
+# A model's children that are no heads.
+NOT_HEADS = ('data_preprocessor', 'backbone', 'neck', 'modality_heads')
 
 
 class Selection(NamedTuple):
