@@ -20,7 +20,7 @@ from mwam_mm.consistency import check_layouts
 from mwam_mm.evaluation import Fault
 from mwam_mm.layout import ModalityLayout, Presence, with_presence
 from mwam_mm.models.backbones import MultiModalBackbone
-from mwam_mm.models.backbones.multi_modal_backbone import EncodeOnce
+from mwam_mm.models.backbones.encode_once import EncodeOnce
 from mwam_mm.models.subsets import take_rows
 from mwam_mm.wrappers import count_sharded_units, unwrapped
 
