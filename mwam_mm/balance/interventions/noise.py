@@ -7,7 +7,8 @@ from torch.optim import Optimizer
 
 from mwam_mm.registry import INTERVENTIONS
 
-from .base import Context, Intervention, held_by
+from .base import Context, Intervention
+from .step_hook import held_by
 
 __all__ = ['Noise']
 

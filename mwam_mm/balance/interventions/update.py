@@ -8,7 +8,8 @@ from torch.optim import Optimizer
 
 from mwam_mm.registry import INTERVENTIONS
 
-from .base import Context, Intervention, StepHook, held_by
+from .base import Context, Intervention
+from .step_hook import StepHook, held_by
 
 __all__ = ['Update', 'scale_updates']
 

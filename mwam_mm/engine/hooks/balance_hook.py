@@ -25,7 +25,7 @@ from mwam_mm.balance.checks import (
     check_run,
     checked_weights,
 )
-from mwam_mm.balance.interventions.base import StepHook, optimizers_of
+from mwam_mm.balance.interventions.step_hook import StepHook, optimizers_of
 from mwam_mm.balance.probes.neck import find_neck, find_necks
 from mwam_mm.balance.probes.path import branch_paths
 from mwam_mm.balance.state import collect_state, restore_state
