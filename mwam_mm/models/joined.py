@@ -14,18 +14,10 @@ from mwam_mm.attributes import replaced_attribute
 from mwam_mm.layout import Presence
 
 from .backbones import BranchOutputs, flatten_levels, nest_levels
-from .subsets import (
-    NOT_HEADS,
-    Host,
-    normalises,
-    own_labels,
-    restrict,
-    rows_with,
-    take_images,
-    take_rows,
-)
+from .host import Host, heads_of, normalises
+from .subsets import own_labels, restrict, rows_with, take_images, take_rows
 
-__all__ = ['Group', 'JoinedForward', 'heads_of', 'splittable_heads']
+__all__ = ['Group', 'JoinedForward', 'splittable_heads']
 
 # The `loss` of these classes hands what the neck gives to the heads, runs each
 # head once on all samples, and hands what it gives to `loss_by_feat`
@@ -72,15 +64,6 @@ def splittable_heads(model: nn.Module) -> List[nn.Module]:
     stock = _is_stock(model, _MODELS) and all(
         _is_stock(head, _HEADS) for head in heads)
     return heads if stock else []
-
-
-def heads_of(model: nn.Module) -> List[nn.Module]:
-    """All heads of a model, those of a list one by one."""
-    heads: List[nn.Module] = []
-    for name, child in model.named_children():
-        if name not in NOT_HEADS:
-            heads += child if isinstance(child, nn.ModuleList) else [child]
-    return heads
 
 
 def _is_stock(module: nn.Module, methods: Dict[str, Sequence[str]]) -> bool:

@@ -9,16 +9,9 @@ from torch import Tensor, nn
 from mwam_mm.registry import MODELS
 
 from .backbones import BranchOutputs, Features, map_levels
+from .host import NOT_HEADS, normalises
 from .necks import MWAMNeck
-from .subsets import (
-    NOT_HEADS,
-    normalises,
-    own_labels,
-    rows_with,
-    take_images,
-    take_rows,
-    times,
-)
+from .subsets import own_labels, rows_with, take_images, take_rows, times
 
 __all__ = ['ModalityHeads', 'with_modality_heads']
 

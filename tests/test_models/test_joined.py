@@ -9,17 +9,16 @@ from mmseg.models.decode_heads import FCNHead
 from torch import nn
 
 from mwam_mm.models.backbones import BranchOutputs
+from mwam_mm.models.host import find_host, heads_of, normalises
 from mwam_mm.models.joined import (
     JoinedForward,
     _concatenate,
-    heads_of,
     splittable_heads,
 )
-from mwam_mm.models.subsets import find_host, normalises
 from mwam_mm.registry import MODELS
 
 from .. import tiny
-from .test_subsets import batch
+from .test_host import batch
 
 
 @MODELS.register_module()

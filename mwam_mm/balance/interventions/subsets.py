@@ -7,8 +7,8 @@ from torch import Tensor
 
 from mwam_mm.layout import Presence
 from mwam_mm.models.backbones import BranchOutputs
-from mwam_mm.models.joined import heads_of, splittable_heads
-from mwam_mm.models.subsets import normalises
+from mwam_mm.models.host import heads_of, normalises
+from mwam_mm.models.joined import splittable_heads
 
 from ..signal import Signal
 from .base import Context, Intervention

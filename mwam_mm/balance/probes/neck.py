@@ -5,8 +5,8 @@ from torch import nn
 
 from mwam_mm.models import MultiModalBackbone, MWAMNeck
 from mwam_mm.models.backbones import BranchOutputs
+from mwam_mm.models.host import find_host
 from mwam_mm.models.joined import JoinedForward
-from mwam_mm.models.subsets import find_host
 
 from ..predictions import has_labels
 from .base import AtEnd, AtFeatures, Listener, Probe, untraced
