@@ -156,6 +156,7 @@ class CombinationPredictor:
         present = self.present(inputs, counts)
         for group in self._groups(present, len(samples)):
             chosen = self._choose(inputs, presence, group)
+            of_group = {i: samples[i] for i in group}
             sharing = (
                 nullcontext()
                 if self._backbone is None else self._backbone.encode_once())
@@ -167,22 +168,20 @@ class CombinationPredictor:
                     ]
                     if not counted and not self._sharded:
                         continue
-                    predictions = self._predict(
-                        chosen, [samples[i].new() for i in group],
-                        combination, session)
-                    by_index = dict(zip(group, predictions))
+                    predictions = self._predict(chosen, of_group, combination,
+                                                session)
                     if counted:
-                        yield combination, {i: by_index[i] for i in counted}
+                        yield combination, {i: predictions[i] for i in counted}
                 for fault in faults:
-                    faulty = fault(chosen, [samples[i] for i in group],
+                    faulty = fault(chosen, list(of_group.values()),
                                    [places[i] for i in group], self.layout)
-                    predictions = self._predict(
-                        faulty, [samples[i].new() for i in group],
-                        self.layout.names, session, (fault.modality, ))
-                    by_index = dict(zip(group, predictions))
+                    predictions = self._predict(faulty, of_group,
+                                                self.layout.names, session,
+                                                (fault.modality, ))
                     counted = [i for i in group if counts[i]]
                     if counted:
-                        yield (fault.name, ), {i: by_index[i] for i in counted}
+                        yield (fault.name, ), {
+                            i: predictions[i] for i in counted}
 
     def _groups(self, present: Dict[int, Combination],
                 size: int) -> List[List[int]]:
@@ -214,13 +213,15 @@ class CombinationPredictor:
             flags = {n: [*f, True] for n, f in flags.items()}
         return with_presence(chosen, flags)
 
-    def _predict(self, inputs: Tensor, samples: List[BaseDataElement],
+    def _predict(self,
+                 inputs: Tensor,
+                 samples: Mapping[int, BaseDataElement],
                  combination: Combination,
                  session: Optional[EncodeOnce],
-                 changed: Sequence[str] = ()) -> List[BaseDataElement]:
-        size = len(samples)
+                 changed: Sequence[str] = ()) -> Dict[int, BaseDataElement]:
+        given = [sample.new() for sample in samples.values()]
         if self._needs_filler:
-            samples = [*samples, samples[0].new()]
+            given.append(given[0].new())
         presence = self.layout.presence(inputs)
         for name in self.layout:
             if name not in combination:
@@ -231,17 +232,17 @@ class CombinationPredictor:
         if session is not None:
             session.select(combination, inputs, changed)
         with autocast(enabled=self._fp16):
-            predictions = self._model(inputs, samples, mode='predict')
+            predictions = self._model(inputs, given, mode='predict')
         if (not isinstance(predictions, (list, tuple))
-                or len(predictions) != len(samples) or not all(
+                or len(predictions) != len(given) or not all(
                     isinstance(p, BaseDataElement) for p in predictions)):
             raise TypeError(
                 f"{type(unwrapped(self._model)).__name__}.forward with mode="
                 "'predict' must return a list of data samples, one for each "
-                f'of the {len(samples)} that it is given, as those of '
+                f'of the {len(given)} that it is given, as those of '
                 f'MMSegmentation and MMDetection do, but gave '
                 f'{_described(predictions)}')
-        return predictions[:size]
+        return dict(zip(samples, predictions))
 
 
 def _described(predictions: Any) -> str:
