@@ -253,36 +253,21 @@ class MWAM:
             raise ValueError(f'modality "{modality}": present is of '
                              f'{len(present)} samples, the batch of {len(x)}')
 
-    def observe(self, modality: str, x: Tensor,
-                present: Presence = None) -> None:
-        """Measure one modality's input of the batch.
+    def observe(self, images: Sequence[Tuple[str, Tensor, Presence]]) -> None:
+        """Measure inputs of the batch, by one kernel where possible.
 
-        The input may be changed in place afterwards.
-
-        Args:
-            modality (str): Its name.
-            x (Tensor): Input of its branch, shape (B, C, H, W).
-            present (Tensor | Sequence[bool], optional): Whether each of the B
-                samples has the modality. Best a sequence or a tensor on the
-                CPU. Defaults to None: a sample lacks it when its metric is
-                exactly 0, as that of zeros is.
-
-        Raises:
-            ValueError: If the modality is unknown or smaller than one patch,
-                or ``present`` is not of B samples.
-        """
-        self.observe_all([(modality, x, present)])
-
-    def observe_all(
-            self, images: Sequence[Tuple[str, Tensor, Presence]]) -> None:
-        """Measure several inputs of the batch, by one kernel where possible.
+        They may be changed in place afterwards.
 
         Args:
-            images (Sequence[tuple[str, Tensor, Presence]]): What
-                :meth:`observe` takes, for each input.
+            images (Sequence[tuple[str, Tensor, Presence]]): Each a modality,
+                the input of its branch, of shape (B, C, H, W), and whether
+                each of the B samples has the modality: best a sequence or a
+                tensor on the CPU. With None a sample lacks it when its metric
+                is exactly 0, as that of zeros is.
 
         Raises:
-            ValueError: As :meth:`observe`.
+            ValueError: If a modality is unknown or its input smaller than one
+                patch, or whether it is there is not of B samples.
         """
         for image in images:
             self._check(*image)
@@ -397,8 +382,8 @@ class MWAM:
             Tensor: K of shape (M,).
         """
         present = present or {}
-        self.observe_all([(modality, x, present.get(modality))
-                          for modality, x in inputs.items()])
+        self.observe([(modality, x, present.get(modality))
+                      for modality, x in inputs.items()])
         return self.step()
 
     @property
