@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 from torch.nn.modules.dropout import _DropoutNd
 
+from mwam_mm.attributes import replaced_attribute
+
 from .backbones import MultiModalBackbone
 from .necks import MWAMNeck
 from .subsets import Selection, own_labels, take_images
@@ -101,16 +103,13 @@ class Host:
 
     def forward(self, **arguments) -> Any:
         """The model's forward, of which nobody is told."""
-        self.running = True
         if arguments.get('data_samples') is not None:
             arguments['data_samples'] = own_labels(arguments['data_samples'])
-        try:
+        with replaced_attribute(self, 'running', True):
             # The method of the class is called, since hooks on the model are
             # for the forward that this one is part of, and a compiled forward
             # would be compiled anew.
             return type(self.model).forward(self.model, **arguments)
-        finally:
-            self.running = False
 
     @contextmanager
     def scoring(self) -> Iterator[None]:

@@ -1,11 +1,12 @@
 """One branch per modality on the stacked tensor."""
 from contextlib import contextmanager, nullcontext
-from typing import Dict, Iterator, List, Optional
+from typing import ContextManager, Dict, Iterator, List, Optional
 
 import torch
 from mmengine.dist import get_world_size
 from torch import Tensor
 
+from mwam_mm.attributes import replaced_attribute
 from mwam_mm.registry import MODELS
 
 from .branch_outputs import BranchOutputs, Features, map_levels
@@ -78,19 +79,14 @@ class MultiModalBackbone(MultiBranch):
         self._session: Optional[EncodeOnce] = None
         self._replayed: Optional[BranchOutputs] = None
 
-    @contextmanager
-    def replay(self, outputs: BranchOutputs) -> Iterator[None]:
+    def replay(self, outputs: BranchOutputs) -> ContextManager[None]:
         """Return features that are there already instead of encoding.
 
         Args:
             outputs (BranchOutputs): What each forward returns within the
                 context, whatever its input.
         """
-        self._replayed = outputs
-        try:
-            yield
-        finally:
-            self._replayed = None
+        return replaced_attribute(self, '_replayed', outputs)
 
     @contextmanager
     def encode_once(self) -> Iterator[EncodeOnce]:
@@ -104,11 +100,9 @@ class MultiModalBackbone(MultiBranch):
         Yields:
             EncodeOnce: The session.
         """
-        self._session = EncodeOnce(self.layout)
-        try:
-            yield self._session
-        finally:
-            self._session = None
+        session = EncodeOnce(self.layout)
+        with replaced_attribute(self, '_session', session):
+            yield session
 
     def forward(self, x: Tensor) -> BranchOutputs:
         """Encode the modalities.

@@ -1,11 +1,10 @@
 """The neck wrapper: fuse the modalities, weight the branches' gradients."""
 import logging
-from contextlib import contextmanager
 from typing import (
     Any,
     Callable,
+    ContextManager,
     Dict,
-    Iterator,
     List,
     Mapping,
     Optional,
@@ -20,6 +19,7 @@ from mmengine.model import BaseModule, ModuleList
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from mwam_mm.attributes import replaced_attribute
 from mwam_mm.layout import ModalityLayout, Presence
 from mwam_mm.mwam import MWAM, scale_gradient
 from mwam_mm.registry import MODELS
@@ -136,19 +136,14 @@ class MWAMNeck(BaseModule):
         self._warned = False
         self._replayed: Any = None
 
-    @contextmanager
-    def replay(self, fused: Any) -> Iterator[None]:
+    def replay(self, fused: Any) -> ContextManager[None]:
         """Return what is there already instead of fusing.
 
         Args:
             fused (Any): What each forward returns within the context,
                 whatever its input.
         """
-        self._replayed = fused
-        try:
-            yield
-        finally:
-            self._replayed = None
+        return replaced_attribute(self, '_replayed', fused)
 
     def forward(self, outputs: BranchOutputs) -> Any:
         """Fuse.
