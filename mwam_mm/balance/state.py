@@ -60,7 +60,7 @@ def restore_state(state: Optional[Dict[str, Any]], weigher: Weigher,
             part.load_state_dict(state)
         except KeyError as error:
             raise ValueError(
-                f'the checkpoint has {sorted(state)} under "{key}", but '
+                f'under "{key}" the checkpoint has {sorted(state)}, but '
                 f'{type(part).__name__} finds no {error} in it: resume '
                 'with the same weigher and modalities, or start anew by '
                 'load_from instead of resume') from error
