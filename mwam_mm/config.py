@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from typing import Any, Iterator, List, Optional, Sequence, Tuple
 
 __all__ = [
-    'class_of', 'dataset_of_tests', 'first_metainfo', 'leaf_datasets',
-    'parameter_of', 'type_name', 'walk_datasets', 'walk_dicts',
-    'walk_pipelines', 'walk_transforms', 'wrapped_datasets'
+    'class_of', 'dataset_of_tests', 'default_of', 'first_metainfo',
+    'leaf_datasets', 'parameter_of', 'type_name', 'walk_datasets',
+    'walk_dicts', 'walk_pipelines', 'walk_transforms', 'wrapped_datasets'
 ]
 
 # Where wrappers of datasets hold the datasets.
@@ -79,6 +79,20 @@ def parameter_of(cls: type, name: str) -> Optional[inspect.Parameter]:
         if all(p.kind != p.VAR_KEYWORD for p in parameters.values()):
             return None
     return None
+
+
+def default_of(cls: type, name: str) -> Any:
+    """Default of a class's argument.
+
+    Args:
+        cls (type): The class.
+        name (str): Name of the argument.
+
+    Returns:
+        Any: The default, None where the class takes no such argument.
+    """
+    parameter = parameter_of(cls, name)
+    return None if parameter is None else parameter.default
 
 
 def first_metainfo(metainfo: Any) -> Mapping:

@@ -7,23 +7,21 @@ from mwam_mm.consistency import check_runner
 from mwam_mm.models.modality_heads import ModalityHeads
 
 from .interventions import Context, Intervention
-from .probes import NeckProbe, Probe
 from .weighers import Weigher
 
 __all__ = [
-    'check_alone', 'check_finite', 'check_order', 'check_run',
-    'checked_weights'
+    'check_alone', 'check_finite', 'check_run', 'checked_weights'
 ]
 
 
 def check_run(context: Context, weigher: Weigher,
-              acting: Sequence[Intervention]) -> None:
+              interventions: Mapping[str, Intervention]) -> None:
     """Refuse a run in which something would be trained wrongly.
 
     Args:
         context (Context): The run.
         weigher (Weigher): Its weigher.
-        acting (Sequence[Intervention]): Its interventions.
+        interventions (Mapping[str, Intervention]): Its interventions by name.
 
     Raises:
         ValueError: If data and model do not fit each other, what the images
@@ -36,7 +34,7 @@ def check_run(context: Context, weigher: Weigher,
     _check_recomputed(context)
     _check_heads(context)
     _check_probabilities(context, weigher)
-    _warn_of_frozen(context, acting)
+    _warn_of_frozen(context, interventions)
     if len(context.modalities) == 1:
         context.logger.warning(
             f'The only modality is "{context.modalities[0]}", which '
@@ -119,31 +117,6 @@ def check_finite(weigher: Weigher, modalities: Sequence[str],
             f'and not negative, but gave {wrong}')
 
 
-def check_order(probe: Probe, state: Mapping[str, Any]) -> None:
-    """Refuse to resume a run of an earlier version whose modalities had
-    another order, which was that of the config.
-
-    Args:
-        probe (Probe): Knows the modalities.
-        state (Mapping[str, Any]): What the checkpoint holds of the weigher,
-            maybe with ``modalities``.
-
-    Raises:
-        ValueError: If they are the same in another order, where this tells
-            the order of the branches.
-    """
-    saved = list(state.get('modalities', probe.modalities))
-    names = list(probe.modalities)
-    if (isinstance(probe, NeckProbe) and saved != names
-            and sorted(saved) == sorted(names)):
-        raise ValueError(
-            f'the checkpoint has the modalities in the order {saved}, the '
-            f"model in the order {names}. The optimizer's state goes by the "
-            'order of the parameters and would act on the wrong branches; '
-            'the weights of the model go by name: start with them by '
-            'load_from instead of resume')
-
-
 def _check_validated(context: Context, weigher: Weigher) -> None:
     if type(weigher).observe_metrics is not Weigher.observe_metrics and \
             context.runner.val_loop is None:
@@ -188,8 +161,8 @@ def _check_probabilities(context: Context, weigher: Weigher) -> None:
 
 
 def _warn_of_frozen(context: Context,
-                    acting: Sequence[Intervention]) -> None:
-    names = [name for name, intervention in zip(context.interventions, acting)
+                    interventions: Mapping[str, Intervention]) -> None:
+    names = [name for name, intervention in interventions.items()
              if intervention.scales_branches]
     for modality, branch in context.probe.branches.items():
         if names and branch and not any(p.requires_grad for p in branch):

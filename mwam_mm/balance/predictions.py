@@ -6,6 +6,8 @@ from mmengine.dist import get_world_size
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from mwam_mm.models.subsets import rows_with
+
 from .signal import Signal
 
 __all__ = [
@@ -137,10 +139,7 @@ def loss_of(signal: Signal,
         if get_world_size() > 1:
             signal.losses(*signal.modalities)
         return [], None
-    present = signal.outputs.present
-    rows = [i for i, has in enumerate(zip(*(present[name] for name in subset)))
-            if any(has)]
-    return rows, sum_losses(losses, key)
+    return rows_with(signal.outputs.present, subset), sum_losses(losses, key)
 
 
 def sum_losses(losses: Dict[str, Any], key: str = 'loss') -> Tensor:

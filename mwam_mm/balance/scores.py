@@ -21,7 +21,7 @@ __all__ = ['BY_IMAGES', 'KINDS', 'Scores', 'kind_of_score']
 KINDS = ('auto', 'probability', 'loss')
 #: What to use with models that give no scores, see `Probe.require_host`.
 BY_IMAGES = 'a weigher that goes by the images, such as mwam_mm.MWAM'
-# Below it a probability counts as this, so that its logarithm is finite.
+# Probabilities are at least this, so that their logarithms are finite.
 _TINY = 1e-8
 
 
@@ -165,7 +165,8 @@ class Scores:
         rows, loss = loss_of(signal, name, key=self.losses)
         if not rows:
             loss = signal.weights.new_zeros(())
-        # So that one bad batch does not last.
+        # A loss that is not finite is left out, so that one bad batch does not
+        # last.
         ok = loss.isfinite()
         loss = loss.where(ok, torch.zeros_like(loss))
         return len(rows) * loss[None], len(rows) * ok[None].float()

@@ -6,8 +6,9 @@ from torch import Tensor
 
 from mwam_mm.layout import Presence
 from mwam_mm.models.backbones import BranchOutputs
+from mwam_mm.models.host import Host
 from mwam_mm.models.joined import JoinedForward
-from mwam_mm.models.subsets import Host, Selection, select
+from mwam_mm.models.subsets import Selection, select
 
 __all__ = ['Signal']
 

@@ -1,25 +1,23 @@
 """What checkpoints hold of weigher and interventions."""
-from typing import Any, Dict, Optional, Sequence
+from typing import Any, Dict, Iterable, Optional
 
 from mmengine.logging import MMLogger
 from mmengine.utils import apply_to
 from torch import Tensor
 
-from .checks import check_order
 from .interventions import Intervention
-from .probes import Probe
 from .weighers import Weigher
 
 __all__ = ['collect_state', 'restore_state']
 
 
 def collect_state(weigher: Weigher,
-                  interventions: Sequence[Intervention]) -> Dict[str, Any]:
+                  interventions: Iterable[Intervention]) -> Dict[str, Any]:
     """The states of all as one, on the CPU.
 
     Args:
         weigher (Weigher): The weigher.
-        interventions (Sequence[Intervention]): The interventions.
+        interventions (Iterable[Intervention]): The interventions.
 
     Raises:
         ValueError: If two use the same key.
@@ -37,34 +35,32 @@ def collect_state(weigher: Weigher,
     return apply_to(state, lambda x: isinstance(x, Tensor), lambda x: x.cpu())
 
 
-def restore_state(state: Optional[Dict[str, Any]], probe: Probe,
-                  weigher: Weigher, interventions: Sequence[Intervention],
-                  title: str, logger: MMLogger) -> None:
+def restore_state(state: Optional[Dict[str, Any]], weigher: Weigher,
+                  interventions: Iterable[Intervention], key: str,
+                  logger: MMLogger) -> None:
     """Give all their states back.
 
     Args:
         state (dict, optional): What :func:`collect_state` returned. None, if
             the checkpoint has none.
-        probe (Probe): Knows the order of the modalities.
         weigher (Weigher): The weigher.
-        interventions (Sequence[Intervention]): The interventions.
-        title (str): What the state is called in the log.
+        interventions (Iterable[Intervention]): The interventions.
+        key (str): Where the checkpoint has the state.
         logger (MMLogger): Where to say that there is none.
 
     Raises:
         ValueError: If it is of another weigher or of other modalities.
     """
     if state is None:
-        logger.info(f'The checkpoint holds no {title} state: '
-                    'the weigher starts anew.')
+        logger.info(f'The checkpoint holds nothing under "{key}": the weigher '
+                    'starts anew.')
         return
-    check_order(probe, state)
     for part in (weigher, *interventions):
         try:
             part.load_state_dict(state)
         except KeyError as error:
             raise ValueError(
-                f'the {title} state of the checkpoint has {sorted(state)}, '
-                f'but {type(part).__name__} finds no {error} in it: resume '
+                f'under "{key}" the checkpoint has {sorted(state)}, but '
+                f'{type(part).__name__} finds no {error} in it: resume '
                 'with the same weigher and modalities, or start anew by '
                 'load_from instead of resume') from error

@@ -17,8 +17,8 @@ class Window:
 
     Args:
         begin (int): The first iteration or epoch, counted from 0.
-        end (int, optional): The first one after it. Defaults to None, none.
-        by_epoch (bool): Whether both count epochs. Defaults to False.
+        end (int, optional): The first one after it; None if there is none.
+        by_epoch (bool): Whether both count epochs.
         where (str): What they are arguments of, for the error messages.
 
     Raises:
@@ -27,11 +27,8 @@ class Window:
             that counts no epochs, or heads of modalities would idle.
     """
 
-    def __init__(self,
-                 begin: int = 0,
-                 end: Optional[int] = None,
-                 by_epoch: bool = False,
-                 where: str = 'BalanceHook') -> None:
+    def __init__(self, begin: int, end: Optional[int], by_epoch: bool,
+                 where: str) -> None:
         if begin < 0 or end is not None and end <= begin:
             raise ValueError(f'{where}: begin={begin} and end={end} enclose '
                              'nothing: 0 <= begin < end')

@@ -4,9 +4,8 @@ from typing import Any, Mapping, Optional
 
 from mmengine.config import ConfigDict
 
-from mwam_mm.config import class_of, type_name, walk_dicts
+from mwam_mm.config import class_of, default_of, type_name, walk_dicts
 from mwam_mm.layout import ModalityLayout
-from mwam_mm.models.backbones.multi_branch import default_of
 from mwam_mm.registry import MODELS
 
 from .notice import notice

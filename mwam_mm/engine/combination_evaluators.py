@@ -5,11 +5,11 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import torch
 from mmengine.dist import all_reduce
-from mmengine.evaluator import Evaluator
+from mmengine.evaluator import BaseMetric, Evaluator
 from mmengine.structures import BaseDataElement
 from mmengine.utils import mkdir_or_exist
 
-from mwam_mm.config import first_metainfo
+from mwam_mm.config import first_metainfo, parameter_of
 from mwam_mm.evaluation.stock_metrics import (
     evaluate_defined,
     keep_everything,
@@ -20,10 +20,13 @@ from .combinations import Combination
 
 __all__ = ['CombinationEvaluators']
 
-# What metrics call the places where they write files.
+# Metrics have these attributes for the places where they write files.
 _FILES = ('output_dir', 'outfile_prefix', 'out_file_path')
-# The range of the labels of predictions without any label, and of others.
+# These stand for the range of the labels of a detector that found nothing, and
+# of one that found something.
 _NOTHING, _VARIES = (-1, -1), (0, 1)
+# The range before any prediction, which leaves minima and maxima as they are.
+_UNSEEN = (torch.iinfo(torch.long).max, torch.iinfo(torch.long).min)
 
 
 class CombinationEvaluators:
@@ -57,7 +60,7 @@ class CombinationEvaluators:
             self.evaluators[combination] = copied
         self._on_same: Dict[Combination, Evaluator] = {}
         self._counts = dict.fromkeys(self.evaluators, 0)
-        self._ranges: Dict[Combination, Tuple[int, int]] = {}
+        self._ranges = dict.fromkeys(self.evaluators, _UNSEEN)
 
     def expect(self, present: Mapping[int, Combination]) -> None:
         """Announce a batch before any of it is processed.
@@ -94,13 +97,9 @@ class CombinationEvaluators:
         if combination in self._on_same:
             return
         evaluator = copy.copy(self.evaluators[self.full])
-        evaluator.metrics = copy.deepcopy([
-            metric for metric in evaluator.metrics
-            # those only write files, or judge those that they write
-            if not (hasattr(metric, 'out_file_path')
-                    or getattr(metric, 'format_only', False)
-                    or type(metric).__name__ == 'CityscapesMetric')
-        ], _shared(evaluator))
+        evaluator.metrics = copy.deepcopy(
+            [m for m in evaluator.metrics if not _needs_files(m)],
+            _shared(evaluator))
         for metric in evaluator.metrics:
             for key in _FILES:
                 if hasattr(metric, key):
@@ -120,10 +119,9 @@ class CombinationEvaluators:
         """
         _process(self.evaluators[combination], predictions, data_batch)
         self._counts[combination] += len(predictions)
-        low, high = self._ranges.get(combination, (None, None))
-        if low is None or low == high:
-            ranges = [_range(p) for p in predictions.values()]
-            lows, highs = zip(*ranges, *([] if low is None else [(low, high)]))
+        low, high = self._ranges[combination]
+        if low >= high:  # else they vary already
+            lows, highs = zip((low, high), *map(_range, predictions.values()))
             self._ranges[combination] = min(lows), max(highs)
         if combination != self.full:
             return
@@ -176,10 +174,7 @@ class CombinationEvaluators:
             in all pixels of all samples, to that class; for a detector that
             has found nothing, to ``'nothing'``.
         """
-        unseen = (torch.iinfo(torch.long).max, torch.iinfo(torch.long).min)
-        lows, highs = (
-            torch.tensor([self._ranges.get(c, unseen)[i]
-                          for c in self.evaluators]) for i in (0, 1))
+        lows, highs = map(torch.tensor, zip(*self._ranges.values()))
         all_reduce(lows, 'min')
         all_reduce(highs, 'max')
         constants = {}
@@ -211,6 +206,13 @@ def _process(evaluator: Evaluator, predictions: Mapping[int, BaseDataElement],
                 key: [values[i] for i in predictions]
                 for key, values in data_batch.items()
             })
+
+
+def _needs_files(metric: BaseMetric) -> bool:
+    """Whether a metric only writes files, or judges those that it writes."""
+    paths = [parameter_of(type(metric), key) for key in _FILES]
+    return getattr(metric, 'format_only', False) or any(
+        path is not None and path.default is path.empty for path in paths)
 
 
 def _move_files(evaluator: Evaluator, name: str) -> None:

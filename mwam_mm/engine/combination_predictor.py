@@ -20,8 +20,8 @@ from mwam_mm.consistency import check_layouts
 from mwam_mm.evaluation import Fault
 from mwam_mm.layout import ModalityLayout, Presence, with_presence
 from mwam_mm.models.backbones import MultiModalBackbone
-from mwam_mm.models.backbones.multi_branch import gather
-from mwam_mm.models.backbones.multi_modal_backbone import EncodeOnce
+from mwam_mm.models.backbones.encode_once import EncodeOnce
+from mwam_mm.models.subsets import take_rows
 from mwam_mm.wrappers import count_sharded_units, unwrapped
 
 from .combinations import Combination
@@ -156,6 +156,7 @@ class CombinationPredictor:
         present = self.present(inputs, counts)
         for group in self._groups(present, len(samples)):
             chosen = self._choose(inputs, presence, group)
+            of_group = {i: samples[i] for i in group}
             sharing = (
                 nullcontext()
                 if self._backbone is None else self._backbone.encode_once())
@@ -167,22 +168,20 @@ class CombinationPredictor:
                     ]
                     if not counted and not self._sharded:
                         continue
-                    predictions = self._predict(
-                        chosen, [samples[i].new() for i in group],
-                        combination, session)
-                    by_index = dict(zip(group, predictions))
+                    predictions = self._predict(chosen, of_group, combination,
+                                                session)
                     if counted:
-                        yield combination, {i: by_index[i] for i in counted}
+                        yield combination, {i: predictions[i] for i in counted}
                 for fault in faults:
-                    faulty = fault(chosen, [samples[i] for i in group],
+                    faulty = fault(chosen, list(of_group.values()),
                                    [places[i] for i in group], self.layout)
-                    predictions = self._predict(
-                        faulty, [samples[i].new() for i in group],
-                        self.layout.names, session, (fault.modality, ))
-                    by_index = dict(zip(group, predictions))
+                    predictions = self._predict(faulty, of_group,
+                                                self.layout.names, session,
+                                                (fault.modality, ))
                     counted = [i for i in group if counts[i]]
                     if counted:
-                        yield (fault.name, ), {i: by_index[i] for i in counted}
+                        yield (fault.name, ), {
+                            i: predictions[i] for i in counted}
 
     def _groups(self, present: Dict[int, Combination],
                 size: int) -> List[List[int]]:
@@ -207,41 +206,43 @@ class CombinationPredictor:
         Where branches are sharded by themselves, each must run on every rank.
         An image that has every modality is added to make sure of it.
         """
-        chosen = gather(inputs, [i in group for i in range(len(inputs))])
+        chosen = take_rows(inputs, group)
         flags = {n: [f[i] for i in group] for n, f in presence.items()}
         if self._needs_filler:
             chosen = torch.cat([chosen, torch.ones_like(chosen[:1])])
             flags = {n: [*f, True] for n, f in flags.items()}
         return with_presence(chosen, flags)
 
-    def _predict(self, inputs: Tensor, samples: List[BaseDataElement],
+    def _predict(self,
+                 inputs: Tensor,
+                 samples: Mapping[int, BaseDataElement],
                  combination: Combination,
                  session: Optional[EncodeOnce],
-                 changed: Sequence[str] = ()) -> List[BaseDataElement]:
-        size = len(samples)
+                 changed: Sequence[str] = ()) -> Dict[int, BaseDataElement]:
+        given = [sample.new() for sample in samples.values()]
         if self._needs_filler:
-            samples = [*samples, samples[0].new()]
+            given.append(given[0].new())
         presence = self.layout.presence(inputs)
         for name in self.layout:
             if name not in combination:
                 presence[name] = [False] * len(inputs)
-        # Also where the backbone leaves them out, since other parts of the
-        # model may look at the image.
+        # The backbone leaves them out anyway, but other parts of the model may
+        # look at the image.
         inputs = self.layout.masked(inputs, presence)
         if session is not None:
             session.select(combination, inputs, changed)
         with autocast(enabled=self._fp16):
-            predictions = self._model(inputs, samples, mode='predict')
+            predictions = self._model(inputs, given, mode='predict')
         if (not isinstance(predictions, (list, tuple))
-                or len(predictions) != len(samples) or not all(
+                or len(predictions) != len(given) or not all(
                     isinstance(p, BaseDataElement) for p in predictions)):
             raise TypeError(
                 f"{type(unwrapped(self._model)).__name__}.forward with mode="
                 "'predict' must return a list of data samples, one for each "
-                f'of the {len(samples)} that it is given, as those of '
+                f'of the {len(given)} that it is given, as those of '
                 f'MMSegmentation and MMDetection do, but gave '
                 f'{_described(predictions)}')
-        return predictions[:size]
+        return dict(zip(samples, predictions))
 
 
 def _described(predictions: Any) -> str:

@@ -34,7 +34,7 @@ class HookOutputs:
         """
         for i, sample in predictions.items():
             self._first.setdefault(i, sample)
-            # Without the annotations and the logits, which are large.
+            # Annotations and logits are large and are left out.
             self._all.setdefault(i, {})[combination_name(
                 combination)] = sample.new(
                     **{

@@ -2,13 +2,14 @@
 import logging
 import re
 from functools import partial
-from typing import Dict, List, Mapping, Optional
+from typing import Dict, List, Mapping, Optional, Tuple
 
 from mmengine.logging import print_log
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from torch import nn
 
+from mwam_mm.attributes import replaced_attribute
 from mwam_mm.config import type_name
 from mwam_mm.registry import OPTIM_WRAPPER_CONSTRUCTORS
 from mwam_mm.wrappers import unwrapped
@@ -74,8 +75,7 @@ class MultiModalOptimWrapperConstructor:
         views = self._views(model)
         constructor = self.constructor
         add_params = constructor.add_params
-        paramwise_cfg = constructor.paramwise_cfg
-        of_branches = self._take_rules_of_branches(model)
+        of_branches, others = self._rules_of_branches(model)
 
         def add_all(params: List[dict], module: nn.Module,
                     **kwargs) -> None:
@@ -89,33 +89,28 @@ class MultiModalOptimWrapperConstructor:
             for group in groups:
                 params.extend(self._split(group, of_branches))
 
-        constructor.add_params = add_all
-        try:
+        with replaced_attribute(constructor, 'add_params', add_all), \
+                replaced_attribute(constructor, 'paramwise_cfg', others):
             return constructor(model)
-        finally:
-            del constructor.add_params
-            constructor.paramwise_cfg = paramwise_cfg
 
-    def _take_rules_of_branches(
-            self, model: nn.Module) -> Dict[nn.Parameter, dict]:
-        """Keep the rules that name a branch from the stock constructor, which
-        does not see their names.
+    def _rules_of_branches(
+            self, model: nn.Module) -> Tuple[Dict[nn.Parameter, dict], dict]:
+        """The rules that name a branch, of which the stock constructor does
+        not see the names.
 
         Returns:
-            dict[nn.Parameter, dict]: Parameter to its rule.
+            tuple[dict[nn.Parameter, dict], dict]: Parameter to its rule, and
+            the ``paramwise_cfg`` without these rules.
         """
         cfg = self.constructor.paramwise_cfg
         keys = cfg.get('custom_keys', {})
         modalities = '|'.join(map(re.escape, model.backbone.branches))
-        # HRNet has branches of its own, which are numbered.
+        # HRNet has branches of its own, whose names are numbers.
         named = re.compile(
             rf'^backbone\.branches|(?:^|\.)branches\.(?:{modalities})(?:\.|$)')
         ours = sorted(filter(named.search, keys), key=len)
         if not ours:
-            return {}
-        self.constructor.paramwise_cfg = dict(
-            cfg,
-            custom_keys={k: v for k, v in keys.items() if k not in ours})
+            return {}, cfg
         rules: Dict[nn.Parameter, dict] = {}
         for key in ours:
             # The branch "rgb" is not that of "rgb_before".
@@ -131,7 +126,8 @@ class MultiModalOptimWrapperConstructor:
                     f'paramwise_cfg.custom_keys has {key!r}, which is in the '
                     f'name of no parameter; the branches are {branches}')
             rules.update(dict.fromkeys(matching, keys[key]))
-        return rules
+        return rules, dict(
+            cfg, custom_keys={k: v for k, v in keys.items() if k not in ours})
 
     def _split(self, group: dict,
                rules: Mapping[nn.Parameter, dict]) -> List[dict]:
@@ -210,13 +206,14 @@ def check_rules_of_backbone(runner: Runner) -> None:
     if type_name(constructor) == 'MultiModalOptimWrapperConstructor':
         return
     keys = (cfg.get('paramwise_cfg') or {}).get('custom_keys') or {}
-    # A stock model has no fusions, which are called by the modalities, too.
+    # Fusions are named after the modalities, too, and a stock model has none.
     names = [
         name for name, _ in unwrapped(runner.model).named_parameters()
         if not name.startswith(('neck.fusions.', 'modality_heads.'))]
     stock = [re.sub(r'^backbone\.branches\.[^.]+', 'backbone', name)
              for name in names]
-    # Others were written for this model, such as those that name a branch.
+    # Keys that match no stock name were written for this model, such as those
+    # that name a branch.
     keys = [key for key in keys if any(key in name for name in stock)]
     lost = [key for key in keys if not any(key in name for name in names)]
     widened = [key for key in keys

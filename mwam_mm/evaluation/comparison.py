@@ -20,6 +20,9 @@ __all__ = [
 
 Scores = Mapping[str, Mapping[int, Mapping[str, Score]]]
 
+# The confidence of all intervals.
+_CONFIDENCE = 0.95
+
 
 class Interval(NamedTuple):
     """A mean and its confidence interval.
@@ -74,42 +77,34 @@ def t_quantile(probability: float, freedom: int) -> float:
     return float(stdtrit(freedom, probability))
 
 
-def t_interval(values: Sequence[Score],
-               confidence: float = 0.95) -> Optional[Interval]:
-    """Mean and confidence interval of a sample, by the t distribution.
+def t_interval(values: Sequence[Score]) -> Optional[Interval]:
+    """Mean and 95 % interval of a sample, by the t distribution.
 
     Args:
         values (Sequence[float]): The sample.
-        confidence (float): In (0, 1). Defaults to 0.95.
 
     Returns:
         Interval | None: The mean, with an interval from two values on; None
         without values or if one is undefined.
-
-    Raises:
-        ValueError: If ``confidence`` is not in (0, 1).
 
     Examples:
         >>> interval = t_interval([1., 2., 3.])
         >>> interval.mean, round(interval.low, 2), round(interval.high, 2)
         (2.0, -0.48, 4.48)
     """
-    if not 0 < confidence < 1:
-        raise ValueError(f'confidence must be in (0, 1), but got {confidence}')
     count = len(values)
     if not count or any(value is None for value in values):
         return None
     centre = mean(values)
     if count == 1:
         return Interval(centre, None, None, 1)
-    half = t_quantile((1 + confidence) / 2, count - 1) * stdev(
+    half = t_quantile((1 + _CONFIDENCE) / 2, count - 1) * stdev(
         values) / sqrt(count)
     return Interval(centre, centre - half, centre + half, count)
 
 
 def paired_difference(scores: Mapping[int, Score],
-                      baseline: Mapping[int, Score],
-                      confidence: float = 0.95) -> Optional[Interval]:
+                      baseline: Mapping[int, Score]) -> Optional[Interval]:
     """Difference to a baseline, paired by seed.
 
     Runs of one seed have their initial weights and the order of their samples
@@ -118,7 +113,6 @@ def paired_difference(scores: Mapping[int, Score],
     Args:
         scores (Mapping[int, float]): Seed to score.
         baseline (Mapping[int, float]): Seed to score of the baseline.
-        confidence (float): In (0, 1). Defaults to 0.95.
 
     Returns:
         Interval | None: Of ``scores`` minus ``baseline`` over the seeds that
@@ -134,14 +128,13 @@ def paired_difference(scores: Mapping[int, Score],
              if seed in baseline]
     if any(None in pair for pair in pairs):
         return None
-    return t_interval([a - b for a, b in pairs], confidence)
+    return t_interval([a - b for a, b in pairs])
 
 
 def build_comparison(scores: Scores,
                      metric: str,
                      baseline: Optional[str] = None,
-                     ceilings: Optional[Mapping[str, str]] = None,
-                     confidence: float = 0.95) -> dict:
+                     ceilings: Optional[Mapping[str, str]] = None) -> dict:
     """Compare ways to train over seeds.
 
     Args:
@@ -152,7 +145,6 @@ def build_comparison(scores: Scores,
         ceilings (Mapping[str, str], optional): Column to the row whose score
             in it is what a model of this modality alone reaches. Defaults to
             None.
-        confidence (float): Of the intervals, in (0, 1). Defaults to 0.95.
 
     Returns:
         dict: ``metric``, ``confidence``, ``baseline``, ``ceilings``,
@@ -196,7 +188,7 @@ def build_comparison(scores: Scores,
 
     def describe(row: str, column: str) -> Dict[str, Any]:
         values = by_column[row][column]
-        interval = t_interval(list(values.values()), confidence)
+        interval = t_interval(list(values.values()))
         entry = dict(
             values={str(seed): value for seed, value in values.items()},
             mean=interval and interval.mean,
@@ -207,12 +199,12 @@ def build_comparison(scores: Scores,
                            ('to_ceiling', ceilings.get(column))):
             reference = by_column[other].get(column) if other else None
             entry[key] = None if reference is None or other == row else _entry(
-                paired_difference(values, reference, confidence))
+                paired_difference(values, reference))
         return entry
 
     return dict(
         metric=metric,
-        confidence=confidence,
+        confidence=_CONFIDENCE,
         baseline=baseline,
         ceilings=ceilings,
         seeds=list(dict.fromkeys(s for runs in scores.values() for s in runs)),

@@ -1,19 +1,19 @@
 """Stock metrics that lose neither digits nor classes nor files."""
 import os.path as osp
 from collections import Counter
-from contextlib import contextmanager
 from itertools import repeat
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 from mmengine.evaluator import BaseMetric, Evaluator
 from mmengine.utils import mkdir_or_exist
 
+from mwam_mm.attributes import replaced_attribute
 from mwam_mm.outputs import OutputNames
 
 __all__ = ['evaluate_defined', 'keep_everything', 'values_per_class']
 
-# Where COCOeval.stats has what CocoMetric calls so.
+# CocoMetric's names of what COCOeval.stats holds, in its order.
 _COCO_STATS = ('mAP', 'mAP_50', 'mAP_75', 'mAP_s', 'mAP_m', 'mAP_l',
                'AR@100', 'AR@300', 'AR@1000', 'AR_s@1000', 'AR_m@1000',
                'AR_l@1000')
@@ -92,7 +92,7 @@ def values_per_class(
     datasets = getattr(evaluator, 'dataset_prefixes', repeat(None))
     for dataset, metric in zip(datasets, evaluator.metrics):
         if not isinstance(metric, (_ExactIoU, _ExactCoco)):
-            continue  # what others call so may be anything
+            continue  # other metrics may have any such attribute
         for name, by_class in getattr(metric, 'per_class', {}).items():
             parts = filter(None, (dataset, metric.prefix, name))
             values['/'.join(parts)] = by_class
@@ -107,17 +107,6 @@ def _by_class(classes: Sequence[str],
     }
 
 
-@contextmanager
-def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
-    """Give an attribute another value within the context."""
-    before = getattr(owner, name)
-    setattr(owner, name, value)
-    try:
-        yield
-    finally:
-        setattr(owner, name, before)
-
-
 class _KeepsFolders(BaseMetric):
     """Mixed into metrics that write a file for each image."""
 
@@ -125,7 +114,7 @@ class _KeepsFolders(BaseMetric):
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         folder = self.output_dir
-        if folder is None:  # a copy that is to write none
+        if folder is None:  # this copy is to write none
             super().process(data_batch, data_samples)
             return
         try:
@@ -168,7 +157,7 @@ class _ExactCoco(BaseMetric):
     """Mixed into ``CocoMetric``, which rounds to 0.001, and gives no metric
     where not one object was detected."""
 
-    # What a metric is where there is no such truth.
+    # The value of a metric where there is no such truth.
     no_truth: float = -1.
 
     def compute_metrics(self, results: list) -> Dict[str, float]:
@@ -185,15 +174,15 @@ class _ExactCoco(BaseMetric):
             return metrics
         # A detection that overlaps nothing leaves every metric what it is
         # without any detection, and is not written to the file.
-        with _replaced(self, 'outfile_prefix', None):
+        with replaced_attribute(self, 'outfile_prefix', None):
             return self._compute_exactly(
                 [self._with_detection(*results[0]), *results[1:]])
 
     def _compute_exactly(self, results: list) -> Dict[str, float]:
         from mmdet.evaluation.metrics import coco_metric
         evaluations: List[Any] = []
-        # Of an `ann_file` it would count all images, also those that lack
-        # what is evaluated and were not predicted.
+        # It would count all images of an `ann_file`, also those that lack what
+        # is evaluated and were not predicted.
         self.img_ids = [prediction['img_id'] for _, prediction in results]
         twice = [i for i, n in Counter(self.img_ids).items() if n > 1]
         if twice:
@@ -202,7 +191,8 @@ class _ExactCoco(BaseMetric):
                 'would compare the boxes of one with those of another: where '
                 'a dataset concatenates several json files, give all of their '
                 'images different ids')
-        if getattr(self, '_coco_api', None) is not None:  # not so LVIS's
+        # LVISMetric has another API.
+        if getattr(self, '_coco_api', None) is not None:
             _complete(self._coco_api)
 
         class Recorded(coco_metric.COCOeval):
@@ -211,7 +201,7 @@ class _ExactCoco(BaseMetric):
                 evaluations.append(self)
                 return super().summarize(*args, **kwargs)
 
-        with _replaced(coco_metric, 'COCOeval', Recorded):
+        with replaced_attribute(coco_metric, 'COCOeval', Recorded):
             metrics = super().compute_metrics(results)
         for evaluation in evaluations:
             kind = evaluation.params.iouType

@@ -2,31 +2,27 @@
 """
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from itertools import count
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Sequence
 
 import torch
 from mmengine.dist import is_distributed
 from mmengine.utils import apply_to
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
+from mwam_mm.attributes import replaced_attribute
 from mwam_mm.layout import Presence
 
 from .backbones import BranchOutputs, flatten_levels, nest_levels
-from .subsets import (
-    Host,
-    own_labels,
-    restrict,
-    take_images,
-    take_rows,
-)
+from .host import Host, heads_of, normalises
+from .subsets import own_labels, restrict, rows_with, take_images, take_rows
 
-__all__ = ['Group', 'JoinedForward', 'normalises', 'splittable_heads']
+__all__ = ['Group', 'JoinedForward', 'splittable_heads']
 
-# Models and heads whose `loss` hands what the neck gives to the heads, runs
-# these once, on all samples, and hands what they give to `loss_by_feat`
-# (MMPretrain: `_get_loss`), sample by sample: by method, the classes that have
-# it from these packages.
+# The `loss` of these classes hands what the neck gives to the heads, runs each
+# head once on all samples, and hands what it gives to `loss_by_feat`
+# (`_get_loss` in MMPretrain), sample by sample. Each method is listed with the
+# stock classes that define it.
 _PACKAGES = ('mmseg', 'mmdet', 'mmpretrain')
 _MODELS = dict.fromkeys(
     ('loss', 'extract_feat'),
@@ -36,7 +32,6 @@ _MODELS.update(
     _auxiliary_head_forward_train=('EncoderDecoder', ))
 _HEADS = dict(loss=('BaseDecodeHead', 'BaseCascadeDecodeHead',
                     'BaseDenseHead', 'ClsHead'))
-_NOT_HEADS = ('data_preprocessor', 'backbone', 'neck', 'modality_heads')
 
 
 class Group(NamedTuple):
@@ -65,25 +60,10 @@ def splittable_heads(model: nn.Module) -> List[nn.Module]:
         by sample: segmentors, one-stage detectors and classifiers with the
         stock ``loss``, and stock methods on the way to it. Otherwise none.
     """
-    heads = _heads(model)
+    heads = heads_of(model)
     stock = _is_stock(model, _MODELS) and all(
         _is_stock(head, _HEADS) for head in heads)
     return heads if stock else []
-
-
-def normalises(model: nn.Module) -> bool:
-    """Whether the heads have layers that see the whole batch at once."""
-    return any(
-        isinstance(m, _BatchNorm) and m.training
-        for head in _heads(model) for m in head.modules())
-
-
-def _heads(model: nn.Module) -> List[nn.Module]:
-    heads: List[nn.Module] = []
-    for name, child in model.named_children():
-        if name not in _NOT_HEADS:
-            heads += child if isinstance(child, nn.ModuleList) else [child]
-    return heads
 
 
 def _is_stock(module: nn.Module, methods: Dict[str, Sequence[str]]) -> bool:
@@ -126,7 +106,7 @@ class JoinedForward:
         self.host = host
         self.heads = splittable_heads(host.model)
         self.inputs = inputs
-        # As they are before the model's own heads.
+        # The model's own heads may change them afterwards.
         self.data_samples = own_labels(data_samples)
         size = len(data_samples)
         self._complete = list(range(size))
@@ -136,8 +116,7 @@ class JoinedForward:
         rows: List[int] = []
         present: Presence = {name: [] for name in outputs.present}
         for name, kept in subsets.items():
-            group = [i for i, has in enumerate(zip(*kept.values()))
-                     if any(has)]
+            group = rows_with(kept, kept)
             places = range(size + len(rows), size + len(rows) + len(group))
             if group:
                 self.groups[name] = Group(group, list(places), False)
@@ -148,7 +127,7 @@ class JoinedForward:
                 flags += [kept[modality][i] for i in group]
         #: BranchOutputs: What is fused: the complete batch, then the subsets.
         self.outputs = _concatenate(
-            complete, restrict(outputs, rows, present).outputs)
+            complete, restrict(outputs, rows, present))
         self._size = size + len(rows)
         #: Any: What the neck gives of the joined batch.
         self.fused: Any = None
@@ -202,9 +181,9 @@ class JoinedForward:
         """
         group = self.groups[name]
         given = self._forward(name, mode='tensor')
-        if self.heads:  # which gave the whole joined batch
+        if self.heads:  # the heads gave the whole joined batch
             return self.take(given, group.places)
-        size = len(group.rows)  # without one that stands there twice
+        size = len(group.rows)  # a single sample may have run twice
         return apply_to(given, lambda x: isinstance(x, Tensor),
                         lambda x: x[:size])
 
@@ -212,9 +191,9 @@ class JoinedForward:
         group = self.groups[name]
         rows, places = group.rows, group.places
         if (not self.heads and len(rows) == 1 < len(self._complete)
-                and normalises(self.host.model)):
-            # The same loss, but norm layers on pooled features of 1x1
-            # pixel refuse a single sample.
+                and normalises(*heads_of(self.host.model))):
+            # A single sample runs twice, which gives the same loss: norm
+            # layers on features that are pooled to 1x1 pixel refuse one.
             rows, places = rows * 2, places * 2
         with self.host.backbone.replay(self.outputs), \
                 self.host.neck.replay(self._for_heads(places)), \
@@ -243,13 +222,13 @@ class JoinedForward:
         with ExitStack() as stack:
             for head in self.heads:
                 stack.enter_context(
-                    _replaced(
+                    replaced_attribute(
                         head, 'forward',
                         _remembered(head.forward, self._calls[head])))
                 name = 'loss_by_feat' if hasattr(
                     head, 'loss_by_feat') else '_get_loss'
                 stack.enter_context(
-                    _replaced(
+                    replaced_attribute(
                         head, name,
                         partial(self._loss_by_feat, getattr(head, name),
                                 places)))
@@ -264,7 +243,7 @@ class JoinedForward:
 def _remembered(function: Callable, calls: List[Any]) -> Callable:
     """A function whose n-th call gives what the n-th call before gave, or
     calls ``function`` where there was none."""
-    number = iter(range(1 << 30))
+    number = count()
 
     def call(*args, **kwargs) -> Any:
         i = next(number)
@@ -273,20 +252,6 @@ def _remembered(function: Callable, calls: List[Any]) -> Callable:
         return calls[i]
 
     return call
-
-
-@contextmanager
-def _replaced(module: nn.Module, name: str,
-              function: Callable) -> Iterator[None]:
-    own = vars(module).get(name)
-    setattr(module, name, function)
-    try:
-        yield
-    finally:
-        if own is None:
-            delattr(module, name)
-        else:
-            setattr(module, name, own)
 
 
 def _concatenate(a: BranchOutputs, b: BranchOutputs) -> BranchOutputs:

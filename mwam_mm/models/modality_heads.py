@@ -5,17 +5,17 @@ from typing import Any, Dict, Mapping, Sequence, Union
 import torch
 from mmengine.runner.checkpoint import get_state_dict
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from mwam_mm.registry import MODELS
 
 from .backbones import BranchOutputs, Features, map_levels
+from .host import NOT_HEADS, normalises
 from .necks import MWAMNeck
-from .subsets import own_labels, take_images, take_rows
+from .subsets import own_labels, rows_with, take_images, take_rows, times
 
 __all__ = ['ModalityHeads', 'with_modality_heads']
 
-_NOT_HEADS = ('data_preprocessor', 'backbone', 'neck', 'auxiliary_head')
+_NOT_HEADS = (*NOT_HEADS, 'auxiliary_head')
 
 
 @MODELS.register_module()
@@ -102,7 +102,7 @@ def _after_fusion(model: nn.Module) -> nn.Module:
     part = nn.Module()
     part._parameters.update(model._parameters)  # such as level embeddings
     for name, child in model.named_children():
-        if name not in (*_NOT_HEADS, 'modality_heads'):
+        if name not in _NOT_HEADS:
             part.add_module(name, child)
     if model.neck.neck is not None:
         part.add_module('neck', model.neck.neck)
@@ -157,7 +157,7 @@ class ModalityHeads(nn.ModuleDict):
         features = model.neck.unfused(outputs)
         for name, heads in self.items():
             weight = weights[name]
-            rows = [i for i, p in enumerate(outputs.present[name]) if p]
+            rows = rows_with(outputs.present, [name])
             idle = not rows
             if idle:
                 # The heads run on one blank sample, whose loss counts 0, so
@@ -165,9 +165,9 @@ class ModalityHeads(nn.ModuleDict):
                 # calls within heads (SyncBN, MMDetection's reduce_mean) meet
                 # on all ranks.
                 rows, weight = [0], 0.
-            if len(rows) == 1 < len(data_samples) and _normalises(heads):
-                # The same loss, but norm layers on pooled features of 1x1
-                # pixel refuse a single sample.
+            if len(rows) == 1 < len(data_samples) and normalises(heads):
+                # A single sample runs twice, which gives the same loss: norm
+                # layers on features that are pooled to 1x1 pixel refuse one.
                 rows = rows * 2
 
             alone = _view(
@@ -176,14 +176,10 @@ class ModalityHeads(nn.ModuleDict):
             images = take_images(
                 model.backbone.layout, inputs, rows,
                 {n: [n == name] * len(rows) for n in outputs.present})
-            for key, value in alone.loss(
-                    images,
-                    own_labels([data_samples[i] for i in rows])).items():
-                if 'loss' in key:  # as MMEngine decides what is one
-                    losses[f'{name}.{key}'] = map_levels(
-                        lambda x: weight * x, value)
-                elif not idle:
-                    losses[f'{name}.{key}'] = value
+            own = alone.loss(images,
+                             own_labels([data_samples[i] for i in rows]))
+            losses.update(
+                times(weight, own, only_losses=idle, prefix=f'{name}.'))
         return losses
 
 
@@ -218,7 +214,3 @@ def _view(model: nn.Module, heads: nn.Module,
         _parameters=heads._parameters,
         _modules=dict(heads._modules, backbone=lambda _: features))
     return view
-
-
-def _normalises(heads: nn.Module) -> bool:
-    return any(isinstance(m, _BatchNorm) for m in heads.modules())

@@ -1,34 +1,24 @@
-"""Subsets of the modalities through a model's own neck and heads.
+"""Subsets of the modalities: rows of a batch, each with some of its own.
 
-The branches run once. What they gave is then selected: rows of the batch, and
-for each row some of its modalities. The model's own neck and heads make losses
-or logits of the selection, as if the other modalities had been absent. The
-losses of subsets (:class:`JoinedForward`) and the scores of single modalities
-(:meth:`Signal.losses`) both stand on this.
+The branches run once. Rows of what they gave are taken, and some modalities of
+each row, as if the others had been absent. :class:`Host` runs the model's own
+neck and heads on them.
 """
 import copy
-from contextlib import contextmanager
-from typing import Any, Iterator, List, NamedTuple, Optional, Sequence
+from typing import Any, Dict, Iterable, List, NamedTuple, Sequence
 
 import torch
-from mmengine.model import BaseModel
 from mmengine.structures import BaseDataElement
-from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _NormBase
-from torch.nn.modules.dropout import _DropoutNd
+from torch import Tensor
 
 from mwam_mm.layout import ModalityLayout, Presence, to_device
 
-from .backbones import BranchOutputs, MultiModalBackbone, map_levels
-from .necks import MWAMNeck
+from .backbones import BranchOutputs, map_levels
 
 __all__ = [
-    'Host', 'Selection', 'find_host', 'own_labels', 'restrict', 'select',
-    'take_images', 'take_rows'
+    'Selection', 'own_labels', 'restrict', 'rows_with', 'select',
+    'take_images', 'take_rows', 'times'
 ]
-
-# MultiheadAttention has a dropout that is no layer.
-_IN_EVALUATION = (_NormBase, _DropoutNd, nn.MultiheadAttention)
 
 
 class Selection(NamedTuple):
@@ -60,15 +50,27 @@ def select(outputs: BranchOutputs, names: Sequence[str]) -> Selection:
     if unknown or not names:
         raise ValueError(f'the subset {list(names)} must name some of the '
                          f'modalities {list(outputs.present)}')
-    rows = [
-        i for i, has in enumerate(
-            zip(*(outputs.present[name] for name in names))) if any(has)
-    ]
-    return restrict(
-        outputs, rows, {
-            name: [name in names and flags[i] for i in rows]
-            for name, flags in outputs.present.items()
-        })
+    rows = rows_with(outputs.present, names)
+    present = {
+        name: [name in names and flags[i] for i in rows]
+        for name, flags in outputs.present.items()
+    }
+    return Selection(rows, restrict(outputs, rows, present))
+
+
+def rows_with(present: Presence, names: Iterable[str]) -> List[int]:
+    """Which samples have any of some modalities.
+
+    Args:
+        present (dict[str, list[bool]]): Modality to whether each of the B
+            samples has it.
+        names (Iterable[str]): The modalities.
+
+    Returns:
+        list[int]: The samples' places in the batch.
+    """
+    flags = zip(*(present[name] for name in names))
+    return [i for i, has in enumerate(flags) if any(has)]
 
 
 def take_rows(x: Tensor, rows: List[int]) -> Tensor:
@@ -111,7 +113,7 @@ def take_images(layout: ModalityLayout, inputs: Tensor, rows: List[int],
 
 
 def restrict(outputs: BranchOutputs, rows: List[int],
-             present: Presence) -> Selection:
+             present: Presence) -> BranchOutputs:
     """Rows of a batch, each with modalities of its own.
 
     Args:
@@ -121,10 +123,9 @@ def restrict(outputs: BranchOutputs, rows: List[int],
             rows keeps it; of a modality that the sample lacks, False.
 
     Returns:
-        Selection: The rows.
+        BranchOutputs: Those of the rows.
     """
     some = next(iter(outputs.inputs.values()))
-
     features = {}
     for name, f in outputs.features.items():
         if f is None or not any(present[name]):
@@ -135,12 +136,8 @@ def restrict(outputs: BranchOutputs, rows: List[int],
             kept = to_device(present[name], some)
         features[name] = map_levels(
             lambda x: _mask(take_rows(x, rows), kept), f)
-    return Selection(
-        rows,
-        BranchOutputs(features,
-                      {n: take_rows(x, rows)
-                       for n, x in outputs.inputs.items()},
-                      present))
+    inputs = {n: take_rows(x, rows) for n, x in outputs.inputs.items()}
+    return BranchOutputs(features, inputs, present)
 
 
 def _mask(x: Tensor, kept: Any) -> Tensor:
@@ -170,7 +167,7 @@ def own_labels(data_samples: Sequence[Any]) -> List[Any]:
             return x
         own = copy.copy(x)
         for key, value in vars(x).items():
-            # Nested elements, and the names of the fields.
+            # Values may be nested elements, or the set of the fields' names.
             vars(own)[key] = set(value) if isinstance(value, set) else copied(
                 value)
         return own
@@ -178,117 +175,21 @@ def own_labels(data_samples: Sequence[Any]) -> List[Any]:
     return [copied(sample) for sample in data_samples]
 
 
-class Host:
-    """A model whose neck and heads run on features that are there already.
+def times(weight: Any,
+          losses: Dict[str, Any],
+          only_losses: bool = False,
+          prefix: str = '') -> Dict[str, Any]:
+    """Losses multiplied by a weight.
 
     Args:
-        model (BaseModel): A model of OpenMMLab, whose ``forward`` takes
-            ``inputs``, ``data_samples`` and ``mode``.
-        backbone (MultiModalBackbone): Its backbone.
-        neck (MWAMNeck, optional): What fuses the modalities, if that is one.
-            Defaults to None.
+        weight (float | Tensor): The weight, 0-d.
+        losses (dict[str, Any]): As a model's ``loss`` returns.
+        only_losses (bool): Whether to leave out other values, which stay as
+            they are otherwise. Defaults to False.
+        prefix (str): What their names begin with in the log. Defaults to ''.
     """
-
-    def __init__(self,
-                 model: BaseModel,
-                 backbone: MultiModalBackbone,
-                 neck: Optional[MWAMNeck] = None) -> None:
-        self.model = model
-        self.backbone = backbone
-        self.neck = neck
-        #: bool: Whether neck and heads run on a selection at the moment.
-        self.running = False
-
-    def losses(self, selection: Selection, inputs: Tensor,
-               data_samples: Sequence[Any]) -> dict:
-        """The model's own losses of a selection, with gradient.
-
-        Args:
-            selection (Selection): N rows.
-            inputs (Tensor): The stacked tensor that the features are of,
-                shape (B, C, H, W).
-            data_samples (Sequence): The B samples, with labels.
-
-        Returns:
-            dict: As the model's ``loss`` returns.
-        """
-        return self._forward(
-            selection,
-            inputs=inputs,
-            data_samples=[data_samples[i] for i in selection.rows],
-            mode='loss')
-
-    def logits(self, selection: Selection, inputs: Tensor) -> Any:
-        """What the model gives of a selection with ``mode='tensor'``.
-
-        Args:
-            selection (Selection): N rows.
-            inputs (Tensor): The stacked tensor, shape (B, C, H, W).
-
-        Returns:
-            Any: As the model's ``forward`` returns.
-        """
-        return self._forward(selection, inputs=inputs, mode='tensor')
-
-    def _forward(self, selection: Selection, inputs: Tensor,
-                 **arguments) -> Any:
-        inputs = take_images(self.backbone.layout, inputs, selection.rows,
-                             selection.outputs.present)
-        with self.backbone.replay(selection.outputs):
-            return self.forward(inputs=inputs, **arguments)
-
-    def forward(self, **arguments) -> Any:
-        """The model's forward, of which nobody is told."""
-        self.running = True
-        if arguments.get('data_samples') is not None:
-            arguments['data_samples'] = own_labels(arguments['data_samples'])
-        try:
-            # The method of the class: hooks on the model are for the forward
-            # that this one is part of, and a compiled forward would be
-            # compiled anew.
-            return type(self.model).forward(self.model, **arguments)
-        finally:
-            self.running = False
-
-    @contextmanager
-    def scoring(self) -> Iterator[None]:
-        """Within it, nothing learns: no gradient, dropout layers let all
-        through, normalisation layers use and keep their statistics, and
-        buffers of heads and losses are as before when it ends.
-
-        Everything else stays in training mode, since some heads give other
-        outputs in evaluation, of which they cannot tell the loss.
-        """
-        layers = [
-            m for m in self.model.modules()
-            if m.training and (isinstance(m, _IN_EVALUATION)
-                               or type(m).__name__ == 'DropPath')
-        ]
-        branches = set(self.backbone.modules())
-        buffers = [(m, name, x, x._version, x.clone())
-                   for m in self.model.modules()
-                   if m not in branches and not isinstance(m, _NormBase)
-                   for name, x in m.named_buffers(recurse=False)]
-        for layer in layers:
-            layer.training = False
-        try:
-            with torch.no_grad():
-                yield
-        finally:
-            for layer in layers:
-                layer.training = True
-            for module, name, x, version, before in buffers:
-                # Backward refuses tensors that were written to.
-                if x._version != version:
-                    x.copy_(before)
-                setattr(module, name, x)
-
-
-def find_host(model: nn.Module) -> Any:
-    """The :class:`Host` of a model, None unless it has exactly one
-    :class:`MultiModalBackbone`."""
-    backbones, necks = ([m for m in model.modules() if isinstance(m, cls)]
-                        for cls in (MultiModalBackbone, MWAMNeck))
-    if len(backbones) != 1:
-        return None
-    return Host(model, backbones[0], necks[0] if len(necks) == 1 else None)
+    return {
+        prefix + key: map_levels(lambda x: weight * x, value)
+        if 'loss' in key else value  # as MMEngine decides what is one
+        for key, value in losses.items() if 'loss' in key or not only_losses
+    }

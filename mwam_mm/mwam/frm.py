@@ -106,7 +106,7 @@ def loop_for(device: str) -> Optional[ModuleType]:
     except ImportError:  # not installed, or not for the installed NumPy
         pass
     except Exception as error:
-        # Of many kinds, mostly because Triton finds no C compiler.
+        # It is of many kinds, mostly because Triton finds no C compiler.
         warnings.warn(f'FRM goes without its kernel for {device} devices and '
                       f'takes longer: {error}')
     return None
@@ -149,13 +149,9 @@ def _in_chunks(function: Callable[[Tensor], Tensor], x: Tensor,
     ], dim)
 
 
-def _reduce(function: Callable[[Tensor, Tensor, Tensor], Tensor],
-            x: Tensor,
-            join: Callable[[List[Tensor], int], Tensor],
-            patch_size: int = 8,
-            block_size: int = 2,
-            flip: str = 'block',
-            band: int = 0) -> Tensor:
+def _reduce(function: Callable[[Tensor, Tensor, Tensor], Tensor], x: Tensor,
+            join: Callable[[List[Tensor], int], Tensor], patch_size: int,
+            block_size: int, flip: str, band: int) -> Tensor:
     """Apply a function of the two bands, each (B, C, rows, q, cols, q), and
     of the patches, (B, C, rows, p, cols * p)."""
     x = _to_patches(x, patch_size)
@@ -195,7 +191,7 @@ def _coefficients(x: Tensor, block_size: int, flip: str,
         x = x.float()
     # Products with so few columns are slow: several patches share one.
     num_patches = math.gcd(cols, max(1, 64 // p))
-    # Separable, and each pass keeps only the frequencies in use.
+    # The DCT is separable, and each pass keeps only the frequencies in use.
     x = x.reshape(-1, p, cols * p)
     low, high = (
         torch.mm(torch.matmul(vertical, x).view(-1, len(horizontal)),
@@ -236,14 +232,14 @@ def _parts(low: Tensor, high: Tensor, patches: Tensor, sigma: float,
         count = low.shape[1:].numel()
         return torch.stack([total, torch.full_like(total, count)])
     q = low.size(3)
-    # Without DC, and without its counterpart so that white noise gives 1.
+    # DC is left out, and its counterpart, so that white noise gives 1.
     low, high = (x.abs().transpose(3, 4).flatten(4) for x in (low, high))
     dc, low, high = low[..., 0], low[..., 1:].sum(4), high[..., 1:].sum(4)
     if band:  # whose first coefficient is not DC
         p = patches.size(3)
         dc = patches.to(low).unflatten(4, (-1, p)).sum((3, 5)).abs() / p
     rest = low + high
-    # A patch with Inf or NaN is not flat, so that these are seen.
+    # A patch with Inf or NaN is not flat, so that the metric shows them.
     flat = (rest <= FLAT * dc) & (rest < math.inf)
     high = high + (q * q - 1) * sigma
     return torch.stack([_sum(x.masked_fill(flat, 0.)) for x in (low, high)])
@@ -314,7 +310,7 @@ def frm_map(x: Tensor,
     _check_input(x, patch_size)
     return _reduce(
         lambda low, high, _: _metric(low, high, sigma, metric), x, torch.cat,
-        patch_size, block_size, flip)
+        patch_size, block_size, flip, band=0)
 
 
 def frm(x: Tensor,
@@ -380,7 +376,8 @@ def frm(x: Tensor,
         >>> round(frm(flat, metric='low').item(), 4)
         2.0
     """
-    # Added up at once: on a GPU a launch takes longer than the sum.
+    # They are added up at once, since on a GPU a launch takes longer than a
+    # sum.
     numerator, denominator = _partial_sums(x, patch_size, block_size, sigma,
                                            metric, flip, band).sum((1, 2))
     dtype = torch.promote_types(x.dtype, torch.float32)

@@ -16,7 +16,7 @@ from torch import Tensor
 from .dct import band_rows
 from .frm import FLAT
 
-# A product and a sum may become one instruction, nothing is reordered.
+# A product and a sum may become one instruction, but nothing is reordered.
 _jit = numba.njit(nogil=True, error_model='numpy', fastmath={'contract'})
 # The terms of one row of patches may be added in any order.
 _jit_sum = numba.njit(
@@ -77,14 +77,14 @@ def _in_parallel(run: Callable, parts: Sequence) -> None:
     For a while after an operator these wait actively for the next one, each
     on its core, which threads of our own would have to share with them.
     """
-    todo = iter(parts)  # of all threads
+    todo = iter(parts)  # all threads take from it
     errors: List[BaseException] = []
 
     def work(_=None) -> None:
         try:
             for part in todo:
                 run(part)
-        except BaseException as error:  # ctypes would drop it
+        except BaseException as error:  # ctypes would drop the error
             errors.append(error)
 
     region = _parallel_region()
@@ -115,7 +115,8 @@ def _parallel_region() -> Optional[Callable]:
 @lru_cache(maxsize=None)
 def _kernel(p: int, q: int, metric: str, dtype: torch.dtype) -> Callable:
     """The loop for one size of patches, which the compiler unrolls."""
-    # Constants: first the low band's frequencies, then the high one's.
+    # These are constants: first the low band's frequencies, then the high
+    # one's.
     rows = band_rows(p, q).view(2 * q, p).float().numpy()
     is_even = rows[:, 0] * rows[:, -1] > 0
     read = _read_bfloat16 if dtype == torch.bfloat16 else _read_float32
@@ -214,7 +215,7 @@ def _robust(low, high, sigma):
             low_sum += abs(low[j // q, j % q, i])
             high_sum += abs(high[j // q, j % q, i])
         rest = low_sum + high_sum
-        # Of NaN and Inf nothing is left out.
+        # NaN and Inf are not left out.
         if not (rest <= np.float32(FLAT) * abs(low[0, 0, i])
                 and rest < np.inf):
             above += low_sum

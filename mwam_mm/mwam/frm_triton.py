@@ -3,6 +3,7 @@
 Importing this module imports Triton: do so where a device wants it only.
 """
 from functools import lru_cache
+from typing import Tuple
 
 import torch
 import triton
@@ -18,22 +19,41 @@ DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 PATCH_SIZES = (2, 4, 8, 16, 32)
 # Every pair of frequencies adds to the code of the kernel.
 MAX_BLOCK_SIZE = 4
-# Of a program, so that the sum over its patches needs no shared memory.
+# A program has one warp, so that its sum needs no shared memory.
 NUM_WARPS = 1
-# What a grid has room for in its second dimension.
+# The second dimension of a grid has no room for more.
 _MAX_SAMPLES = 65535
 
 
 @lru_cache(maxsize=None)
 def dct_rows(patch_size: int, block_size: int, device: torch.device) -> Tensor:
     """The rows of :func:`band_rows`, shape (2, q, p)."""
-    # From the host, which waits, so that any stream may use them.
+    # The host waits for the copy, so that any stream may use them.
     return band_rows(patch_size, block_size).float().to(device)
 
 
 def patches_per_program(patch_size: int) -> int:
     """How many patches a program measures: of 128 pixels a thread at most."""
     return min(4096 // patch_size, 1024) // patch_size
+
+
+def grid(x: Tensor, patch_size: int) -> Tuple[int, int, int, int]:
+    """How the patches of an image are shared out.
+
+    Args:
+        x (Tensor): Shape (B, C, H, W).
+        patch_size (int): Side p of the patches.
+
+    Returns:
+        tuple[int]: Number of programs for a sample, and of patches of a
+        sample, of a channel and of a row of patches.
+    """
+    _, channels, height, width = x.shape
+    per_row = width // patch_size
+    per_channel = height // patch_size * per_row
+    per_sample = channels * per_channel
+    programs = -(-per_sample // patches_per_program(patch_size))
+    return programs, per_sample, per_channel, per_row
 
 
 @triton.jit
@@ -199,29 +219,22 @@ def partial_sums(x: Tensor, patch_size: int, block_size: int, sigma: float,
     Returns:
         Tensor: Shape (2, B, programs), float64.
     """
-    samples, channels, height, width = x.shape
-    patches_per_row = width // patch_size
-    patches_per_channel = height // patch_size * patches_per_row
-    num_patches = channels * patches_per_channel
-    num_together = patches_per_program(patch_size)
-    programs = -(-num_patches // num_together)
-    sums = x.new_empty((2, samples, programs), dtype=torch.float64)
+    programs, *num_patches = grid(x, patch_size)
+    sums = x.new_empty((2, len(x), programs), dtype=torch.float64)
     # Triton launches on the current device.
     with torch.cuda.device_of(x):
-        _frm_kernel[programs, samples](
+        _frm_kernel[programs, len(x)](
             x,
             dct_rows(patch_size, block_size, x.device),
             sums,
-            num_patches,
-            patches_per_channel,
-            patches_per_row,
+            *num_patches,
             *x.stride(),
             sigma,
             METRIC=metric,
             SIZE=patch_size,
             BLOCK=block_size,
             FLAT=FLAT,
-            NUM_PATCHES=num_together,
+            NUM_PATCHES=patches_per_program(patch_size),
             num_warps=NUM_WARPS,
             # Its default changes with Triton 3.10.
             enable_fp_fusion=True)

@@ -24,7 +24,7 @@ Presence = Union[None, Tensor, Sequence[bool]]
 # Index of the modality, input of its branch, and which samples have it.
 Image = Tuple[int, Tensor, Presence]
 
-# Where the paper and the authors' code differ.
+# The paper and the authors' code differ in these.
 _PRESETS = dict(
     paper=dict(lam=6.0, gamma=0.7),
     reference=dict(lam=10.0, gamma=1.0))
@@ -39,7 +39,7 @@ def kernels_for(device: torch.device) -> Optional[ModuleType]:
     from . import mwam_triton
     try:
         mwam_triton.try_out(device)
-    except Exception as error:  # of many kinds, by Triton's version
+    except Exception as error:  # its kind depends on Triton's version
         warnings.warn('MWAM goes without its kernels and takes longer: '
                       f'{error}')
         return None
@@ -182,7 +182,8 @@ class MWAM:
     def _reset(self) -> None:
         """Forget what :meth:`observe` saw."""
         device = self.weights.device
-        # Sums and counts of each band, so that one all-reduce carries all.
+        # One tensor has the sums and counts of all bands, for a single
+        # all-reduce.
         self._observed = torch.zeros(
             2,
             self._num_bands,
@@ -193,7 +194,7 @@ class MWAM:
             self._fused.reset()
 
     @property
-    def _measure(self) -> Dict[str, Any]:
+    def _metric(self) -> Dict[str, Any]:
         """What the numbers in the bank depend on."""
         return dict(self._frm, preset=self.preset)
 
@@ -252,36 +253,21 @@ class MWAM:
             raise ValueError(f'modality "{modality}": present is of '
                              f'{len(present)} samples, the batch of {len(x)}')
 
-    def observe(self, modality: str, x: Tensor,
-                present: Presence = None) -> None:
-        """Measure one modality's input of the batch.
+    def observe(self, images: Sequence[Tuple[str, Tensor, Presence]]) -> None:
+        """Measure inputs of the batch, by one kernel where possible.
 
-        The input may be changed in place afterwards.
-
-        Args:
-            modality (str): Its name.
-            x (Tensor): Input of its branch, shape (B, C, H, W).
-            present (Tensor | Sequence[bool], optional): Whether each of the B
-                samples has the modality. Best a sequence or a tensor on the
-                CPU. Defaults to None: a sample lacks it when its metric is
-                exactly 0, as that of zeros is.
-
-        Raises:
-            ValueError: If the modality is unknown or smaller than one patch,
-                or ``present`` is not of B samples.
-        """
-        self.observe_all([(modality, x, present)])
-
-    def observe_all(
-            self, images: Sequence[Tuple[str, Tensor, Presence]]) -> None:
-        """Measure several inputs of the batch, by one kernel where possible.
+        They may be changed in place afterwards.
 
         Args:
-            images (Sequence[tuple[str, Tensor, Presence]]): What
-                :meth:`observe` takes, for each input.
+            images (Sequence[tuple[str, Tensor, Presence]]): Each a modality,
+                the input of its branch, of shape (B, C, H, W), and whether
+                each of the B samples has the modality: best a sequence or a
+                tensor on the CPU. With None a sample lacks it when its metric
+                is exactly 0, as that of zeros is.
 
         Raises:
-            ValueError: As :meth:`observe`.
+            ValueError: If a modality is unknown or its input smaller than one
+                patch, or whether it is there is not of B samples.
         """
         for image in images:
             self._check(*image)
@@ -396,8 +382,8 @@ class MWAM:
             Tensor: K of shape (M,).
         """
         present = present or {}
-        self.observe_all([(modality, x, present.get(modality))
-                          for modality, x in inputs.items()])
+        self.observe([(modality, x, present.get(modality))
+                      for modality, x in inputs.items()])
         return self.step()
 
     @property
@@ -421,7 +407,7 @@ class MWAM:
         """What :meth:`load_state_dict` needs to go on exactly."""
         return dict(
             modalities=list(self.modalities),
-            metric=self._measure,
+            metric=self._metric,
             weights=self.weights,
             batches=self._batches,
             **{key: bank.state_dict()
@@ -445,16 +431,17 @@ class MWAM:
         if set(saved) != set(self.modalities):
             raise ValueError(f'the saved MWAM state is for {saved}, but the '
                              f'modalities are {list(self.modalities)}')
-        if state_dict['metric'] != self._measure:
+        if state_dict['metric'] != self._metric:
             raise ValueError(
                 f'the saved MWAM state is of {state_dict["metric"]}, but MWAM '
-                f'has {self._measure}: resume with the same, or start with an '
+                f'has {self._metric}: resume with the same, or start with an '
                 'empty bank by load_from instead of resume')
         device = self.weights.device
         order = [saved.index(name) for name in self.modalities]
-        # They may be on any device, and of a type that this one lacks.
+        # The saved tensors may be on any device, and of a type that this one
+        # lacks.
         for key, bank in self._banks.items():
-            if key not in state_dict:  # bands, which only the log has
+            if key not in state_dict:  # only the log has the bands
                 continue
             bank.load_state_dict({
                 name: None if value is None else value[..., order]

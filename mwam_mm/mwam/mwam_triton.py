@@ -14,6 +14,7 @@ from .frm_triton import (
     FLAT,
     NUM_WARPS,
     dct_rows,
+    grid,
     patch_sums,
     patches_per_program,
 )
@@ -244,15 +245,11 @@ def _fields(image: Image, first_program: int, first_row: int,
         have it.
     """
     i, x, present = image
-    patches_per_row = x.size(3) // patch_size
-    patches_per_channel = x.size(2) // patch_size * patches_per_row
-    num_patches = x.size(1) * patches_per_channel
-    programs = -(-num_patches // patches_per_program(patch_size))
     sample, channel, row, column = x.stride()
     return [
-        first_program, first_row, programs, num_patches, patches_per_channel,
-        patches_per_row, 2 * i + (present is not None), sample // unit,
-        channel // unit, row // unit, column
+        first_program, first_row, *grid(x, patch_size),
+        2 * i + (present is not None), sample // unit, channel // unit,
+        row // unit, column
     ]
 
 

@@ -14,7 +14,6 @@ from torch.nn.functional import interpolate
 
 from mwam_mm.balance import Intervention
 from mwam_mm.balance.interventions.combination import Combination
-from mwam_mm.balance.interventions.subsets import SubsetChoice
 from mwam_mm.registry import DATASETS, INTERVENTIONS
 from mwam_mm.registry import MODELS as HEADS
 
@@ -244,12 +243,13 @@ def test_which_modality_a_pair_keeps(tmp_path, weights, share):
 
 def test_pairs_where_k_is_0():
     """As if all were the same."""
-    choice = SubsetChoice('paired', 'k', 'combination')
-    choice.attach(SimpleNamespace(
+    combination = Combination(subsets='paired', weights='k')
+    combination.attach(SimpleNamespace(
         runner=SimpleNamespace(seed=0, iter=0), model=nn.Module(),
         modalities=('rgb', 'depth'), weights=torch.zeros(2)))
     signal = SimpleNamespace(subsets={})
-    choice.ask(signal, dict(rgb=[True] * 100, depth=[True] * 100))
+    combination.at_features(signal, SimpleNamespace(
+        present=dict(rgb=[True] * 100, depth=[True] * 100)))
     rgb = sum(signal.subsets['paired']['rgb'])
     assert 30 < rgb < 70
     assert sum(signal.subsets['paired']['depth']) == 100 - rgb

@@ -186,8 +186,8 @@ def test_one_label_for_all_images(meta, name):
     assert evaluators.constant_predictions() == dict(rgb=name, depth=name)
 
 
-class CityscapesMetric(BaseMetric):
-    """As MMSegmentation's: the files that it writes are what it judges."""
+class JudgesFiles(BaseMetric):
+    """As MMSegmentation's CityscapesMetric: it cannot do without a folder."""
 
     def __init__(self, output_dir):
         super().__init__()
@@ -204,7 +204,7 @@ class CityscapesMetric(BaseMetric):
 
 
 def test_a_metric_of_files_is_left_out_of_what_a_pcr_compares(tmp_path):
-    evaluator = Evaluator(CityscapesMetric(str(tmp_path)))
+    evaluator = Evaluator(JudgesFiles(str(tmp_path)))
     evaluators = CombinationEvaluators(
         evaluator, tiny.TinyPairs(), COMBINATIONS, COMBINATIONS[0])
     evaluators.expect({0: ('rgb', 'depth'), 1: ('rgb', )})

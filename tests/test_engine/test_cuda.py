@@ -159,7 +159,7 @@ def test_mwam_does_not_wait_for_the_device(tmp_path, monkeypatch, device,
 
         monkeypatch.setattr(owner, name, call)
 
-    for name in ('observe_all', 'step'):
+    for name in ('observe', 'step'):
         guard(MWAM, name)
     for module in (runner.model.backbone, runner.model.neck):
         guard(module, 'forward')
@@ -177,5 +177,5 @@ def test_mwam_does_not_wait_for_the_device(tmp_path, monkeypatch, device,
     runner.build_optim_wrapper = build_guarded
     runner.train()
     assert guarded >= {
-        'observe_all', 'step', 'forward', 'backward', 'after_train_iter'
+        'observe', 'step', 'forward', 'backward', 'after_train_iter'
     }

@@ -128,7 +128,7 @@ def test_resuming_without_state_starts_cold_and_says_so(tmp_path, caplog):
     messages = []
     runner.logger.info = messages.append
     runner.train()
-    assert any('no MWAM state' in m for m in messages)
+    assert any('nothing under "mwam"' in m for m in messages)
 
 
 def test_resuming_with_other_modalities_lists_both(tmp_path):

@@ -401,27 +401,6 @@ def test_twins_draw_the_same_numbers(tmp_path, way):
         assert torch.equal(p, q)
 
 
-def test_a_checkpoint_of_version_0_1(tmp_path):
-    """It holds the random state beside the bank, and goes on exactly."""
-    whole, k, drawn = run(
-        config(tmp_path / 'whole', 'hook-gradient', 'iterations'))
-    tiny.kill(config(tmp_path / 'killed', 'hook-gradient', 'iterations'), 5)
-    path = tmp_path / 'killed/iter_4.pth'
-    checkpoint = torch.load(path, weights_only=False)
-    checkpoint['mwam']['random_state'] = checkpoint.pop('random_state')
-    assert set(checkpoint['mwam']) == {
-        'modalities', 'metric', 'bank', 'weights', 'batches', 'random_state'
-    }
-    torch.save(checkpoint, path)
-    resumed, k_after, drawn_after = run(
-        config(tmp_path / 'killed', 'hook-gradient', 'iterations',
-               resume=True))
-    assert torch.equal(torch.stack(k_after), torch.stack(k[4:]))
-    assert drawn_after[-8:] == drawn[-8:]
-    for p, q in zip(whole.model.parameters(), resumed.model.parameters()):
-        assert torch.equal(p, q)
-
-
 @DATASETS.register_module()
 class EqualPairs(tiny.TinyPairs):
     """Both modalities with three channels, stacked as the layout says, so
@@ -489,41 +468,3 @@ def test_resuming_with_the_dumped_config(tmp_path, way):
     assert metrics_after.metrics == metrics.metrics[-1:]
     assert 'rgb+depth/mIoU' in metrics.metrics[0]
     assert list((tmp_path / 'killed').glob('best_rgb+depth_mIoU_iter_*.pth'))
-
-
-def with_another_order(path):
-    """Make a checkpoint that of a version whose order was the config's."""
-    checkpoint = torch.load(path, weights_only=False)
-    mwam = checkpoint['mwam']
-    assert mwam['modalities'] == ['rgb', 'depth']
-    mwam['modalities'] = ['depth', 'rgb']
-    mwam['weights'] = mwam['weights'].flip(0)
-    mwam['bank'] = {key: value.flip(0) for key, value in mwam['bank'].items()}
-    torch.save(checkpoint, path)
-
-
-def test_a_checkpoint_with_another_order_of_the_branches(tmp_path):
-    """The optimizer's momentum would be that of the other branches."""
-    run(equal_config(tmp_path / 'first', 'neck-gradient'))
-    path = tmp_path / 'first/iter_4.pth'
-    with_another_order(path)
-    cfg = equal_config(tmp_path / 'second', 'neck-gradient')
-    cfg.load_from, cfg.resume = str(path), True
-    with pytest.raises(ValueError,
-                       match=r"\['depth', 'rgb'\].*\['rgb', 'depth'\].*"
-                       'optimizer.*load_from'):
-        run(cfg)
-    cfg.resume = False  # which the message advises
-    runner, _, _ = run(cfg)
-    assert runner.iter == 6
-
-
-def test_with_paths_k_goes_by_name(tmp_path):
-    """The order of `branches` is not that of the parameters."""
-    _, k, _ = run(equal_config(tmp_path, 'hook-gradient'))
-    with_another_order(tmp_path / 'iter_4.pth')
-    cfg = equal_config(tmp_path, 'hook-gradient')
-    cfg.load_from, cfg.resume = str(tmp_path / 'iter_4.pth'), True
-    _, k_after, _ = run(cfg)
-    assert torch.equal(torch.stack(k_after), torch.stack(k[4:]))
-    assert k[4][0] != k[4][1]

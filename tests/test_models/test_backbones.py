@@ -269,6 +269,11 @@ def test_a_backbone_without_a_fitting_convolution_is_refused():
         build(dict(type='mwam_mm.TwoChannels'))
 
 
+def test_a_backbone_that_is_unknown_is_named():
+    with pytest.raises(KeyError, match='ResNet17 is not in'):
+        build(dict(type='ResNet17'))
+
+
 @MODELS.register_module()
 class TwoChannels(nn.Conv2d):
 

@@ -263,7 +263,7 @@ def test_state_is_loaded_to_where_the_inputs_are():
 def test_moving_keeps_what_was_observed():
     mwam, expected = MWAM(NAMES), MWAM(NAMES)
     for name, x in batch(0).items():
-        mwam.observe(name, x)
+        mwam.observe([(name, x, None)])
         mwam.to('cpu')
     assert torch.equal(mwam.step(), expected.update(batch(0)))
 
@@ -361,10 +361,10 @@ def test_wrong_arguments():
     with pytest.raises(ValueError, match='distinct'):
         MWAM(('rgb', 'rgb'))
     with pytest.raises(ValueError, match='thermal'):
-        MWAM(NAMES).observe('thermal', torch.zeros(1, 1, 8, 8))
+        MWAM(NAMES).observe([('thermal', torch.zeros(1, 1, 8, 8), None)])
     for present in ([True], torch.ones(3, dtype=torch.bool)):
         with pytest.raises(ValueError, match='"rgb".*of [13] samples.*of 2'):
-            MWAM(NAMES).observe('rgb', torch.zeros(2, 3, 8, 8), present)
+            MWAM(NAMES).observe([('rgb', torch.zeros(2, 3, 8, 8), present)])
 
 
 def _rank(rank, world_size, init_file, out):

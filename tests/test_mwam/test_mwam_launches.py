@@ -166,7 +166,7 @@ def test_frm_is_one_kernel_one_sum_and_the_quotient(monkeypatch):
 def test_observing_is_a_launch_each():
     mwam, inputs = measured(), batch()
     for name in 'aba':
-        mwam.observe(name, inputs[name])
+        mwam.observe([(name, inputs[name], None)])
     mwam.step()
     assert Kernel.launched == 3 * ['_measure_kernel'] + ['_finish_kernel']
 

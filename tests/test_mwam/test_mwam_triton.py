@@ -365,12 +365,12 @@ def test_several_images_of_a_modality(launches):
         del launches[:]
         images = [noise(2, 1, 16, 24, seed=seed), noise(2, 1, 16, 24, seed=7)]
         other = noise(1, 3, 8, 40, seed=seed)
-        mwam.observe('a', images[0])
+        mwam.observe([('a', images[0], None)])
         images[0] *= 1.  # observed is observed
         expected = torch.cat(images)
         images[0].zero_()
-        mwam.observe('b', other)
-        mwam.observe('a', images[1], [True, True])
+        mwam.observe([('b', other, None)])
+        mwam.observe([('a', images[1], [True, True])])
         k = mwam.step()
         assert launches == 3 * ['measure'] + ['finish']
         assert k.tolist() == pytest.approx(
@@ -503,9 +503,9 @@ def test_a_batch_of_all_ranks(monkeypatch, launches):
 def test_moving_between_the_modalities():
     mwam, expected = fused(metric='sum'), plain(metric='sum')
     inputs = batch()
-    mwam.observe('a', inputs['a'])
+    mwam.observe([('a', inputs['a'], None)])
     mwam.to(DEVICE)  # any device
-    mwam.observe('b', inputs['b'])
+    mwam.observe([('b', inputs['b'], None)])
     mwam.step()
     expected.update(inputs)
     assert_same(mwam, expected)
@@ -517,7 +517,7 @@ def test_nothing_waits():
     inputs = dict(a=noise(8, 4, 480, 640)[:, :3], b=noise(8, 1, 480, 640))
     present = dict(b=[True] * 7 + [False])
     mwam.update(inputs, present)
-    mwam.observe('a', inputs['a'])
+    mwam.observe([('a', inputs['a'], None)])
     mwam.step()
     torch.cuda.synchronize()
     torch.cuda.set_sync_debug_mode('error')
@@ -526,7 +526,7 @@ def test_nothing_waits():
             smaller = {name: x[..., :size] for name, x in inputs.items()}
             mwam.update(smaller, present)
             for name, x in smaller.items():
-                mwam.observe(name, x, present.get(name))
+                mwam.observe([(name, x, present.get(name))])
             k = mwam.step()
     finally:
         torch.cuda.set_sync_debug_mode('default')

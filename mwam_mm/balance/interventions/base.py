@@ -1,20 +1,8 @@
 """Where the weights K act on training."""
-import functools
 from dataclasses import dataclass, field
-from types import MethodType
-from typing import (
-    Any,
-    Dict,
-    Iterable,
-    List,
-    Optional,
-    Sequence,
-    Set,
-    Tuple,
-)
+from typing import Any, Dict, List, Optional, Tuple
 
 from mmengine.logging import MMLogger
-from mmengine.optim import OptimWrapperDict
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -22,12 +10,9 @@ from mwam_mm.models.backbones import BranchOutputs
 from mwam_mm.wrappers import count_sharded_units
 
 from ..probes import Probe
-from ..probes.base import untraced
 from ..signal import Signal
 
-__all__ = [
-    'Context', 'Intervention', 'held_by', 'optimizers_of', 'step_hooks'
-]
+__all__ = ['Context', 'Intervention']
 
 
 @dataclass
@@ -202,77 +187,3 @@ class Intervention:
             state_dict (dict): What the checkpoint holds, which may be of a
                 run without this intervention.
         """
-
-
-def step_hooks(optimizers: Sequence[Optimizer],
-               interventions: Iterable[Intervention]) -> List['StepHook']:
-    """Call the interventions before and after each step.
-
-    A step that the fp16 scaler skips is none.
-
-    Args:
-        optimizers (Sequence[Optimizer]): The optimizers.
-        interventions (Iterable[Intervention]): Called in their order, those
-            that it gives at each step.
-
-    Returns:
-        list[StepHook]: Handles, whose ``remove`` ends it.
-    """
-    return [StepHook(optimizer, interventions) for optimizer in optimizers]
-
-
-class StepHook:
-    """Calls the interventions around ``optimizer.step``.
-
-    PyTorch's own step hooks will not do: from the first ``torch.compile`` in
-    a process on, PyTorch 2.1 calls those of no optimizer.
-
-    Args:
-        optimizer (Optimizer): The optimizer.
-        interventions (Iterable[Intervention]): See :func:`step_hooks`.
-    """
-
-    def __init__(self, optimizer: Optimizer,
-                 interventions: Iterable[Intervention]) -> None:
-        self.optimizer = optimizer
-        self.interventions = interventions
-        self._before = vars(optimizer).get('step')
-        step = optimizer.step
-
-        @functools.wraps(getattr(step, '__func__', step))
-        def hooked(optimizer: Optimizer, *args, **kwargs) -> Any:
-            for intervention in self.interventions:
-                intervention.before_step(optimizer)
-            result = step(*args, **kwargs)
-            for intervention in self.interventions:
-                intervention.after_step(optimizer)
-            return result
-
-        # A method, since schedulers that come later ask for its `__func__`.
-        optimizer.step = self._step = MethodType(untraced(hooked), optimizer)
-
-    def remove(self) -> None:
-        """Call them no more."""
-        self.interventions = ()
-        if vars(self.optimizer).get('step') is not self._step:
-            return  # wrapped once more, by a scheduler that came later
-        if self._before is None:
-            del self.optimizer.step
-        else:
-            self.optimizer.step = self._before
-
-
-def held_by(*optimizers: Optimizer) -> Set[int]:
-    """The ids of the parameters that optimizers change."""
-    return {
-        id(p)
-        for optimizer in optimizers
-        for group in optimizer.param_groups for p in group['params']
-    }
-
-
-def optimizers_of(wrapper: Any) -> List[Optimizer]:
-    """The optimizers in an ``OptimWrapper`` or ``OptimWrapperDict``."""
-    wrappers = list(wrapper.values()) if isinstance(
-        wrapper, OptimWrapperDict) else [wrapper]
-    return [wrapper.optimizer for wrapper in wrappers]

@@ -5,12 +5,12 @@ from torch import Tensor, nn
 
 __all__ = ['boxes_of', 'gives_boxes', 'giou']
 
-# The methods of heads whose second output `bbox_coder` decodes, or of which it
-# is the bins.
+# Heads with these methods give what `bbox_coder` decodes as their second
+# output, or the bins of it.
 _PREDICTS = ('BaseDenseHead.predict_by_feat',
              'BaseDenseHead._predict_by_feat_single',
              'GFLHead._predict_by_feat_single')
-# Heads whose second output in training is only a first guess.
+# In training the second output of these heads is only a first guess.
 _NOT = ('VFNetHead', )
 
 
@@ -56,7 +56,8 @@ def boxes_of(head: nn.Module, codes: List[Tensor]) -> List[Tensor]:
         batch, _, height, width = code.shape
         code = code.float().permute(0, 2, 3, 1)
         priors = get_box_tensor(priors).float().repeat(batch, 1)
-        if hasattr(head, 'integral'):  # bins of distances to the sides
+        # It gives bins of distances to the sides.
+        if hasattr(head, 'integral'):
             code = head.integral(code)
             priors = head.anchor_center(priors)
         decoded = head.bbox_coder.decode(priors, code.reshape(-1, 4))

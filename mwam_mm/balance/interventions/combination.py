@@ -1,11 +1,12 @@
 """The model's own losses of the complete input and of subsets."""
 from typing import Any
 
+from mwam_mm.models.subsets import times
 from mwam_mm.registry import INTERVENTIONS
 
 from ..signal import Signal
 from .base import Context
-from .subsets import OnSubsets, SubsetChoice, times
+from .subsets import OnSubsets
 
 __all__ = ['Combination']
 
@@ -51,12 +52,13 @@ class Combination(OnSubsets):
                      intervention=dict(type='combination', weights='k'))
             ]
     """
+    name = 'combination'
 
     def __init__(self,
                  subsets: str = 'singles',
                  weights: str = 'even',
                  reduction: str = 'sum') -> None:
-        super().__init__(SubsetChoice(subsets, weights, 'combination'))
+        super().__init__(subsets, weights)
         if reduction not in ('sum', 'mean'):
             raise ValueError(f'"combination": reduction={reduction!r}, but '
                              "known are ['sum', 'mean']")
@@ -64,7 +66,7 @@ class Combination(OnSubsets):
 
     def check(self, context: Context) -> None:
         super().check(context)
-        if self.choice.kind == 'singles' and 'loss' in context.interventions:
+        if self.kind == 'singles' and 'loss' in context.interventions:
             raise ValueError(
                 f'{context.where}: "combination" and "loss" both add the '
                 'losses of each modality alone, under the same names: name '
@@ -72,18 +74,18 @@ class Combination(OnSubsets):
 
     def at_losses(self, signal: Signal, losses: Any) -> Any:
         if signal.joined is None:
-            return losses  # not called for losses
+            return losses  # the model was not called for losses
         share = 1.
         if self.reduction == 'mean':
-            share = 1 / (1 + len(self.choice.names(signal)))
+            share = 1 / (1 + len(self.subset_names(signal)))
         own, added = {}, {}
-        for name, weight in self.choice.weights(signal).items():
+        for name, weight in self.subset_weights(signal).items():
             of_subset = signal.joined.losses(name)
-            # Other losses are of interventions that came before.
+            # The other losses were added by interventions that came before.
             own.update({k: losses[k] for k in of_subset if k in losses})
-            weighted = times(
+            added.update(times(
                 share * weight,
                 of_subset,
-                only_losses=signal.joined.groups[name].idle)
-            added.update({f'{name}.{key}': v for key, v in weighted.items()})
+                only_losses=signal.joined.groups[name].idle,
+                prefix=f'{name}.'))
         return {**losses, **times(share, own), **added}

@@ -17,7 +17,7 @@ from mwam_mm.registry import INTERVENTIONS
 from ..signal import Signal
 from .base import Context
 from .boxes import boxes_of, giou, gives_boxes
-from .subsets import OnSubsets, SubsetChoice, training_subsets
+from .subsets import OnSubsets, training_subsets
 
 __all__ = ['Distill', 'predicting_head']
 
@@ -72,6 +72,7 @@ class Distill(OnSubsets):
                                    dict(type='distill', temperature=2.)])
             ]
     """
+    name = 'distill'
 
     def __init__(self,
                  on: str = 'logits',
@@ -95,8 +96,7 @@ class Distill(OnSubsets):
                              "on='logits', not with on='features'")
         self.on, self.weight, self.temperature = on, weight, temperature
         self.box_weight, self._subsets = box_weight, subsets
-        super().__init__(
-            SubsetChoice(subsets or 'singles', weights, 'distill'))
+        super().__init__(subsets or 'singles', weights)
 
     def check(self, context: Context) -> None:
         super().check(context)
@@ -120,7 +120,18 @@ class Distill(OnSubsets):
 
     def attach(self, context: Context) -> None:
         super().attach(context)
-        self._head = predicting_head(context.model)
+        self._head = head = predicting_head(context.model)
+        if self.on == 'features':
+            distance = self._of_features
+        elif _is_dense(head):
+            distance = self._of_maps
+        elif _is_classifier(head):
+            distance = self._of_images
+        else:
+            distance = self._of_pixels
+        self._terms = dict(loss_distill=(self.weight, distance))
+        if self.box_weight:
+            self._terms['loss_distill_box'] = self.box_weight, self._of_boxes
 
     def at_features(self, signal: Signal,
                     outputs: BranchOutputs) -> BranchOutputs:
@@ -130,25 +141,17 @@ class Distill(OnSubsets):
 
     def at_losses(self, signal: Signal, losses: Any) -> Any:
         if signal.joined is None:
-            return losses  # not called for losses
+            return losses  # the model was not called for losses
         if self._given:
-            self.choice.kind = 'paired' if 'paired' in signal.subsets else \
-                'singles'
-        distance = self._of_features if self.on == 'features' else \
-            self._of_maps if _is_dense(self._head) else \
-            self._of_images if _is_classifier(self._head) else self._of_pixels
-        terms = dict(loss_distill=(self.weight, distance))
-        if self.box_weight:
-            terms['loss_distill_box'] = self.box_weight, self._of_boxes
-        return {
-            **losses, **{
-                f'{name}.{key}':
-                factor * weight * distance(signal.joined,
-                                           signal.joined.groups[name])
-                for name, weight in self.choice.weights(signal).items()
-                for key, (factor, distance) in terms.items()
-            }
+            self.kind = 'paired' if 'paired' in signal.subsets else 'singles'
+        joined = signal.joined
+        added = {
+            f'{name}.{key}': factor * weight * distance(
+                joined, joined.groups[name])
+            for name, weight in self.subset_weights(signal).items()
+            for key, (factor, distance) in self._terms.items()
         }
+        return {**losses, **added}
 
     def _of_features(self, joined: JoinedForward, group: Group) -> Tensor:
         pairs = zip(
@@ -208,7 +211,7 @@ class Distill(OnSubsets):
         logits = self._classes(logits)
         if self._head.use_sigmoid_cls:
             return logits.sigmoid().amax(2)
-        # The last is the background.
+        # The last class is the background.
         return logits.softmax(2)[:, :, :-1].amax(2)
 
     def _pairs(self, joined: JoinedForward,
@@ -216,7 +219,7 @@ class Distill(OnSubsets):
         """Logits from the subset and, detached, from the complete input."""
         logits = joined.predictions(self._head)
         if _is_dense(self._head):
-            logits = logits[0]  # as all dense heads return: scores first
+            logits = logits[0]  # all dense heads return the scores first
         for x in flatten_levels(logits):
             if _is_dense(self._head) or _is_classifier(self._head) or (
                     x.ndim == 4 and x.size(1) == self._head.out_channels):
@@ -227,7 +230,7 @@ class Distill(OnSubsets):
                     binary: bool) -> Tensor:
         """KL from the complete prediction's distribution, times T^2."""
         t = self.temperature
-        if binary:  # of each class by itself
+        if binary:  # each class is a distribution by itself
             p = (complete / t).sigmoid()
             kl = p * (logsigmoid(complete / t) - logsigmoid(subset / t)) + (
                 1 - p) * (logsigmoid(-complete / t) - logsigmoid(-subset / t))
@@ -270,20 +273,21 @@ def _by_class(losses: nn.Module) -> bool:
     """Whether a head's losses take a probability of each class by itself, a
     sigmoid, and not one distribution over all classes."""
     if isinstance(losses, nn.ModuleList):
-        # Beside a cross-entropy, a dice loss may use it all the same.
+        # A dice loss may use a sigmoid beside a cross-entropy that does not.
         return all(map(_by_class, losses))
     losses = getattr(losses, 'ce', losses)  # MMPretrain's LabelSmoothLoss
-    # MMPretrain's FocalLoss knows nothing else, and does not say so.
+    # MMPretrain's FocalLoss always uses a sigmoid and has no attribute that
+    # says so.
     return getattr(losses, 'use_sigmoid',
                    type(losses).__name__ == 'FocalLoss')
 
 
 def _is_decoder(head: nn.Module) -> bool:
-    return hasattr(head, 'ignore_index')  # as MMSegmentation's heads
+    return hasattr(head, 'ignore_index')  # all heads of MMSegmentation have it
 
 
 def _is_classifier(head: nn.Module) -> bool:
-    return hasattr(head, 'pre_logits')  # as MMPretrain's heads
+    return hasattr(head, 'pre_logits')  # all heads of MMPretrain have it
 
 
 def _is_dense(head: nn.Module) -> bool:

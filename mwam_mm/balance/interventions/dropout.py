@@ -1,19 +1,10 @@
 """K on the probabilities of modality dropout."""
-from typing import (
-    Any,
-    Callable,
-    Dict,
-    Iterable,
-    List,
-    Mapping,
-    Sequence,
-    Tuple,
-)
+from typing import Any, Callable, Dict, List, Mapping, Sequence, Tuple
 
 import numpy as np
 from mmengine.dist import get_rank
 from mmengine.structures import BaseDataElement
-from torch import Tensor, nn
+from torch import Tensor
 
 from mwam_mm.config import type_name, walk_pipelines
 from mwam_mm.layout import ModalityLayout
@@ -28,7 +19,7 @@ from .host_weights import HostWeights
 __all__ = ['Dropout', 'drop_modalities']
 
 Combination = Tuple[str, ...]
-# From K to the probabilities of what is kept.
+# These take K and give the probability of keeping each subset.
 Probabilities = Callable[[Sequence[float]], Dict[Tuple[int, ...], float]]
 
 _DRAWS: Dict[str, Probabilities] = dict(
@@ -59,8 +50,24 @@ class Dropout(Intervention):
         self.probabilities = _DRAWS[draw]
 
     def check(self, context: Context) -> None:
-        _check(context.runner, context.model, context.modalities,
-               f'{context.where} "dropout"')
+        where = f'{context.where} "dropout"'
+        preprocessor = getattr(context.model, 'data_preprocessor', None)
+        layout = getattr(preprocessor, 'layout', None)
+        if not isinstance(layout, ModalityLayout):
+            raise ValueError(
+                f'{where} names absent modalities in the data samples, which '
+                f'{type(preprocessor).__name__} does not read: use a '
+                'mwam_mm.MultiModal...DataPreprocessor, or another '
+                'intervention')
+        if set(layout.names) != set(context.modalities):
+            raise ValueError(
+                f'{where} is for the modalities {list(context.modalities)}, '
+                f'but the data preprocessor has {list(layout.names)}')
+        pipelines = walk_pipelines(context.runner.train_dataloader.dataset)
+        if 'RandomDropModality' in map(type_name, pipelines):
+            raise ValueError(
+                f'{where} and RandomDropModality in the training pipeline '
+                'would drop modalities twice: take RandomDropModality out')
 
     def attach(self, context: Context) -> None:
         super().attach(context)
@@ -83,28 +90,7 @@ class Dropout(Intervention):
             self._k.load(state_dict['dropout'])
 
 
-def _check(runner, model: nn.Module, modalities: Iterable[str],
-           where: str) -> None:
-    preprocessor = getattr(model, 'data_preprocessor', None)
-    layout = getattr(preprocessor, 'layout', None)
-    if not isinstance(layout, ModalityLayout):
-        raise ValueError(
-            f'{where} names absent modalities in the data samples, which '
-            f'{type(preprocessor).__name__} does not read: use a '
-            'mwam_mm.MultiModal...DataPreprocessor, or another intervention')
-    if set(layout.names) != set(modalities):
-        raise ValueError(
-            f'{where} is for the modalities {list(modalities)}, but the '
-            f'data preprocessor has {list(layout.names)}')
-    if any(
-            type_name(transform) == 'RandomDropModality'
-            for transform in walk_pipelines(runner.train_dataloader.dataset)):
-        raise ValueError(
-            f'{where} and RandomDropModality in the training pipeline would '
-            'drop modalities twice: take RandomDropModality out')
-
-
-def drop_modalities(runner, data_batch: Any, weights: Any,
+def drop_modalities(runner, data_batch: Any, weights: HostWeights,
                     layout: ModalityLayout,
                     probabilities: Probabilities = dropout_probabilities
                     ) -> None:
@@ -119,8 +105,7 @@ def drop_modalities(runner, data_batch: Any, weights: Any,
         runner (Runner): The runner of the training process.
         data_batch (dict): What the dataloader gives, with ``data_samples``
             that are not in use elsewhere; those are replaced.
-        weights (MWAM): Has ``modalities`` and the ``weights`` of the
-            iteration before.
+        weights (HostWeights): K of the iteration before.
         layout (ModalityLayout): That of the stacked images.
         probabilities (Callable): From the weights of the modalities that a
             sample has to the probability of each subset. Defaults to

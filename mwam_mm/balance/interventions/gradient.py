@@ -16,14 +16,14 @@ from .base import Context, Intervention
 
 __all__ = ['Gradient', 'is_adaptive']
 
-# They divide a constant factor of the gradient out again. By name, because
-# most are not of PyTorch.
+# These optimizers divide a constant factor of the gradient out again. They are
+# told by name, because most are not part of PyTorch.
 _ADAPTIVE = {
     'Adadelta', 'Adafactor', 'Adagrad', 'Adam', 'AdamP', 'AdamW', 'AdaBelief',
     'Adamax', 'Adan', 'DAdaptAdam', 'LAMB', 'Lamb', 'LARS', 'Lion', 'Muon',
     'NAdam', 'NovoGrad', 'Prodigy', 'RAdam', 'RMSprop', 'Rprop', 'SparseAdam'
 }
-# What K = 0 becomes where gradients are divided by K.
+# It takes the place of K = 0 where gradients are divided by K.
 _TINY = 1e-8
 
 
@@ -56,8 +56,8 @@ class Gradient(Intervention):
 
     def check(self, context: Context) -> None:
         if context.sharded and not context.probe.gives_features:
-            # It runs on views of the parameters, and without use_orig_params
-            # takes the parameters away.
+            # FSDP runs on views of the parameters, and without use_orig_params
+            # it takes the parameters away.
             raise ValueError(
                 f'{context.where} cannot scale the gradients of branches=... '
                 'under FSDP: use MWAMNeck with model.neck.mwam, '
@@ -108,7 +108,7 @@ class Gradient(Intervention):
         self._weights = self.context.weights
         gradients = self._gradients()
         if any(gradients):
-            # A factor of 0 would lose what is there.
+            # A factor of 0 would lose the gradients that are there.
             self._weights = self._weights.clamp(min=_TINY)
         for weight, of_branch in zip(self._weights, gradients):
             if of_branch:

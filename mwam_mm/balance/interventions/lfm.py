@@ -6,16 +6,17 @@ import torch
 from torch import Tensor
 
 from mwam_mm.layout import to_device
+from mwam_mm.models.subsets import times
 from mwam_mm.registry import INTERVENTIONS
 
 from ..predictions import log_probabilities
 from ..signal import Signal
-from .subsets import OnSubsets, SubsetChoice, times
+from .subsets import OnSubsets
 
 __all__ = ['LFM', 'jensen_shannon', 'lfm_weights']
 
-# Share of classification after a part of training: what was learned on
-# CREMA-D in 200 epochs, to which the released code fits a polynomial.
+# Part of the training to the share of classification that the authors learned
+# on CREMA-D in 200 epochs. The released code fits a polynomial to it.
 _LEARNED = ((0., 0.205), (0.05, 0.25), (0.1, 0.3), (0.25, 0.44), (0.5, 0.54),
             (0.75, 0.82), (0.9, 1.))
 _SCHEDULES = ('learned', 'heuristic')
@@ -140,6 +141,7 @@ class LFM(OnSubsets):
                      intervention='lfm')
             ]
     """
+    name = 'lfm'
 
     def __init__(self,
                  schedule: str = 'learned',
@@ -153,12 +155,12 @@ class LFM(OnSubsets):
         if weights is not None and (len(weights) != 2 or min(weights) < 0):
             raise ValueError('lfm.weights are that of classification and that '
                              f'of alignment, not negative, but got {weights}')
+        super().__init__()
         self.schedule, self.epochs, self.weights = schedule, epochs, weights
-        super().__init__(SubsetChoice('singles', 'even', 'lfm'))
 
     def at_losses(self, signal: Signal, losses: Any) -> Any:
         if signal.joined is None:
-            return losses  # not called for losses
+            return losses  # the model was not called for losses
         runner, joined = self.context.runner, signal.joined
         classify, align = self.weights or lfm_weights(
             runner.iter / runner.max_iters, self.schedule, self.epochs)
@@ -169,10 +171,8 @@ class LFM(OnSubsets):
         log_p, rows = [], []
         for name, group in alone.items():
             weight = 0. if group.idle else classify / number
-            losses.update({
-                f'alone_{name}.{key}': value for key, value in times(
-                    weight, joined.losses(name), only_losses=True).items()
-            })
+            losses.update(times(weight, joined.losses(name), only_losses=True,
+                                prefix=f'alone_{name}.'))
             logits = joined.logits(name)
             self._check_logits(logits)
             if not group.idle:

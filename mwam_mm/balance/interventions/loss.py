@@ -46,19 +46,19 @@ class Loss(Intervention):
     def attach(self, context: Context) -> None:
         super().attach(context)
         self._heads: ModalityHeads = context.model.modality_heads
-        # As the model's own are now, initialised or loaded.
+        # The model's own heads are initialised or loaded by now.
         self._heads.start_from(context.model)
         self._heads.in_training = True
 
     def at_features(self, signal: Signal,
                     outputs: BranchOutputs) -> BranchOutputs:
-        # As they are before the model's own heads.
+        # The model's own heads may change them afterwards.
         self._samples = own_labels(signal.arguments.get('data_samples') or [])
         return outputs
 
     def at_losses(self, signal: Signal, losses: Any) -> Any:
         if not isinstance(losses, dict) or signal.outputs is None:
-            return losses  # not called for losses
+            return losses  # the model was not called for losses
         weights = dict(zip(signal.modalities, signal.weights))
         return {**losses, **self._heads.losses(
             self.context.model, signal.outputs, weights,

@@ -10,12 +10,13 @@ from mwam_mm.models.backbones import (
     flatten_levels,
     nest_levels,
 )
+from mwam_mm.models.subsets import times
 from mwam_mm.registry import INTERVENTIONS
 
 from ..predictions import has_labels
 from ..signal import Signal
 from .base import Context
-from .subsets import OnSubsets, SubsetChoice, times
+from .subsets import OnSubsets
 
 __all__ = ['MMPareto', 'combine_gradients']
 
@@ -55,15 +56,15 @@ def combine_gradients(fused: List[Tensor], alone: List[Tensor],
 
     ff, aa, fa = dot(fused, fused), dot(alone, alone), dot(fused, alone)
     apart = ff + aa - 2 * fa
-    # Of either gradient, in a conflict; 1 minus the other would lose the
-    # digits of a small one.
+    # These are the shares of the two gradients in a conflict. Computed as 1
+    # minus the other, a small one would lose its digits.
     share, rest = (aa - fa) / apart, (ff - fa) / apart
-    # Norms of the point and of the sum.
+    # These are the norms of the point and of the sum.
     summands = share**2 * ff + rest**2 * aa
     point = (summands + 2 * share * rest * fa).clamp(min=0).sqrt()
     whole = (ff + aa + 2 * fa).clamp(min=0).sqrt()
-    # Opposite gradients cancel out, which leaves rounding errors that must
-    # not be made longer. One that is merely short does not.
+    # Opposite gradients cancel out and leave rounding errors, which must not
+    # be made longer. A gradient that is merely short leaves none.
     longer = torch.where(point**2 > _CANCELLED * summands,
                          (whole / (2 * point)).clamp(min=1),
                          torch.ones_like(point))
@@ -71,7 +72,8 @@ def combine_gradients(fused: List[Tensor], alone: List[Tensor],
     one = torch.ones_like(share)
     a = gamma * torch.where(conflict, 2 * share * longer, one)
     b = gamma * torch.where(conflict, 2 * rest * longer, one)
-    # In float32, since what makes a short gradient long may exceed float16.
+    # The sum is taken in float32, since the factor of a short gradient may
+    # exceed float16.
     return [(a * x.float() + b * y.float()).to(x)
             for x, y in zip(fused, alone)]
 
@@ -88,8 +90,8 @@ class _TwoViews(torch.autograd.Function):
     @staticmethod
     def backward(ctx, *grads: Tensor) -> Tuple[Any, ...]:
         if ctx.present is not None:
-            # At the zeros of samples without the modality there is a gradient
-            # of the fused loss, too, which reaches no branch.
+            # The fused loss has a gradient at the zeros of samples without the
+            # modality, too, which reaches no branch.
             grads = tuple(
                 torch.where(
                     ctx.present.view(-1, *[1] * (x.ndim - 1)), x,
@@ -136,13 +138,14 @@ class MMPareto(OnSubsets):
                      intervention='mmpareto')
             ]
     """
+    name = 'mmpareto'
 
     def __init__(self, gamma: float = 1.5) -> None:
         if not 0 < gamma < float('inf'):
             raise ValueError(
                 f'mmpareto.gamma must be positive, but got {gamma}')
+        super().__init__()
         self.gamma = gamma
-        super().__init__(SubsetChoice('singles', 'even', 'mmpareto'))
 
     def check(self, context: Context) -> None:
         super().check(context)
@@ -155,7 +158,7 @@ class MMPareto(OnSubsets):
     def at_fusion(self, signal: Signal,
                   outputs: BranchOutputs) -> BranchOutputs:
         if not has_labels(signal):
-            return outputs  # not called for losses
+            return outputs  # the model was not called for losses
         first, second = {}, {}
         for name, features in outputs.features.items():
             first[name] = second[name] = None
@@ -168,20 +171,18 @@ class MMPareto(OnSubsets):
                     present, levels[0]), *levels)
             first[name] = nest_levels(views[:len(levels)], features)
             second[name] = nest_levels(views[len(levels):], features)
-        # The modalities alone are made of the second ones.
+        # The losses of the modalities alone take the second ones.
         signal.outputs = signal.outputs._replace(features=second)
         return outputs._replace(features=first)
 
     def at_losses(self, signal: Signal, losses: Any) -> Any:
         if signal.joined is None:
-            return losses  # not called for losses
+            return losses  # the model was not called for losses
         losses, joined = dict(losses), signal.joined
         for name, k in zip(signal.modalities, signal.weights):
             if name not in joined.groups:
                 continue
             weight = 0. if joined.groups[name].idle else k
-            losses.update({
-                f'alone_{name}.{key}': value for key, value in times(
-                    weight, joined.losses(name), only_losses=True).items()
-            })
+            losses.update(times(weight, joined.losses(name), only_losses=True,
+                                prefix=f'alone_{name}.'))
         return losses

@@ -7,11 +7,12 @@ from torch.optim import Optimizer
 
 from mwam_mm.registry import INTERVENTIONS
 
-from .base import Context, Intervention, held_by
+from .base import Context, Intervention
+from .step_hook import held_by
 
 __all__ = ['Noise']
 
-# Added to the standard deviation, as in the released code.
+# The released code adds it to the standard deviation.
 _EPS = 1e-8
 
 
@@ -87,7 +88,7 @@ class Noise(Intervention):
 
     def attach(self, context: Context) -> None:
         super().attach(context)
-        # One for each optimizer would draw the same numbers.
+        # All optimizers share it: one for each would draw the same numbers.
         self._generator = torch.Generator(context.weights.device)
         self._seeded = -1
 
@@ -111,7 +112,7 @@ class Noise(Intervention):
         if self.scale:
             grad.mul_(k)
         elif 'gradient' in self.context.interventions:
-            # Where K is 0 nothing is known of the gradient before.
+            # Where K is 0 the gradient before is lost.
             std = torch.where(k > 0, std / k, torch.zeros_like(std))
         noise = torch.empty_like(grad).normal_(generator=self._generator)
         grad.add_(noise.mul_(std + _EPS))

@@ -6,14 +6,15 @@ from mmengine.dist import get_rank
 from torch import Tensor
 
 from mwam_mm.layout import Presence
-from mwam_mm.models.backbones import BranchOutputs, map_levels
-from mwam_mm.models.joined import normalises, splittable_heads
+from mwam_mm.models.backbones import BranchOutputs
+from mwam_mm.models.host import heads_of, normalises
+from mwam_mm.models.joined import splittable_heads
 
 from ..signal import Signal
 from .base import Context, Intervention
 from .host_weights import HostWeights
 
-__all__ = ['OnSubsets', 'SubsetChoice', 'times', 'training_subsets']
+__all__ = ['OnSubsets', 'training_subsets']
 
 _KINDS = ('singles', 'paired')
 _WEIGHTS = ('even', 'k')
@@ -30,38 +31,33 @@ def training_subsets(context: Context) -> List[str]:
     return [name for name in context.interventions if name in _TRAIN]
 
 
-class SubsetChoice:
-    """Which subsets of the modalities a training forward takes.
+class OnSubsets(Intervention):
+    """Base of the interventions that run neck and heads on subsets as well.
 
     Args:
-        kind (str): ``'singles'``, each modality alone on the samples that
+        subsets (str): ``'singles'``, each modality alone on the samples that
             have it; or ``'paired'``, each sample with one modality drawn from
-            those that it has.
+            those that it has. Defaults to ``'singles'``.
         weights (str): ``'even'`` or ``'k'``: how a modality is drawn, and
-            what its losses are multiplied by.
-        name (str): The intervention's, for error messages.
+            what its losses are multiplied by. Defaults to ``'even'``.
 
     Raises:
         ValueError: If an argument is none of these.
     """
+    #: str: What configs call it.
+    name: str
 
-    def __init__(self, kind: str, weights: str, name: str) -> None:
-        for key, value, known in (('subsets', kind, _KINDS),
+    def __init__(self,
+                 subsets: str = 'singles',
+                 weights: str = 'even') -> None:
+        for key, value, known in (('subsets', subsets, _KINDS),
                                   ('weights', weights, _WEIGHTS)):
             if value not in known:
-                raise ValueError(f'"{name}": {key}={value!r}, but known are '
-                                 f'{list(known)}')
-        self.kind, self.by_k, self.name = kind, weights == 'k', name
+                raise ValueError(f'"{self.name}": {key}={value!r}, but known '
+                                 f'are {list(known)}')
+        self.kind, self.by_k = subsets, weights == 'k'
 
     def check(self, context: Context) -> None:
-        """Refuse a run in which subsets cannot be trained.
-
-        Args:
-            context (Context): The run.
-
-        Raises:
-            ValueError: If it is one.
-        """
         where = f'{context.where} "{self.name}"'
         context.probe.require_host(where, 'another intervention')
         if not hasattr(context.model, 'loss'):
@@ -85,14 +81,10 @@ class SubsetChoice:
                              'compile=False in the config')
 
     def attach(self, context: Context) -> None:
-        """Start with K as it is.
-
-        Args:
-            context (Context): The run.
-        """
-        self._runner = context.runner
+        super().attach(context)
         self._k = HostWeights(context.modalities, context.weights)
-        if not splittable_heads(context.model) and normalises(context.model):
+        if not splittable_heads(context.model) and normalises(
+                *heads_of(context.model)):
             context.logger.warning(
                 f'"{self.name}": the losses of {type(context.model).__name__} '
                 'cannot be split by sample, so its heads run once for each '
@@ -100,14 +92,9 @@ class SubsetChoice:
                 'Norm layers without batch statistics, such as GN, see no '
                 'difference.')
 
-    def ask(self, signal: Signal, present: Presence) -> None:
-        """Ask for the losses of this forward's subsets.
-
-        Args:
-            signal (Signal): The forward.
-            present (dict[str, list[bool]]): Which modalities each of the B
-                samples has.
-        """
+    def at_features(self, signal: Signal,
+                    outputs: BranchOutputs) -> BranchOutputs:
+        present = outputs.present
         if self.kind == 'singles':
             for name in present:
                 signal.subsets[name] = {
@@ -115,13 +102,14 @@ class SubsetChoice:
                     [False] * len(flags)
                     for other, flags in present.items()
                 }
-            return
-        drawn = self._draw(present)
-        signal.subsets['paired'] = {
-            name: [name == one for one in drawn] for name in present
-        }
+        else:
+            drawn = self._draw(present)
+            signal.subsets['paired'] = {
+                name: [name == one for one in drawn] for name in present
+            }
+        return outputs
 
-    def names(self, signal: Signal) -> List[str]:
+    def subset_names(self, signal: Signal) -> List[str]:
         """What the subsets are called; those that a plug-in has asked for
         are its own.
 
@@ -130,7 +118,7 @@ class SubsetChoice:
         """
         return ['paired'] if self.kind == 'paired' else list(signal.modalities)
 
-    def weights(self, signal: Signal) -> Dict[str, Tensor]:
+    def subset_weights(self, signal: Signal) -> Dict[str, Tensor]:
         """What the losses of the subsets are multiplied by.
 
         Args:
@@ -147,24 +135,24 @@ class SubsetChoice:
         return {
             name: one * 0 if groups[name].idle else
             k[name] if self.by_k and name in k else one
-            for name in self.names(signal) if name in groups
+            for name in self.subset_names(signal) if name in groups
         }
 
     def state_dict(self) -> Dict[str, Any]:
-        """K, where the next subsets are drawn by it."""
+        # K is needed only where the next subsets are drawn by it.
         drawn = self.kind == 'paired' and self.by_k
         return {self.name: self._k.state()} if drawn else {}
 
     def load_state_dict(self, state_dict: Dict[str, Any]) -> None:
-        """Restore :meth:`state_dict`."""
         if self.name in state_dict:
             self._k.load(state_dict[self.name])
 
     def _draw(self, present: Presence) -> List[str]:
         """One modality for each sample. It depends on the seed, the rank and
         the iteration only, so that a resumed run goes on with the same."""
+        runner = self.context.runner
         rng = np.random.default_rng(
-            [self._runner.seed, get_rank(), self._runner.iter, 1])
+            [runner.seed, get_rank(), runner.iter, 1])
         k = dict.fromkeys(present, 1.)
         if self.by_k:
             k = dict(zip(self._k.modalities, self._k.weights.tolist()))
@@ -175,49 +163,3 @@ class SubsetChoice:
             p = p / p.sum() if p.sum() > 0 else None
             drawn.append(names[rng.choice(len(names), p=p)])
         return drawn
-
-
-class OnSubsets(Intervention):
-    """An intervention that runs neck and heads on subsets as well.
-
-    Args:
-        choice (SubsetChoice): Which subsets.
-    """
-
-    def __init__(self, choice: SubsetChoice) -> None:
-        self.choice = choice
-
-    def check(self, context: Context) -> None:
-        self.choice.check(context)
-
-    def attach(self, context: Context) -> None:
-        super().attach(context)
-        self.choice.attach(context)
-
-    def at_features(self, signal: Signal,
-                    outputs: BranchOutputs) -> BranchOutputs:
-        self.choice.ask(signal, outputs.present)
-        return outputs
-
-    def state_dict(self) -> Dict[str, Any]:
-        return self.choice.state_dict()
-
-    def load_state_dict(self, state_dict: Dict[str, Any]) -> None:
-        self.choice.load_state_dict(state_dict)
-
-
-def times(weight: Any, losses: Dict[str, Any],
-          only_losses: bool = False) -> Dict[str, Any]:
-    """Losses multiplied by a weight.
-
-    Args:
-        weight (float | Tensor): The weight, 0-d.
-        losses (dict[str, Any]): As a model's ``loss`` returns.
-        only_losses (bool): Whether to leave out other values, which stay as
-            they are otherwise. Defaults to False.
-    """
-    return {
-        key: map_levels(lambda x: weight * x, value)
-        if 'loss' in key else value  # as MMEngine decides what is one
-        for key, value in losses.items() if 'loss' in key or not only_losses
-    }

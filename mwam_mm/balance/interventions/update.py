@@ -8,7 +8,8 @@ from torch.optim import Optimizer
 
 from mwam_mm.registry import INTERVENTIONS
 
-from .base import Context, Intervention, held_by, step_hooks
+from .base import Context, Intervention
+from .step_hook import StepHook, held_by
 
 __all__ = ['Update', 'scale_updates']
 
@@ -51,14 +52,14 @@ class Update(Intervention):
                     if p.requires_grad and id(p) in held]
             if mine:
                 self._params[name] = mine
-                # The product with 1 is a copy, in a few calls for all.
+                # The product with 1 copies all of them in a few calls.
                 self._before[name] = torch._foreach_mul(mine, 1.)
 
     @torch.no_grad()
     def after_step(self, optimizer: Optimizer) -> None:
         back = dict(zip(self.context.modalities, 1 - self.context.weights))
         for name, params in self._params.items():
-            # Not K times the change: at K = 1 this leaves every bit.
+            # K times the change would round; this leaves every bit at K = 1.
             change = torch._foreach_sub(self._before[name], params)
             torch._foreach_mul_(change, back[name].to(params[0].device))
             torch._foreach_add_(params, change)
@@ -66,7 +67,7 @@ class Update(Intervention):
 
 
 def scale_updates(weights: Any, branches: Mapping[str, Sequence[nn.Parameter]],
-                  optimizers: Sequence[Optimizer]) -> List[Any]:
+                  optimizers: Sequence[Optimizer]) -> List[StepHook]:
     """:class:`Update` without a runner, for training loops of one's own.
 
     Args:
@@ -77,7 +78,7 @@ def scale_updates(weights: Any, branches: Mapping[str, Sequence[nn.Parameter]],
         optimizers (Sequence[Optimizer]): The optimizers.
 
     Returns:
-        list: Handles, whose ``remove`` ends the scaling.
+        list[StepHook]: Handles, whose ``remove`` ends the scaling.
 
     Raises:
         ValueError: If no optimizer has a parameter of a branch that trains.
@@ -90,7 +91,7 @@ def scale_updates(weights: Any, branches: Mapping[str, Sequence[nn.Parameter]],
             sharded=False,
             where='intervention'))
     update.context = _Live(weights, branches)
-    return step_hooks(optimizers, [update])
+    return [StepHook(optimizer, [update]) for optimizer in optimizers]
 
 
 class _Live:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mwam_mm.models.backbones import BranchOutputs
-from mwam_mm.models.subsets import Host
+from mwam_mm.models.host import Host
 
 from ..signal import Signal
 

@@ -5,13 +5,13 @@ from torch import nn
 
 from mwam_mm.models import MultiModalBackbone, MWAMNeck
 from mwam_mm.models.backbones import BranchOutputs
+from mwam_mm.models.host import find_host
 from mwam_mm.models.joined import JoinedForward
-from mwam_mm.models.subsets import find_host
 
 from ..predictions import has_labels
 from .base import AtEnd, AtFeatures, Listener, Probe, untraced
 
-__all__ = ['NeckProbe', 'find_necks']
+__all__ = ['NeckProbe', 'find_neck', 'find_necks']
 
 
 class NeckProbe(Probe):
@@ -32,7 +32,8 @@ class NeckProbe(Probe):
             for name, branch in backbone.branches.items():
                 self.modules.setdefault(name, []).append(branch)
         for name, branches in self.modules.items():
-            # Each parameter once, also where two backbones share it.
+            # A ModuleList gives each parameter once, also where two backbones
+            # share it.
             self.branches[name] = list(nn.ModuleList(branches).parameters())
 
     def _backbones(self) -> Iterator[MultiModalBackbone]:
@@ -86,12 +87,12 @@ class NeckProbe(Probe):
         return signal.joined.after_neck(fused)
 
 
-def find_necks(model: nn.Module, with_mwam: bool = False) -> List[MWAMNeck]:
+def find_necks(model: nn.Module, with_mwam: bool) -> List[MWAMNeck]:
     """All :class:`MWAMNeck` of a model.
 
     Args:
         model (nn.Module): The model.
-        with_mwam (bool): Whether only those with ``mwam``. Defaults to False.
+        with_mwam (bool): Whether only those with ``mwam``.
     """
     return [m for m in model.modules() if isinstance(m, MWAMNeck)
             and not (with_mwam and m.mwam is None)]

@@ -38,11 +38,8 @@ class PathProbe(Probe):
             modalities share a parameter.
     """
 
-    def __init__(self,
-                 model: nn.Module,
-                 branches: Mapping[str, Sequence[str]],
-                 inputs: Mapping[str, str],
-                 where: str = 'MWAMHook') -> None:
+    def __init__(self, model: nn.Module, branches: Mapping[str, Sequence[str]],
+                 inputs: Mapping[str, str], where: str) -> None:
         super().__init__(model, list(branches))
         self._where = where
         owner: Dict[Tensor, str] = {}
@@ -104,7 +101,8 @@ class PathProbe(Probe):
         enter = untraced(self._enter)
 
         def hook(module: nn.Module, args: tuple, kwargs: dict) -> None:
-            # None when activation checkpointing runs the branch again.
+            # There is none when activation checkpointing runs the branch
+            # again.
             if self._signal is not None:
                 enter(name, self._find_image(name, args, kwargs))
 

@@ -8,15 +8,10 @@ from mmengine.dist import all_reduce
 from torch import Tensor
 
 from mwam_mm.layout import to_device
-from mwam_mm.models.subsets import take_rows
+from mwam_mm.models.subsets import rows_with, take_rows
 from mwam_mm.registry import WEIGHERS
 
-from ..predictions import (
-    has_labels,
-    labelled,
-    logits_of,
-    loss_of,
-)
+from ..predictions import has_labels, labelled, logits_of, loss_of
 from ..probes import Probe
 from ..scores import BY_IMAGES, KINDS, kind_of_score
 from ..signal import Signal
@@ -24,7 +19,7 @@ from .base import Weigher
 
 __all__ = ['AGM', 'modulation', 'shapley_weights']
 
-# exp of more would leave float32.
+# The exponential of more exceeds float32.
 _LARGEST = 80.
 _TINY = 1e-8
 
@@ -176,7 +171,7 @@ class AGM(Weigher):
         all_reduce(self._sums)
         all_reduce(self._numbers)
         scores = self._sums / self._numbers
-        seen = scores.isfinite()  # not that of no sample at all
+        seen = scores.isfinite()  # where no sample has it, it is 0 / 0
         self.scores = torch.where(seen, scores, self.scores)
         self.counts = self.counts + seen
         before = torch.where(self.means.isnan(), self.scores, self.means)
@@ -234,8 +229,7 @@ class AGM(Weigher):
 
     def _entropy(self, signal: Signal, name: str,
                  part: Tensor) -> Tuple[Tensor, Tensor]:
-        rows = [i for i, has in enumerate(signal.outputs.present[name])
-                if has]
+        rows = rows_with(signal.outputs.present, [name])
         if not rows:
             nothing = signal.weights.new_zeros(())
             return nothing, nothing

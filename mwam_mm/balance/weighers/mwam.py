@@ -56,7 +56,7 @@ class MWAMWeigher(Weigher):
         self.mwam.to(device)
 
     def observe(self, signal: Signal) -> None:
-        self.mwam.observe_all(signal.entered)
+        self.mwam.observe(signal.entered)
         if signal.outputs is None and not is_compiling():
             for name, image, _ in signal.entered:
                 if name not in self._computed:

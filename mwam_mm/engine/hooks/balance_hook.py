@@ -25,7 +25,7 @@ from mwam_mm.balance.checks import (
     check_run,
     checked_weights,
 )
-from mwam_mm.balance.interventions.base import optimizers_of, step_hooks
+from mwam_mm.balance.interventions.step_hook import StepHook, optimizers_of
 from mwam_mm.balance.probes.neck import find_neck, find_necks
 from mwam_mm.balance.probes.path import branch_paths
 from mwam_mm.balance.state import collect_state, restore_state
@@ -97,11 +97,11 @@ class BalanceHook(Hook):
             ]
     """
 
-    # After EMAHook, which has averaged weights in the model until a validation
-    # ends; before LoggerHook.
+    # It comes after EMAHook, which has averaged weights in the model until a
+    # validation ends, and before LoggerHook.
     priority = 55
-    #: Where checkpoints and logs have what the hook knows, and its name.
-    key, title = 'balance', 'balance'
+    #: Where checkpoints and logs have what the hook knows.
+    key = 'balance'
 
     def __init__(self,
                  weigher: Union[str, dict],
@@ -116,8 +116,7 @@ class BalanceHook(Hook):
         self.window = Window(begin, end, by_epoch, where)
         self.interventions = build_interventions(
             intervention, f'{where}.intervention')
-        self._acting = list(self.interventions.values())
-        self._now = Acting(self._acting, self.window)
+        self._acting = Acting(list(self.interventions.values()), self.window)
         if branches is not None and not branches:
             raise ValueError(f'{where}.branches is empty: name the modalities')
         self.branches = branches and branch_paths(branches)
@@ -165,28 +164,30 @@ class BalanceHook(Hook):
             torch.ones(len(self.probe.modalities), device=device),
             optimizers_of(runner.optim_wrapper), tuple(self.interventions),
             f'{type(self).__name__}.intervention')
-        check_run(self.context, self.weigher, self._acting)
+        check_run(self.context, self.weigher, self.interventions)
         self.window.attach(self.context)
-        for intervention in self._acting:
+        for intervention in self.interventions.values():
             intervention.check(self.context)
         self.weigher.attach(self.probe)
-        for intervention in self._acting:
+        for intervention in self.interventions.values():
             intervention.attach(self.context)
-        self.probe.attach(self._now.at_features, self._now.at_fusion,
+        self.probe.attach(self._acting.at_features, self._acting.at_fusion,
                           self._at_end)
-        self._handles = step_hooks(self.context.optimizers, self._now)
+        self._handles = [StepHook(optimizer, self._acting)
+                         for optimizer in self.context.optimizers]
         state, self._saved_state = self._saved_state, None
         if runner.iter > 0:
-            restore_state(state, self.probe, self.weigher, self._acting,
-                          self.title, runner.logger)
+            restore_state(state, self.weigher, self.interventions.values(),
+                          self.key, runner.logger)
 
     def _go_on(self, runner) -> None:
         """Go on after a training that has ended or was interrupted, with what
         is known, unless a checkpoint was loaded since."""
         if self._saved_state is None:
-            # A copy, since attaching may change in place what is collected.
+            # It is copied, since attaching may change in place what is
+            # collected.
             self._saved_state = copy.deepcopy(
-                collect_state(self.weigher, self._acting))
+                collect_state(self.weigher, self.interventions.values()))
         if self._handles:  # it was interrupted
             self.after_train(runner)
 
@@ -202,19 +203,21 @@ class BalanceHook(Hook):
             data_batch (dict, optional): Data from dataloader. Defaults to
                 None.
         """
-        self._now.before_iter(data_batch)
+        self._acting.before_iter(data_batch)
 
     def _at_end(self, signal: Signal, losses: Any) -> Any:
         self._called = True
         if not self.window.over:
-            # Also before it begins, so that something is known by then.
+            # The weigher observes before the window opens, too, so that
+            # something is known by then.
             self.weigher.observe(signal)
             k = checked_weights(self.weigher, signal.modalities)
             if self.window.open:
-                # Copied: backward may come after the weigher's next step.
+                # K is copied, since backward may come after the weigher's next
+                # step.
                 signal.weights.copy_(k, non_blocking=True)
         self.context.weights = signal.weights
-        return self._now.at_losses(signal, losses)
+        return self._acting.at_losses(signal, losses)
 
     def after_train_iter(self,
                          runner,
@@ -232,7 +235,8 @@ class BalanceHook(Hook):
         """
         interval = next((hook.interval for hook in runner.hooks
                          if isinstance(hook, LoggerHook)), 1)
-        # Reading the values waits for the device, so not every iteration.
+        # Reading the values waits for the device, so they are not read in
+        # every iteration.
         if self.every_n_inner_iters(batch_idx, interval) or \
                 self.end_of_epoch(runner.train_dataloader, batch_idx):
             self._log(runner)
@@ -280,7 +284,8 @@ class BalanceHook(Hook):
         """
         if self.weigher is None:
             return
-        checkpoint[self.key] = collect_state(self.weigher, self._acting)
+        checkpoint[self.key] = collect_state(self.weigher,
+                                             self.interventions.values())
 
     def after_train(self, runner) -> None:
         """Leave the model as it was.
@@ -290,7 +295,7 @@ class BalanceHook(Hook):
         """
         self.probe.detach()
         self.weigher.detach()
-        for intervention in self._acting:
+        for intervention in self.interventions.values():
             intervention.detach()
         for handle in self._handles:
             handle.remove()

@@ -69,7 +69,7 @@ class MWAMHook(BalanceHook):
             ]
     """
 
-    key, title = 'mwam', 'MWAM'
+    key = 'mwam'
 
     def __init__(self,
                  branches: Optional[Mapping[str, Union[str,

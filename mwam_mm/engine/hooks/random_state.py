@@ -38,7 +38,7 @@ def set_random_state(state: Dict[str, Any]) -> None:
             generators of GPUs stay as they are where their number is not the
             same as when the state was taken.
     """
-    # NumPy and every generator, those of GPUs too, take states on the CPU.
+    # All generators, those of GPUs too, take their state on the CPU.
     state = apply_to(state, lambda x: isinstance(x, Tensor), Tensor.cpu)
     version, internal, gauss = state['python']
     random.setstate((version, tuple(internal), gauss))
@@ -70,12 +70,13 @@ class BatchSeeds:
         self.loader = loader
         self._seed, self._rank = seed, rank
         self._num_workers = loader.num_workers
-        # Of the next batch; None outside of workers, as in this process.
+        # The number of the next batch, None outside of workers, as in this
+        # process.
         self._number: Optional[int] = None
         self._start, self._collate = loader.worker_init_fn, loader.collate_fn
         loader.worker_init_fn = self._start_worker
         loader.collate_fn = self._seed_after
-        # Gives a number whenever workers start, which tells passes apart.
+        # It gives a number whenever workers start, which tells passes apart.
         loader.generator = torch.Generator().manual_seed(seed)
         self.after_batches(0)
 
@@ -92,8 +93,8 @@ class BatchSeeds:
         if not self.loader.persistent_workers:
             self.loader.generator.manual_seed(self._seed + num)
             return
-        # They go through all epochs in one pass. A resumed run starts them
-        # later, and each epoch begins with worker 0.
+        # Persistent workers go through all epochs in one pass. A resumed run
+        # starts them later, and each epoch begins with worker 0.
         length, step = len(self.loader), self._num_workers
         self._numbers = [
             num * len(range(i, length, step)) * step + i for i in range(step)

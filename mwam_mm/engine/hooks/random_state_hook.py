@@ -54,9 +54,7 @@ class RandomStateHook(Hook):
             runner (Runner): The runner of the training process.
             checkpoint (dict): The loaded checkpoint.
         """
-        # Earlier versions of MWAMHook held it beside the bank.
-        self._saved = checkpoint.get('random_state') or (
-            checkpoint.get('mwam') or {}).get('random_state') or {}
+        self._saved = checkpoint.get('random_state', {})
 
     def before_train_epoch(self, runner) -> None:
         """Go on with the random numbers of the interrupted run.
@@ -65,7 +63,7 @@ class RandomStateHook(Hook):
             runner (Runner): The runner of the training process.
         """
         loop, loader = runner.train_loop, runner.train_dataloader
-        # The workers of a loader of one's own are its own affair.
+        # A loader that is no DataLoader looks after its workers itself.
         has_workers = isinstance(loader, DataLoader) and loader.num_workers
         if has_workers and (self._seeds is None
                             or self._seeds.loader is not loader):

@@ -21,7 +21,8 @@ from mwam_mm.wrappers import unwrapped
 __all__ = ['MultiModalVisualizationHook', 'draw_what_is_loaded']
 
 _STOCK = ('SegVisualizationHook', 'DetVisualizationHook')
-# Files of other kinds get a further suffix, as no picture can be called so.
+# Files with any other suffix get a further one, as OpenCV writes no picture
+# under such a name.
 _PICTURES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff')
 
 
@@ -150,7 +151,8 @@ class MultiModalVisualizationHook(Hook):
         name = osp.join(folder, f'{stage}_{file}')
         for backend in self._visualizer._vis_backends.values():
             if isinstance(backend, LocalVisBackend):
-                # It writes nothing, without a word, where there is no folder.
+                # Where there is no folder, the backend writes nothing and says
+                # nothing.
                 os.makedirs(
                     osp.join(backend.experiment._img_save_dir, folder),
                     exist_ok=True)

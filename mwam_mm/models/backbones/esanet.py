@@ -124,7 +124,7 @@ class ESANetBackbone(MultiBranch):
             if any(present[name]) or name in joined
         }
         if not any(map(any, present.values())):
-            # A blank window, in evaluation.
+            # In evaluation a window may be blank.
             present = dict(present, **{self.main: [True] * len(x)})
             streams[self.main] = torch.zeros_like(
                 _stem(main, x[:, self.layout[self.main].slice]))

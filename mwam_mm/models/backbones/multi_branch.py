@@ -1,7 +1,7 @@
 """What the backbones with one branch per modality share."""
 import copy
 from contextlib import ExitStack, contextmanager
-from typing import Any, Iterable, Iterator, List, Mapping, Optional, Tuple
+from typing import Iterable, Iterator, List, Mapping, Optional, Tuple
 
 import torch
 from mmengine.config import Config, ConfigDict
@@ -10,7 +10,7 @@ from mmengine.model import BaseModule, ModuleDict
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mwam_mm.config import parameter_of
+from mwam_mm.config import class_of, parameter_of
 from mwam_mm.layout import ModalityLayout, Presence, to_device
 from mwam_mm.registry import MODELS
 from mwam_mm.wrappers import count_sharded_units
@@ -143,7 +143,7 @@ class MultiBranch(BaseModule):
             (layers[name] or any(map(count_sharded_units, found)))
         ]
         if any(layers.values()):
-            # On the device, which nobody waits for.
+            # The flags stay on the device, so that nobody waits for it.
             seen = to_device(
                 [float(any(present[name])) for name in layers], x)
             all_reduce(seen)
@@ -227,7 +227,7 @@ def allow_single_values(branch: nn.Module) -> Iterator[None]:
         if layer.training and args[0].numel() <= args[0].size(1):
             frozen.append(layer.eval())
 
-    # Not SyncBatchNorm, which takes its statistics over the ranks.
+    # SyncBatchNorm takes its statistics over the ranks and is left alone.
     handles = [
         layer.register_forward_pre_hook(freeze) for layer in branch.modules()
         if isinstance(layer, _BatchNorm) and not _synchronises(layer)
@@ -281,8 +281,9 @@ def change_branch(branch: Mapping, changes: Mapping) -> ConfigDict:
 
 def _build_branch(name: str, cfg: dict, channels: int) -> nn.Module:
     cfg = copy.deepcopy(cfg)
-    with MODELS.switch_scope_and_registry(cfg.get('_scope_')) as registry:
-        built_for_rgb = _set_in_channels(cfg, channels, registry)
+    # A backbone inside another is looked up in the scope of the outer one.
+    with MODELS.switch_scope_and_registry(cfg.get('_scope_')):
+        built_for_rgb = _set_in_channels(cfg, channels)
     branch = MODELS.build(cfg)
     if built_for_rgb and channels != 3 and not replace_stems(branch, channels):
         raise ValueError(
@@ -291,25 +292,18 @@ def _build_branch(name: str, cfg: dict, channels: int) -> nn.Module:
     return branch
 
 
-def _set_in_channels(cfg: dict, channels: int, registry) -> bool:
+def _set_in_channels(cfg: dict, channels: int) -> bool:
     """Set ``in_channels`` where a backbone, or one inside it, takes it.
 
     Returns:
         bool: Whether one takes none, and so is built for 3 channels.
     """
-    cls = cfg['type']
-    if isinstance(cls, str):
-        cls = registry.get(cls)
-    inner = cfg.get('backbone_cfg')
-    accepts = parameter_of(cls, 'in_channels') is not None
+    cls = class_of(cfg, MODELS)
+    # The registry refuses a type that it does not know when it is built.
+    accepts = cls is not None and parameter_of(cls, 'in_channels') is not None
     if accepts:
         cfg['in_channels'] = channels
+    inner = cfg.get('backbone_cfg')
     if inner is not None:  # BiSeNetV1, ICNet, STDCContextPathNet
-        return _set_in_channels(inner, channels, registry)
+        return _set_in_channels(inner, channels)
     return not accepts
-
-
-def default_of(cls: type, name: str) -> Any:
-    """Default of a class's argument, None where it takes no such."""
-    parameter = parameter_of(cls, name)
-    return None if parameter is None else parameter.default

@@ -1,198 +1,17 @@
 """One branch per modality on the stacked tensor."""
 from contextlib import contextmanager, nullcontext
-from typing import (
-    Any,
-    Callable,
-    Dict,
-    Iterable,
-    Iterator,
-    List,
-    Mapping,
-    NamedTuple,
-    Optional,
-    Sequence,
-    Tuple,
-)
+from typing import ContextManager, Dict, Iterator, List, Optional
 
 import torch
 from mmengine.dist import get_world_size
-from mmengine.utils import apply_to
 from torch import Tensor
 
-from mwam_mm.layout import ModalityLayout, Presence, version_of
+from mwam_mm.attributes import replaced_attribute
 from mwam_mm.registry import MODELS
 
+from .branch_outputs import BranchOutputs, Features, map_levels
+from .encode_once import EncodeOnce
 from .multi_branch import MultiBranch, allow_single_values, gather, scatter
-
-# A tensor per level, nested as the branch returned them: mostly a tuple.
-Features = Any
-
-
-def map_levels(function: Callable[[Tensor], Tensor],
-               features: Features) -> Features:
-    """Apply a function to every level and keep how they are nested."""
-    # apply_to takes longer for these than some layers do on a GPU.
-    if isinstance(features, Tensor):
-        return function(features)
-    if type(features) in (tuple, list):
-        return type(features)([
-            function(f) if isinstance(f, Tensor) else map_levels(function, f)
-            for f in features
-        ])
-    return apply_to(features, lambda x: isinstance(x, Tensor), function)
-
-
-def _is_flat(features: Features) -> bool:
-    """Whether these are a plain tuple or list of tensors, as mostly."""
-    return type(features) in (tuple, list) and all(
-        [isinstance(f, Tensor) for f in features])
-
-
-def flatten_levels(features: Features) -> List[Tensor]:
-    """The levels as a flat list."""
-    if _is_flat(features):
-        return list(features)
-    levels: List[Tensor] = []
-    map_levels(levels.append, features)
-    return levels
-
-
-def nest_levels(levels: Iterable[Tensor], like: Features) -> Features:
-    """Levels of a flat list, nested as others are."""
-    if _is_flat(like):
-        return type(like)(levels)
-    remaining = iter(levels)
-    return map_levels(lambda _: next(remaining), like)
-
-
-class BranchOutputs(NamedTuple):
-    """What :class:`MultiModalBackbone` hands to :class:`MWAMNeck`.
-
-    Args:
-        features (dict[str, Any]): Modality to its features, a tensor of
-            shape (B, C_l, H_l, W_l) per level, exactly 0 for the samples that
-            lack the modality. Mostly a tuple of them; in general nested as
-            the branch returned them. None where no sample has the modality.
-        inputs (dict[str, Tensor]): Modality to its normalised input of shape
-            (B, C_m, H, W).
-        present (dict[str, list[bool]]): Modality to whether each of the B
-            samples has it.
-    """
-    features: Dict[str, Optional[Features]]
-    inputs: Dict[str, Tensor]
-    present: Presence
-
-    def map(self, function: Callable[[str, Tensor],
-                                     Tensor]) -> 'BranchOutputs':
-        """Apply a function to the features.
-
-        Args:
-            function (Callable): Takes a modality's name and its features at
-                one level, of shape (B, C_l, H_l, W_l); returns others.
-
-        Returns:
-            BranchOutputs: With these features.
-        """
-        return self._replace(features={
-            name: None if f is None else map_levels(
-                lambda x: function(name, x), f)
-            for name, f in self.features.items()
-        })
-
-
-class EncodeOnce:
-    """Features shared between predictions for several combinations.
-
-    Made by :meth:`MultiModalBackbone.encode_once`.
-    """
-
-    def __init__(self, layout: ModalityLayout) -> None:
-        self._layout = layout
-        self._cache: List[Dict[str, Tuple[Tensor, Any, Features,
-                                          List[Any]]]] = []
-        self._call = 0
-        self._images: Optional[Tensor] = None
-        self._version: Optional[int] = None
-        self._changed: Sequence[str] = ()
-        self.names = layout.names
-
-    def select(self,
-               names: Sequence[str],
-               images: Tensor,
-               changed: Sequence[str] = ()) -> None:
-        """Start the prediction for a combination.
-
-        Args:
-            names (Sequence[str]): Its modalities.
-            images (Tensor): What the model is going to be called with, a
-                stacked tensor of shape (B, C, H, W). In the modalities of
-                several combinations it is the same for them.
-            changed (Sequence[str]): The modalities of which the inputs differ
-                in this prediction from those of the others. They are encoded
-                anew, and what that gives is not kept. Defaults to ().
-        """
-        self.names = self._layout.check_names(names, 'combination')
-        self._changed = changed
-        self._call = 0
-        self._images, self._version = images, version_of(images)
-
-    def next_call(self, inputs: Mapping[str, Tensor]) -> Dict[str, Features]:
-        """Features known for this call of the backbone.
-
-        One prediction may call the backbone several times (slide inference);
-        the calls come in the same order for every combination. Where they are
-        for other images, as those of a model are that looks again where its
-        first prediction tells, nothing is known. Neither are features that a
-        fusion or a head has changed in place since.
-
-        Args:
-            inputs (dict[str, Tensor]): Modality to what its branch would get.
-        """
-        if self._call == len(self._cache):
-            self._cache.append({})
-        self._call += 1
-        known = self._cache[self._call - 1]
-        return {
-            name: features
-            for name, (image, place, features, versions) in known.items()
-            if name in self.names and name not in self._changed
-            and versions == _versions(features)
-            and (place is not None and place == self._place(inputs[name])
-                 or _same(image, inputs[name]))
-        }
-
-    def keep(self, name: str, image: Tensor, features: Features) -> None:
-        """Keep what this call of the backbone has encoded.
-
-        Args:
-            name (str): The modality.
-            image (Tensor): What its branch got.
-            features (Features): What its branch gave.
-        """
-        if name not in self._changed:
-            self._cache[self._call - 1][name] = (image, self._place(image),
-                                                 features, _versions(features))
-
-    def _place(self, image: Tensor) -> Any:
-        """Where in the model's images one lies, None if it does not.
-
-        At the same place it is the same for all combinations, which then need
-        not be compared: that would wait for a GPU.
-        """
-        if image._base is not self._images or version_of(
-                image) != self._version:
-            return None
-        return image.storage_offset(), image.shape, image.stride()
-
-
-def _same(a: Tensor, b: Tensor) -> bool:
-    """Whether two images are the same, NaN included."""
-    return a.shape == b.shape and bool(
-        ((a == b) | (a.isnan() & b.isnan())).all())
-
-
-def _versions(features: Features) -> List[Any]:
-    return [version_of(x) for x in flatten_levels(features)]
 
 
 @MODELS.register_module()
@@ -260,19 +79,14 @@ class MultiModalBackbone(MultiBranch):
         self._session: Optional[EncodeOnce] = None
         self._replayed: Optional[BranchOutputs] = None
 
-    @contextmanager
-    def replay(self, outputs: BranchOutputs) -> Iterator[None]:
+    def replay(self, outputs: BranchOutputs) -> ContextManager[None]:
         """Return features that are there already instead of encoding.
 
         Args:
             outputs (BranchOutputs): What each forward returns within the
                 context, whatever its input.
         """
-        self._replayed = outputs
-        try:
-            yield
-        finally:
-            self._replayed = None
+        return replaced_attribute(self, '_replayed', outputs)
 
     @contextmanager
     def encode_once(self) -> Iterator[EncodeOnce]:
@@ -286,11 +100,9 @@ class MultiModalBackbone(MultiBranch):
         Yields:
             EncodeOnce: The session.
         """
-        self._session = EncodeOnce(self.layout)
-        try:
-            yield self._session
-        finally:
-            self._session = None
+        session = EncodeOnce(self.layout)
+        with replaced_attribute(self, '_session', session):
+            yield session
 
     def forward(self, x: Tensor) -> BranchOutputs:
         """Encode the modalities.
@@ -315,8 +127,8 @@ class MultiModalBackbone(MultiBranch):
         if (self._session is None
                 and (not self.training or get_world_size() == 1)
                 and all(map(all, present.values()))):
-            # Mostly nothing is left out, shared or joined, and a GPU would
-            # wait for the rest of this function.
+            # Mostly nothing is left out, shared or joined. A GPU would wait
+            # for the rest of this function.
             branches = self.branches
             return BranchOutputs(
                 {name: branches[name](x) for name, x in inputs.items()},
@@ -346,7 +158,8 @@ class MultiModalBackbone(MultiBranch):
                     if self._session is not None:
                         self._session.keep(name, inputs[name], known[name])
                 features[name] = known[name]
-        # A blank window, in evaluation: the zeros of any modality will do.
+        # In evaluation a window may be blank. The zeros of any modality will
+        # do.
         if all(f is None for f in features.values()):
             name = self.layout.names[0]
             features[name] = map_levels(

@@ -191,8 +191,8 @@ def is_output_norm(module: nn.Module, key: str) -> bool:
         module.get_submodule(owner), nn.LayerNorm)
 
 
-def _shorten(keys: List[str], limit: int = 6) -> str:
+def _shorten(keys: List[str]) -> str:
     if not keys:
         return 'none'
-    more = f' and {len(keys) - limit} more' if len(keys) > limit else ''
-    return ', '.join(keys[:limit]) + more
+    more = f' and {len(keys) - 6} more' if len(keys) > 6 else ''
+    return ', '.join(keys[:6]) + more

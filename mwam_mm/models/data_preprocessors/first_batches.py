@@ -31,8 +31,8 @@ class FirstBatches:
         self._batches = batches
         self._seen = 0
         self._sums = torch.zeros(3, layout.num_channels)
-        # Deviations are taken from about the mean: of values that differ
-        # little from each other, squares of float32 lose all digits.
+        # Deviations are taken from about the mean. The squares of values that
+        # differ little from each other would lose all digits in float32.
         self._shift: Optional[Tensor] = None
 
     def look(self, images: Sequence[Tensor]) -> None:
@@ -51,7 +51,8 @@ class FirstBatches:
                 self._shift = values.sum(1, keepdim=True) / counts.sum(
                     1, keepdim=True).clamp(min=1)
             values = (values - self._shift) * counts
-            # Added where they are, so that no device is waited for.
+            # The sums stay where the images are, so that no device is waited
+            # for.
             self._sums = self._sums.to(image.device) + torch.stack(
                 [counts.sum(1), values.sum(1), (values**2).sum(1)])
         if self._seen == self._batches:

@@ -27,8 +27,8 @@ class StackNormalizer(nn.Module):
             mean += modality.mean
             std += modality.std
         self._reorder = order != sorted(order)
-        # Not persistent: a model's weights must not depend on the layout's
-        # statistics being loaded from a checkpoint.
+        # They are not persistent: loading a checkpoint must not change the
+        # layout's statistics.
         for name, values in (('order', torch.tensor(order)),
                              ('mean', torch.tensor(mean).view(-1, 1, 1)),
                              ('std', torch.tensor(std).view(-1, 1, 1))):

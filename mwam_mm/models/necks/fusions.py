@@ -47,7 +47,7 @@ class Fusion(BaseModule):
         if self.training or present is None:
             return features
         some = {n: f for n, f in features.items() if any(present[n])}
-        # None is present in a blank window.
+        # A blank window has no modality at all.
         if not some or len(some) == len(features) or is_distributed():
             return features
         return some
@@ -113,7 +113,8 @@ class ConcatFusion(Fusion):
                  act_cfg: Optional[dict] = None,
                  **kwargs) -> None:
         super().__init__(*args, **kwargs)
-        # All by name, also rgb: checkpoints have the channels in this order.
+        # Checkpoints have the channels in the order of the names, with rgb
+        # among them.
         self.order = sorted(self.in_channels)
         self.conv = ConvModule(
             sum(self.in_channels.values()),
@@ -215,7 +216,7 @@ class MeanVarFusion(Fusion):
                 mask = to_device([present[name] for name in features], x,
                                  x.dtype)
                 mask = mask[:, :, None, None, None]
-            # None is present in a blank window.
+            # A blank window has no modality at all.
             count = mask.sum(0).clamp(min=1)
             mean = (x * mask).sum(0) / count
             var = ((x - mean).square() * mask).sum(0) / count

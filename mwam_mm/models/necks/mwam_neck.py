@@ -1,11 +1,10 @@
 """The neck wrapper: fuse the modalities, weight the branches' gradients."""
 import logging
-from contextlib import contextmanager
 from typing import (
     Any,
     Callable,
+    ContextManager,
     Dict,
-    Iterator,
     List,
     Mapping,
     Optional,
@@ -20,6 +19,7 @@ from mmengine.model import BaseModule, ModuleList
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from mwam_mm.attributes import replaced_attribute
 from mwam_mm.layout import ModalityLayout, Presence
 from mwam_mm.mwam import MWAM, scale_gradient
 from mwam_mm.registry import MODELS
@@ -125,7 +125,8 @@ class MWAMNeck(BaseModule):
                 cfg['out_channels'] = out_channels[level]
             self.fusions.append(MODELS.build(cfg))
         self.neck = None if neck is None else MODELS.build(neck)
-        # A plain object: the model's state_dict is the same without it.
+        # It is no module, so that the model's state_dict is the same without
+        # it.
         self.mwam = None if mwam is None else MWAM(names, **mwam)
         #: list[Callable]: Called in training with what the branches gave;
         #: what they return is fused instead, unless it is None. With any of
@@ -135,19 +136,14 @@ class MWAMNeck(BaseModule):
         self._warned = False
         self._replayed: Any = None
 
-    @contextmanager
-    def replay(self, fused: Any) -> Iterator[None]:
+    def replay(self, fused: Any) -> ContextManager[None]:
         """Return what is there already instead of fusing.
 
         Args:
             fused (Any): What each forward returns within the context,
                 whatever its input.
         """
-        self._replayed = fused
-        try:
-            yield
-        finally:
-            self._replayed = None
+        return replaced_attribute(self, '_replayed', fused)
 
     def forward(self, outputs: BranchOutputs) -> Any:
         """Fuse.
@@ -175,7 +171,7 @@ class MWAMNeck(BaseModule):
             raise ValueError(
                 f'MWAMNeck.modalities are {list(self.layout.names)}, but the '
                 f'backbone has {list(outputs.features)}: give both the same')
-        # Not in passes that only gather the statistics of BatchNorm.
+        # Passes without gradient only gather the statistics of BatchNorm.
         if self.training and torch.is_grad_enabled():
             outputs = self._weight(outputs)
         levels = self._levels()
@@ -258,7 +254,7 @@ class MWAMNeck(BaseModule):
         for x, level in zip(features, levels):
             stride = self.strides[level]
             size = tuple(-(-s // stride) for s in image.shape[2:])
-            if x.shape[2:] not in ((), size):  # () is a vector
+            if x.shape[2:] not in ((), size):  # a vector has size ()
                 x = interpolate(x, size, mode='bilinear', align_corners=False)
             resized.append(x)
         return resized
@@ -268,7 +264,7 @@ class MWAMNeck(BaseModule):
               present: Presence) -> Tensor:
         if next(iter(features.values())).ndim == 4:
             return fusion(features, present)
-        # A vector per sample, such as a class token: a map of one pixel.
+        # A vector per sample, such as a class token, is a map of one pixel.
         features = {name: f[:, :, None, None] for name, f in features.items()}
         return fusion(features, present)[:, :, 0, 0]
 
@@ -308,8 +304,8 @@ class MWAMNeck(BaseModule):
                     f'{actual} channels, but MWAMNeck.in_channels says '
                     f'{expected}')
             sizes[name] = [tuple(shape)[2:] for shape in shapes]
-        # By ==, because the numbers are tensors under torch.jit.trace, whose
-        # hashes differ.
+        # They are compared by ==, because the numbers are tensors under
+        # torch.jit.trace, whose hashes differ.
         first, *others = sizes.values()
         if any([other != first for other in others]):
             raise ValueError(
