@@ -84,7 +84,9 @@ def test_one_step(tmp_path, name, subsets):
         paired=1.)
     if subsets == 'singles':
         assert keeper.subsets['depth']['depth'] == [True, False, True, False]
-    assert_separate(keeper, weights)
+    # Gradients are of size 1, and sums of the joined batch have an order of
+    # their own on a GPU.
+    assert_separate(keeper, weights, rtol=1e-4, atol=1e-4)
     assert keeper.calls == ['rgb', 'depth']
 
 
@@ -194,6 +196,8 @@ def giou_by_hand(a, b):
                 for x in (a, b)) - inter
     hull = (torch.maximum(a, b)[..., 0] + torch.maximum(a, b)[..., 2]) * (
         torch.maximum(a, b)[..., 1] + torch.maximum(a, b)[..., 3])
+    # A box may have no area, by the numbers that a device draws.
+    union, hull = union.clamp(min=1e-6), hull.clamp(min=1e-6)
     return inter / union - (hull - union) / hull
 
 

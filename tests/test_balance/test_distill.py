@@ -50,19 +50,24 @@ def by_hand(keeper, name, t):
 
 @pytest.mark.parametrize('weights, k', [('even', (1., 1.)), ('k', (0.5, 2.))])
 def test_pixels_that_are_not_ignored(tmp_path, weights, k):
+    # By MMSegmentation's own deviation of 0.01 the predictions are nearly the
+    # same, and what is left of their divergence is mostly rounding.
+    decode_head = head(init_cfg=dict(
+        type='Normal', std=0.3, override=dict(name='conv_seg')))
     keeper, _ = kept(
-        job(tmp_path, 'SomeIgnored'),
-        dict(type='distill', temperature=2., weight=100., weights=weights))
+        job(tmp_path, 'SomeIgnored',
+            model=dict(tiny.model(), decode_head=decode_head)),
+        dict(type='distill', temperature=2., weights=weights))
     model = keeper.before.train()
     expected = model.loss(keeper.batch['inputs'], keeper.batch['data_samples'])
     for name, weight in zip(('rgb', 'depth'), k):
-        expected[f'{name}.loss_distill'] = 100 * weight * by_hand(
+        expected[f'{name}.loss_distill'] = weight * by_hand(
             keeper, name, 2.)
     assert keeper.losses.keys() == expected.keys()
     for key, value in expected.items():
         torch.testing.assert_close(
             keeper.losses[key], value, rtol=1e-4, atol=1e-6)
-    assert expected['rgb.loss_distill'] > 1e-5
+    assert expected['rgb.loss_distill'] > 1e-3
     total(expected).backward()
     for name, p in model.named_parameters():
         if p.grad is not None:

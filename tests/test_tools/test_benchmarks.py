@@ -3,6 +3,7 @@ import json
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -62,6 +63,21 @@ def test_verdicts(run):
         assert Result(
             'c', 'x', 1.2, ratio, 1.3, at_most=1,
             within_spread=True).verdict == verdict
+
+
+def test_the_time_of_kernels_with_any_pytorch(run):
+    from benchmarks.measuring import DeviceType, kernel_seconds
+
+    def event(device, **duration):
+        calls = {name: lambda x=x: x for name, x in duration.items()}
+        return SimpleNamespace(device_type=lambda: device, **calls)
+
+    for unit, size in (('ns', 1e-9), ('us', 1e-6)):
+        events = [event(device, **{f'duration_{unit}': duration})
+                  for device, duration in (
+                      (DeviceType.CUDA, 3), (DeviceType.CPU, 10),
+                      (DeviceType.CUDA, 4))]
+        assert kernel_seconds(events) == pytest.approx(7 * size)
 
 
 def test_what_scaling_costs_is_measured_on_all_features(run):

@@ -2,7 +2,7 @@
 import platform
 import time
 from dataclasses import asdict, dataclass, field
-from typing import Callable, Dict, List, Optional
+from typing import Callable, Dict, Iterable, List, Optional
 
 import numpy as np
 import torch
@@ -152,10 +152,17 @@ def alternate_kernels(
                 function()
                 synchronise(setting)
             seconds[name].append(
-                sum(kernel.duration_ns()
-                    for kernel in profiler.profiler.kineto_results.events()
-                    if kernel.device_type() == DeviceType.CUDA) / 1e9)
+                kernel_seconds(profiler.profiler.kineto_results.events()))
     return {name: np.array(values) for name, values in seconds.items()}
+
+
+def kernel_seconds(events: Iterable) -> float:
+    """The times of the kernels among a profiler's events, added up."""
+    # PyTorch before 2.3 counts microseconds.
+    return sum(
+        event.duration_ns() / 1e9
+        if hasattr(event, 'duration_ns') else event.duration_us() / 1e6
+        for event in events if event.device_type() == DeviceType.CUDA)
 
 
 def synchronise(setting: Setting) -> None:
