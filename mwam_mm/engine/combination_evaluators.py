@@ -5,7 +5,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import torch
 from mmengine.dist import all_reduce
-from mmengine.evaluator import BaseMetric, Evaluator
+from mmengine.evaluator import BaseMetric, DumpResults, Evaluator
 from mmengine.structures import BaseDataElement
 from mmengine.utils import mkdir_or_exist
 
@@ -210,9 +210,12 @@ def _process(evaluator: Evaluator, predictions: Mapping[int, BaseDataElement],
 
 def _needs_files(metric: BaseMetric) -> bool:
     """Whether a metric only writes files, or judges those that it writes."""
+    if isinstance(metric, DumpResults) or getattr(metric, 'format_only',
+                                                  False):
+        return True
     paths = [parameter_of(type(metric), key) for key in _FILES]
-    return getattr(metric, 'format_only', False) or any(
-        path is not None and path.default is path.empty for path in paths)
+    return any(path is not None and path.default is path.empty
+               for path in paths)
 
 
 def _move_files(evaluator: Evaluator, name: str) -> None:

@@ -58,7 +58,7 @@ def test_datasets_that_are_told_apart_by_the_places_of_their_samples():
 class WritesCount(BaseMetric):
     """Writes how many samples it has seen, as CocoMetric its boxes."""
 
-    def __init__(self, outfile_prefix):
+    def __init__(self, outfile_prefix=None):
         super().__init__()
         self.outfile_prefix = outfile_prefix
 
@@ -71,14 +71,23 @@ class WritesCount(BaseMetric):
         return {}
 
 
-def test_what_a_pcr_compares_replaces_no_files(tmp_path):
+class DumpsHere(DumpResults):
+    """Knows by itself where it writes."""
+
+    def __init__(self):
+        super().__init__('here.pkl')
+
+
+def test_what_a_pcr_compares_replaces_no_files(tmp_path, monkeypatch):
     """The first sample is predicted rightly, the second, which has no depth,
     half of it."""
+    monkeypatch.chdir(tmp_path)
     evaluator = Evaluator([
         WritesCount(str(tmp_path / 'count')),
         IoUMetric(output_dir=str(tmp_path / 'maps')),
         IoUMetric(format_only=True, output_dir=str(tmp_path / 'labels')),
-        DumpResults(str(tmp_path / 'all.pkl'))])
+        DumpResults(str(tmp_path / 'all.pkl')),
+        DumpsHere()])
     evaluator.dataset_meta = dict(classes=('a', 'b'))
     evaluators = CombinationEvaluators(
         evaluator, tiny.TinyPairs(), COMBINATIONS, COMBINATIONS[0])
@@ -105,8 +114,9 @@ def test_what_a_pcr_compares_replaces_no_files(tmp_path):
     assert {name: m['mIoU'] for name, m in full.items()} == dict(depth=100)
     for name, count in zip(('rgb+depth', 'rgb', 'depth'), (2, 2, 1)):
         assert (tmp_path / name / 'count').read_text() == str(count)
-        with open(tmp_path / name / 'all.pkl', 'rb') as file:
-            assert len(pickle.load(file)) == count
+        for file in ('all.pkl', 'here.pkl'):
+            dumped = (tmp_path / name / file).read_bytes()
+            assert len(pickle.loads(dumped)) == count
         for folder in ('maps', 'labels'):
             assert len(list(
                 (tmp_path / folder / name).rglob('*.png'))) == count
