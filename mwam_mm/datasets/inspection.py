@@ -353,7 +353,8 @@ def inspect_dataset(cfg: Mapping) -> Iterator[DatasetInspection]:
                     label = load_label_map(
                         load_labels, {**info, 'seg_fields': []}, shape,
                         classes,
-                        getattr(dataset, 'ignore_index', 255))['gt_seg_map']
+                        getattr(dataset, 'ignore_index',
+                                255)).get('gt_seg_map')
             except (KeyError, OSError, ValueError) as error:
                 # str() of a KeyError puts its message in quotes.
                 result.problems.append(error.args[0] if isinstance(

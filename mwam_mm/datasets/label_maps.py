@@ -26,7 +26,8 @@ def load_label_map(loader: LoadAnnotations, results: dict,
         ignore_index (int): The label that is no class.
 
     Returns:
-        dict: The sample, with the labels as ``gt_seg_map``.
+        dict: The sample, with the labels as ``gt_seg_map`` if those are what
+        the transform loads.
 
     Raises:
         FileNotFoundError: If there is no file.
@@ -43,11 +44,13 @@ def load_label_map(loader: LoadAnnotations, results: dict,
     check_upright(content, where)
     try:
         results = loader(results)
-        label = results['gt_seg_map']
+        label = results.get('gt_seg_map')
     except Exception as error:
         reason = str(error)
         raise ValueError(reason if path in reason else
                          f'{where} cannot be read: {reason}') from error
+    if label is None:  # it loads something else, such as edges
+        return results
     if label.ndim != 2:
         raise ValueError(
             f'{where} has shape {label.shape}: it is a colour image, not '

@@ -5,6 +5,7 @@ import os.path as osp
 import cv2
 import numpy as np
 import pytest
+from mmcv.transforms import LoadAnnotations
 from mmengine.registry import init_default_scope
 from PIL import Image
 
@@ -162,6 +163,25 @@ def test_label_map_that_is_turned_by_its_tag(root):
     Image.fromarray(np.zeros((4, 5), np.uint8)).save(path, exif=exif)
     with pytest.raises(ValueError, match='b_gt.png.*orientation 3'):
         _build(root, pipeline=_pipeline(dict(type='PackSegInputs')))[0]
+
+
+class LoadEdges(LoadAnnotations):
+    """Loads something else than labels from the label map."""
+
+    def transform(self, results):
+        label = cv2.imread(results['seg_map_path'], cv2.IMREAD_UNCHANGED)
+        results['gt_edge_map'] = label + 7
+        return results
+
+
+@pytest.mark.parametrize('place', [0, 1, 2])
+def test_a_transform_that_loads_no_label_map(root, place):
+    pipeline = _pipeline()
+    pipeline.insert(place, dict(type=LoadEdges))
+    results = _build(root, pipeline=pipeline)[1]
+    assert (results['gt_edge_map'] == 8).all()
+    assert (results['gt_seg_map'] == 1).all()
+    assert results['seg_fields'] == ['gt_seg_map']
 
 
 def test_bad_label_map_before_the_image(root):
