@@ -187,10 +187,20 @@ class MultiModalSegDataset(BaseSegDataset):
     def _common_names(self, listed: str, names: FileNames) -> List[str]:
         """What the names of each sample have in common, by ``ann_file`` or
         the files in a folder."""
-        if self.ann_file:
-            lines = read_lines(self.ann_file, self.backend_args)
-            return [line.strip() for _, line in lines]
         folder = self.data_prefix[listed]
+        if self.ann_file:
+            if not fileio.isfile(self.ann_file, self.backend_args):
+                raise FileNotFoundError(
+                    f'ann_file={self.ann_file!r} does not exist')
+            listing = [
+                line.strip()
+                for _, line in read_lines(self.ann_file, self.backend_args)
+            ]
+            # Absolute paths are in this folder, not in that of each modality.
+            return [
+                osp.relpath(name, folder) if osp.isabs(name) else name
+                for name in listing
+            ]
         if not fileio.isdir(folder, backend_args=self.backend_args):
             raise FileNotFoundError(
                 f'data_prefix[{listed!r}]: folder {folder!r} does not exist')

@@ -80,6 +80,25 @@ def test_paths(root, ann_file, names):
             assert info[key] == osp.join(root, expected)
 
 
+def test_absolute_paths_in_a_list(root):
+    lines = [osp.join(root, 'image', name) for name in ('sub/c', 'b')]
+    path = osp.join(root, 'absolute.txt')
+    with open(path, 'w') as f:
+        f.write('\n'.join(lines))
+    by_absolute, by_relative = (
+        _build(root, ann_file=name) for name in ('absolute.txt', 'list.txt'))
+    for i in range(2):
+        infos = [dataset.get_data_info(i)
+                 for dataset in (by_absolute, by_relative)]
+        assert infos[0]['depth_path'] == infos[1]['depth_path']
+        assert infos[0]['seg_map_path'] == infos[1]['seg_map_path']
+
+
+def test_a_list_that_is_missing_is_named(root):
+    with pytest.raises(FileNotFoundError, match="ann_file='.*none.txt'"):
+        _build(root, ann_file='none.txt')
+
+
 def test_end_to_end(root):
     dataset = _build(
         root,
