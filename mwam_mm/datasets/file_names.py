@@ -36,7 +36,7 @@ class FileNames:
             for folders that hold one sample each.
 
     Raises:
-        ValueError: If a pattern has ``{}`` twice or names a folder.
+        ValueError: If a pattern has ``{}`` twice or a folder before it.
 
     Examples:
         >>> names = FileNames(dict(
@@ -54,8 +54,9 @@ class FileNames:
             if len(parts) > 2 or '/' in parts[0]:
                 raise ValueError(
                     f'file_names[{key!r}]={pattern!r} must be the pattern of '
-                    'a file name without folder, with {} once for what the '
-                    'files of a sample have in common, e.g. "rgb_{}.png"')
+                    'a file name, with {} once for what the files of a sample '
+                    'have in common and no folder before it, e.g. '
+                    '"rgb_{}.png"')
             self._parts[key] = parts
 
     def __contains__(self, key: str) -> bool:
