@@ -32,6 +32,22 @@ variants = {
                 'backbone.branches': dict(lr_mult=1.5)
             }
         }),
+    # Weight of distill; 1 is the row of every study.
+    **{
+        f'combination-k_distill-weight{weight}': dict(
+            options={
+                'model.neck.mwam': {},
+                'custom_hooks': [
+                    dict(
+                        type='mwam_mm.MWAMHook',
+                        intervention=[
+                            dict(type='combination', weights='k'),
+                            dict(type='distill', weights='k', weight=weight)
+                        ])
+                ]
+            })
+        for weight in (4, 10)
+    },
     **{
         f'mmpareto-gamma{gamma}': constant(
             'Constant', dict(type='mmpareto', gamma=gamma))
