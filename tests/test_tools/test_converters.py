@@ -219,4 +219,4 @@ def test_wrong_layout_is_named(exit_of_tool, tmp_path):
     path.rename(path.with_name('after_0003.png'))
     code, said = exit_of_tool('dataset_converters/check_layout', 'ombria',
                               str(floods))
-    assert code == 1 and "should be called 'S2_after_{}.png'" in said
+    assert code == 1 and "should begin with 'S2_after_'" in said
