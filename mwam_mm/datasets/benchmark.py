@@ -14,8 +14,9 @@ class BenchmarkSegDataset(MultiModalSegDataset):
 
     Subclasses say in ``SPLITS`` which splits there are and in ``FOLDERS``
     where the files are: path key to folder, in which ``{split}`` stands for
-    the split. Where the names of a sample's files differ, ``FILE_NAMES`` says
-    how: path key to pattern, see :class:`FileNames`. Building the dataset
+    the split. Where the files of a sample differ in how their names begin,
+    ``PREFIXES`` says how: path key to prefix, for all of them. An ``ann_file``
+    lists the names of the images, with their prefix. Building the dataset
     checks that every image has a label and, where a split is a folder of its
     own, that every label has an image. :class:`LoadModalities` checks that
     the modalities in use are there.
@@ -30,11 +31,11 @@ class BenchmarkSegDataset(MultiModalSegDataset):
         FileNotFoundError: If a folder or list is missing, or an image or
             label lacks its partner. The message names the file.
         ValueError: If ``split`` is unknown, or the name of an image does not
-            follow its pattern.
+            begin with its prefix.
     """
     SPLITS: Tuple[str, ...] = ('train', 'test')
     FOLDERS: Dict[str, str] = dict()
-    FILE_NAMES: Dict[str, str] = dict()
+    PREFIXES: Dict[str, str] = dict()
 
     def __init__(self,
                  data_root: str,
@@ -46,7 +47,6 @@ class BenchmarkSegDataset(MultiModalSegDataset):
                              f'{list(self.SPLITS)}')
         self.split = split
         kwargs.setdefault('img_suffix', '.png')
-        kwargs.setdefault('file_names', self.FILE_NAMES)
         super().__init__(
             data_root=data_root,
             data_prefix={
@@ -68,13 +68,9 @@ class BenchmarkSegDataset(MultiModalSegDataset):
             raise FileNotFoundError(f'{self.ann_file!r} is missing: it lists '
                                     f'the split {self.split!r}')
         data_list = super().load_data_list()
+        for data_info in data_list:
+            self._set_prefixes(data_info)
         if not self.ann_file:
-            misnamed = images - {info['img_path'] for info in data_list}
-            if misnamed and self.FILE_NAMES:
-                raise ValueError(
-                    f'{min(misnamed)!r} should be called '
-                    f'{self.FILE_NAMES["img_path"]!r}, as in the published '
-                    f'layout of {type(self).__name__}: rename or remove it')
             lonely = labels - {info['seg_map_path'] for info in data_list}
             if lonely:
                 raise FileNotFoundError(
@@ -90,6 +86,21 @@ class BenchmarkSegDataset(MultiModalSegDataset):
                         f'{data_info[key]!r} is missing: there should be '
                         f'one according to {by!r}')
         return data_list
+
+    def _set_prefixes(self, data_info: dict) -> None:
+        """Give each path, which has the name of the image, its own prefix."""
+        if not self.PREFIXES:
+            return
+        prefix = self.PREFIXES['img_path']
+        name = osp.basename(data_info['img_path'])
+        if not name.startswith(prefix):
+            raise ValueError(
+                f'{data_info["img_path"]!r} should begin with {prefix!r}, as '
+                f'in the published layout of {type(self).__name__}: rename '
+                'or remove it')
+        for key, other in self.PREFIXES.items():
+            data_info[key] = osp.join(
+                osp.dirname(data_info[key]), other + name[len(prefix):])
 
     def select(self, data_list: List[dict]) -> List[dict]:
         """Choose among the samples of the split; by default, take all."""

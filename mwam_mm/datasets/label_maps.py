@@ -38,19 +38,18 @@ def load_label_map(loader: LoadAnnotations, results: dict,
     path = results['seg_map_path']
     where = f"results['seg_map_path'] = {path!r}"
     try:
-        content = fileio.get(path, backend_args=loader.backend_args)
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f'{where} does not exist') from error
-    check_upright(content, where)
-    try:
         results = loader(results)
         label = results.get('gt_seg_map')
     except Exception as error:
+        if not fileio.exists(path, backend_args=loader.backend_args):
+            raise FileNotFoundError(f'{where} does not exist') from error
         reason = str(error)
         raise ValueError(reason if path in reason else
                          f'{where} cannot be read: {reason}') from error
     if label is None:  # it loads something else, such as edges
         return results
+    content = fileio.get(path, backend_args=loader.backend_args)
+    check_upright(content, where)
     if label.ndim != 2:
         raise ValueError(
             f'{where} has shape {label.shape}: it is a colour image, not '
@@ -64,7 +63,7 @@ def load_label_map(loader: LoadAnnotations, results: dict,
                              f'{raw.max()}: labels are up to 255')
     if classes is not None:
         wrong = label[(label >= len(classes)) & (label != ignore_index)]
-        if wrong.size:
+        if len(wrong):
             value = wrong.min()
             raised = ' after reduce_zero_label' if results.get(
                 'reduce_zero_label') else ''

@@ -71,9 +71,9 @@ class OmbriaDataset(BenchmarkSegDataset):
         rgb_before_path='OmbriaS2/{split}/BEFORE',
         sar_before_path='OmbriaS1/{split}/BEFORE',
         seg_map_path='OmbriaS2/{split}/MASK')
-    FILE_NAMES = dict(
-        img_path='S2_after_{}.png',
-        sar_path='S1_after_{}.png',
-        rgb_before_path='S2_before_{}.png',
-        sar_before_path='S1_before_{}.png',
-        seg_map_path='S2_mask_{}.png')
+    PREFIXES = dict(
+        img_path='S2_after_',
+        sar_path='S1_after_',
+        rgb_before_path='S2_before_',
+        sar_before_path='S1_before_',
+        seg_map_path='S2_mask_')

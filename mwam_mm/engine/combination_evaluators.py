@@ -1,11 +1,12 @@
 """The evaluators of the combinations of modalities."""
 import copy
+import inspect
 import os.path as osp
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import torch
 from mmengine.dist import all_reduce
-from mmengine.evaluator import BaseMetric, DumpResults, Evaluator
+from mmengine.evaluator import BaseMetric, Evaluator
 from mmengine.structures import BaseDataElement
 from mmengine.utils import mkdir_or_exist
 
@@ -210,12 +211,19 @@ def _process(evaluator: Evaluator, predictions: Mapping[int, BaseDataElement],
 
 def _needs_files(metric: BaseMetric) -> bool:
     """Whether a metric only writes files, or judges those that it writes."""
-    if isinstance(metric, DumpResults) or getattr(metric, 'format_only',
-                                                  False):
-        return True
-    paths = [parameter_of(type(metric), key) for key in _FILES]
-    return any(path is not None and path.default is path.empty
-               for path in paths)
+    return getattr(metric, 'format_only', False) or any(
+        getattr(metric, key, None) is not None
+        and not _is_optional(type(metric), key) for key in _FILES)
+
+
+def _is_optional(cls: type, path: str) -> bool:
+    """Whether a metric can do without a path, as its arguments tell."""
+    defaults = [
+        parameter.default
+        for parameter in (parameter_of(base, path) for base in cls.__mro__)
+        if parameter is not None]
+    # A subclass may have a path of its own where its base needs none.
+    return None in defaults and defaults[0] is not inspect.Parameter.empty
 
 
 def _move_files(evaluator: Evaluator, name: str) -> None:

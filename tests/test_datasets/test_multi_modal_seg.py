@@ -203,6 +203,14 @@ def test_a_transform_that_loads_no_label_map(root, place):
     assert results['seg_fields'] == ['gt_seg_map']
 
 
+def test_a_label_map_that_nothing_loads_may_be_missing(root):
+    os.remove(osp.join(root, 'label', 'b_gt.png'))
+    load, _ = _pipeline()
+    no_labels = dict(type='mmcv.LoadAnnotations', with_bbox=False,
+                     with_label=False)
+    assert 'gt_seg_map' not in _build(root, pipeline=[load, no_labels])[0]
+
+
 def test_bad_label_map_before_the_image(root):
     path = osp.join(root, 'label', 'b_gt.png')
     cv2.imwrite(path, np.full((4, 5), 2, np.uint8))

@@ -121,9 +121,30 @@ def test_missing_radar_image(root):
 def test_image_of_another_name(root):
     folder = root / 'OmbriaS2/train/AFTER'
     (folder / 'S2_after_0002.png').rename(folder / 'after_0002.png')
-    with pytest.raises(ValueError, match="after_0002.png' should be called "
-                       "'S2_after_{}.png'"):
+    with pytest.raises(ValueError, match="after_0002.png' should begin with "
+                       "'S2_after_'"):
         OmbriaDataset(str(root))
+
+
+def test_a_split_of_ones_own_lists_the_names_of_the_images(root):
+    (root / 'some.txt').write_text('S2_after_0002\nS2_after_0001\n')
+    some, whole = OmbriaDataset(str(root), ann_file='some.txt'), OmbriaDataset(
+        str(root))
+    assert len(some) == 2
+    paths = {key: value for key, value in whole.get_data_info(1).items()
+             if key.endswith('_path')}
+    assert paths['seg_map_path'].endswith('S2_mask_0002.png')
+    assert paths.items() <= some.get_data_info(0).items()
+
+
+def test_files_of_another_format(root):
+    for path in root.rglob('*.png'):
+        path.rename(path.with_suffix('.tif'))
+    dataset = OmbriaDataset(
+        str(root), img_suffix='.tif', seg_map_suffix='.tif')
+    assert len(dataset) == 3
+    for key, value in dataset.get_data_info(1).items():
+        assert not key.endswith('_path') or value.endswith('_0002.tif')
 
 
 def test_mask_of_another_value(root):

@@ -78,6 +78,29 @@ class DumpsHere(DumpResults):
         super().__init__('here.pkl')
 
 
+class DumpsScores(BaseMetric):
+    """Knows where it writes unless it is told, and writes in any case."""
+
+    def __init__(self, out_file_path='scores.pkl'):
+        super().__init__()
+        self.out_file_path = out_file_path
+
+    def process(self, data_batch, data_samples):
+        self.results += data_samples
+
+    def compute_metrics(self, results):
+        Path(self.out_file_path).write_bytes(pickle.dumps(results))
+        return dict(dumped=len(results))
+
+
+class WritesMaps(IoUMetric):
+    """Its base needs no folder."""
+    default_prefix = 'written'
+
+    def __init__(self, output_dir='written'):
+        super().__init__(output_dir=output_dir)
+
+
 def test_what_a_pcr_compares_replaces_no_files(tmp_path, monkeypatch):
     """The first sample is predicted rightly, the second, which has no depth,
     half of it."""
@@ -87,7 +110,9 @@ def test_what_a_pcr_compares_replaces_no_files(tmp_path, monkeypatch):
         IoUMetric(output_dir=str(tmp_path / 'maps')),
         IoUMetric(format_only=True, output_dir=str(tmp_path / 'labels')),
         DumpResults(str(tmp_path / 'all.pkl')),
-        DumpsHere()])
+        DumpsHere(),
+        DumpsScores(),
+        WritesMaps()])
     evaluator.dataset_meta = dict(classes=('a', 'b'))
     evaluators = CombinationEvaluators(
         evaluator, tiny.TinyPairs(), COMBINATIONS, COMBINATIONS[0])
@@ -111,13 +136,14 @@ def test_what_a_pcr_compares_replaces_no_files(tmp_path, monkeypatch):
     assert [m['mIoU'] for m in metrics] == pytest.approx(
         [100 * (2 / 3 + 1 / 2) / 2] * 2 + [100])
     full = evaluators.evaluate_full_on_same(counts)
-    assert {name: m['mIoU'] for name, m in full.items()} == dict(depth=100)
+    assert list(full) == ['depth'] and 'dumped' not in full['depth']
+    assert full['depth']['mIoU'] == full['depth']['written/mIoU'] == 100
     for name, count in zip(('rgb+depth', 'rgb', 'depth'), (2, 2, 1)):
         assert (tmp_path / name / 'count').read_text() == str(count)
-        for file in ('all.pkl', 'here.pkl'):
+        for file in ('all.pkl', 'here.pkl', 'scores.pkl'):
             dumped = (tmp_path / name / file).read_bytes()
             assert len(pickle.loads(dumped)) == count
-        for folder in ('maps', 'labels'):
+        for folder in ('maps', 'labels', 'written'):
             assert len(list(
                 (tmp_path / folder / name).rglob('*.png'))) == count
 

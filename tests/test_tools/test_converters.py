@@ -165,6 +165,15 @@ def test_sun_missing_file(sun, sun_files, tmp_path):
     assert not (tmp_path / 'out').exists()
 
 
+def test_sun_depth_of_another_size(sun, sun_files, tmp_path):
+    path = next((tmp_path / 'SUNRGBD/xtion').rglob('depth_bfx/*.png'))
+    benchmarks.write(path, np.zeros((3, 4), np.uint16))
+    with pytest.raises(ValueError, match='label image [1-5] of .*expected '
+                       rf"\(3, 4\) as '{path}' and up to 37"):
+        sun.convert(*sun_files[1])
+    assert not (tmp_path / 'out').exists()
+
+
 def test_sun_sequence_without_split(sun, sun_files, tmp_path):
     import scipy.io
     path = tmp_path / 'SUNRGBDtoolbox/traintestSUNRGBD/allsplit.mat'
@@ -219,4 +228,4 @@ def test_wrong_layout_is_named(exit_of_tool, tmp_path):
     path.rename(path.with_name('after_0003.png'))
     code, said = exit_of_tool('dataset_converters/check_layout', 'ombria',
                               str(floods))
-    assert code == 1 and "should be called 'S2_after_{}.png'" in said
+    assert code == 1 and "should begin with 'S2_after_'" in said

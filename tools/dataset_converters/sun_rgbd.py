@@ -197,7 +197,8 @@ def convert(sunrgbd: str,
                 raise ValueError(
                     f'label image {i} of {labels_path!r} has shape '
                     f'{label.shape} and values up to {label.max()}; expected '
-                    f'{raw.shape} as {pair.depth!r} and up to {NUM_CLASSES}')
+                    f'{raw.shape} as {osp.join(sunrgbd, pair.depth)!r} and '
+                    f'up to {NUM_CLASSES}')
             split = split_of[pair.sequence]
             image = dict(
                 id=i,
