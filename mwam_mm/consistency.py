@@ -121,6 +121,9 @@ def check_annotations(metric: Any, ann_file: str, dataset: Any,
             continue
         content = fileio.load(
             path, backend_args=getattr(leaf, 'backend_args', None))
+        if not isinstance(content, Mapping) or not (
+                {'images', 'categories'} <= set(content)):
+            continue  # the dataset's own format
         said = (f'{stage}_evaluator.ann_file={ann_file!r} does not fit '
                 f'{path!r} of {stage}_dataloader.dataset: ')
         classes = (leaf.metainfo or {}).get('classes') or ()

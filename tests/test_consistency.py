@@ -407,6 +407,11 @@ def test_the_json_of_the_metric_is_that_of_the_dataset(
         metrics=[object(), CocoMetric(ann_file=path)])
     if message is None:
         check_runner(runner, dict(test=loop))
+        own = types.SimpleNamespace(
+            ann_file=str(tmp_path / 'own.json'), metainfo={})
+        (tmp_path / 'own.json').write_text('{"data_list": []}')
+        loop.dataloader.dataset = own  # of another format than COCO's
+        check_runner(runner, dict(test=loop))
         return
     with pytest.raises(ValueError, match=re.escape(message)) as caught:
         check_runner(runner, dict(test=loop))
