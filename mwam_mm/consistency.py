@@ -1,5 +1,6 @@
 """Whether the data of a run and its model fit each other."""
 import logging
+import os.path as osp
 import re
 from dataclasses import fields
 from typing import (
@@ -14,6 +15,7 @@ from typing import (
     Tuple,
 )
 
+from mmengine import fileio
 from mmengine.logging import print_log
 from mmengine.model import BaseTTAModel
 from mmengine.runner import EpochBasedTrainLoop, Runner
@@ -33,8 +35,8 @@ from .layout import Modality, ModalityLayout
 from .wrappers import unwrapped
 
 __all__ = [
-    'check_alike', 'check_checkpoint', 'check_classes', 'check_data',
-    'check_layouts', 'check_runner'
+    'check_alike', 'check_annotations', 'check_checkpoint', 'check_classes',
+    'check_data', 'check_layouts', 'check_runner'
 ]
 
 # Where the same modalities lie in the files, and whether all samples have
@@ -59,7 +61,8 @@ def check_runner(runner: Runner,
             None, those that the runner has built.
 
     Raises:
-        ValueError: As :func:`check_data`, and if the training has no batch.
+        ValueError: As :func:`check_data` and :func:`check_annotations`, and
+            if the training has no batch.
     """
     if loops is None:
         loops = dict(
@@ -80,6 +83,67 @@ def check_runner(runner: Runner,
             f'{stage}_dataloader.dataset': loop.dataloader.dataset
             for stage, loop in loops.items() if isinstance(loop, BaseLoop)
         })
+    for stage, loop in loops.items():
+        given = runner.cfg.get(f'{stage}_evaluator')
+        if given is None or not hasattr(loop, 'evaluator'):
+            continue
+        given = given if isinstance(given, (list, tuple)) else [given]
+        for metric, settings in zip(loop.evaluator.metrics, given):
+            if isinstance(settings, Mapping) and settings.get('ann_file'):
+                check_annotations(metric, settings['ann_file'],
+                                  loop.dataloader.dataset, stage)
+
+
+def check_annotations(metric: Any, ann_file: str, dataset: Any,
+                      stage: str) -> None:
+    """Check that a ``CocoMetric`` has the images and classes of a dataset.
+
+    The metric goes by ids and by places, so of another file it compares the
+    boxes of other images, or of other classes, without a word.
+
+    Args:
+        metric (BaseMetric): The metric; one that has read no json is passed
+            over, and so are datasets that have none.
+        ann_file (str): The json that it has read.
+        dataset (Dataset): What is evaluated.
+        stage (str): ``'val'`` or ``'test'``, to name the keys by.
+
+    Raises:
+        ValueError: If an id is of another file's name in the metric's json,
+            or of none, or the categories have another order. The message
+            names both files.
+    """
+    truth = getattr(getattr(metric, '_coco_api', None), 'dataset', None)
+    for leaf in leaf_datasets(dataset):
+        path = str(getattr(leaf, 'ann_file', None) or '')
+        if truth is None or not path.endswith('.json') or (
+                osp.realpath(path) == osp.realpath(ann_file)):
+            continue
+        content = fileio.load(
+            path, backend_args=getattr(leaf, 'backend_args', None))
+        if not isinstance(content, Mapping) or not (
+                {'images', 'categories'} <= set(content)):
+            continue  # the dataset's own format
+        said = (f'{stage}_evaluator.ann_file={ann_file!r} does not fit '
+                f'{path!r} of {stage}_dataloader.dataset: ')
+        classes = (leaf.metainfo or {}).get('classes') or ()
+        names, expected = (
+            [c['name'] for c in of['categories'] if c['name'] in classes]
+            for of in (truth, content))
+        if names != expected:
+            raise ValueError(
+                f'{said}it has the classes ({_listed(names)}), the other '
+                f'({_listed(expected)}). Name the same file')
+        files, known = (
+            {image['id']: osp.basename(image.get('file_name', ''))
+             for image in of['images']} for of in (content, truth))
+        for i in range(len(leaf)):
+            image = leaf.get_data_info(i).get('img_id')
+            if image in files and files[image] != known.get(image):
+                raise ValueError(
+                    f'{said}the id {image!r} of {files[image]!r} is that of ' +
+                    (repr(known[image]) if image in known else 'no image') +
+                    ' there. Name the same file')
 
 
 def check_data(model: nn.Module, cfg: Mapping,

@@ -1,4 +1,6 @@
 """Data and model that do not fit each other are errors."""
+import json
+import re
 import types
 
 import cv2
@@ -6,14 +8,20 @@ import numpy as np
 import pytest
 import torch
 from mmengine.dataset import Compose
-from mmengine.runner import Runner
+from mmengine.runner import Runner, TestLoop
 
 from mwam_mm.cli import build_runner
-from mwam_mm.consistency import check_classes, check_data, check_layouts
+from mwam_mm.consistency import (
+    check_classes,
+    check_data,
+    check_layouts,
+    check_runner,
+)
 from mwam_mm.layout import ModalityLayout
 from mwam_mm.registry import DATASETS
 
 from . import tiny
+from .stacks import needs_detection
 
 
 def part(**channels):
@@ -354,3 +362,58 @@ def test_which_heads_have_the_classes_of_the_data():
     detector.roi_head.bbox_head = Head(4)
     with pytest.raises(ValueError, match='roi_head.bbox_head.num_classes=4'):
         check_classes(detector, {}, classes, 'data')
+
+
+def write_coco(path, files, categories=('near', 'far')):
+    """A COCO json of images whose ids are their places."""
+    path.write_text(json.dumps(dict(
+        images=[dict(id=i, file_name=name, height=8, width=8)
+                for i, name in enumerate(files)],
+        annotations=[
+            dict(id=i + 1, image_id=i, category_id=3, bbox=[0, 0, 4, 4],
+                 area=16, iscrowd=0) for i in range(len(files))
+        ],
+        categories=[dict(id=3 - i, name=name)
+                    for i, name in enumerate(categories)])))
+    return str(path)
+
+
+@needs_detection
+@pytest.mark.parametrize('files, categories, message', [
+    (['x/a.png', 'x/b.png'], ('near', 'far'), None),
+    (['a.png', 'b.png', 'c.png'], ('other', 'near', 'far'), None),
+    (['c.png', 'd.png'], ('near', 'far'), "id 0 of 'a.png' is that of "
+     "'c.png' there"),
+    (['a.png'], ('near', 'far'), "id 1 of 'b.png' is that of no image"),
+    (['a.png', 'b.png'], ('far', 'near'), 'it has the classes (far, near), '
+     'the other (near, far)'),
+])
+def test_the_json_of_the_metric_is_that_of_the_dataset(
+        tmp_path, files, categories, message):
+    from mmdet.evaluation import CocoMetric
+
+    from mwam_mm.datasets import MultiModalCocoDataset
+    dataset = MultiModalCocoDataset(
+        ann_file=write_coco(tmp_path / 'data.json', ['a.png', 'b.png']))
+    path = write_coco(tmp_path / 'truth.json', files, categories)
+    runner = types.SimpleNamespace(
+        cfg=dict(test_evaluator=[dict(type='DumpResults'),
+                                 dict(type='CocoMetric', ann_file=path)]),
+        model=torch.nn.Identity())
+    loop = TestLoop.__new__(TestLoop)
+    loop._dataloader = types.SimpleNamespace(dataset=dataset)
+    loop.dataloader = loop._dataloader
+    loop.evaluator = types.SimpleNamespace(
+        metrics=[object(), CocoMetric(ann_file=path)])
+    if message is None:
+        check_runner(runner, dict(test=loop))
+        own = types.SimpleNamespace(
+            ann_file=str(tmp_path / 'own.json'), metainfo={})
+        (tmp_path / 'own.json').write_text('{"data_list": []}')
+        loop.dataloader.dataset = own  # of another format than COCO's
+        check_runner(runner, dict(test=loop))
+        return
+    with pytest.raises(ValueError, match=re.escape(message)) as caught:
+        check_runner(runner, dict(test=loop))
+    assert f'test_evaluator.ann_file={path!r}' in str(caught.value)
+    assert repr(dataset.ann_file) in str(caught.value)

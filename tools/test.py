@@ -150,6 +150,8 @@ def set_missing(cfg: Config,
         # Samples that lack the others as well are left out.
         present = [name for name in layout if name not in absent]
         set_combinations(cfg, combination_name(present), layout)
+        # Their rows are about all modalities together.
+        cfg.test_cfg.pop('faults', None)
         return
     drop = dict(type='mwam_mm.DropModality', modalities=absent)
     for dataset in datasets_with_pipeline(cfg.test_dataloader.dataset):

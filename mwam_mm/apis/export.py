@@ -2,7 +2,8 @@
 import inspect
 import os.path as osp
 import warnings
-from typing import Any, Dict, Sequence, Tuple, Union
+from contextlib import contextmanager
+from typing import Any, Dict, Iterator, List, Sequence, Tuple, Union
 
 import torch
 from mmengine.model import BaseModel
@@ -235,8 +236,43 @@ def export_model(module: SingleCombination, images: Tuple[Tensor, ...],
             f'{torch.__version__} is installed. ONNX works')
     with torch.no_grad():
         program = torch.export.export(module, images, strict=False)
+        # A program keeps the parameters of the whole module, also where its
+        # graph does without them.
+        with _without(module, _idle(program)):
+            program = torch.export.export(module, images, strict=False)
     with replacing(path) as partial:
         torch.export.save(program, partial)
+
+
+def _idle(program: 'torch.export.ExportedProgram') -> List[str]:
+    """The parameters and buffers that the graph of a program does not use."""
+    used = {
+        node.name
+        for node in program.graph.nodes if node.op == 'placeholder'
+        and node.users
+    }
+    return [
+        spec.target for spec in program.graph_signature.input_specs
+        if spec.target is not None and spec.arg.name not in used
+    ]
+
+
+@contextmanager
+def _without(module: nn.Module, names: Sequence[str]) -> Iterator[None]:
+    """A module without some of its parameters and buffers, for a while."""
+    kept = []
+    for name in names:
+        path, _, key = name.rpartition('.')
+        owner = module.get_submodule(path)
+        for held in (owner._parameters, owner._buffers):
+            if held.get(key) is not None:
+                kept.append((held, key, held[key]))
+                held[key] = None
+    try:
+        yield
+    finally:
+        for held, key, value in kept:
+            held[key] = value
 
 
 def _write_onnx(module: SingleCombination, images: Tuple[Tensor, ...],

@@ -4,18 +4,14 @@ from typing import Dict, Iterator, List, Tuple
 
 import mmengine.fileio as fileio
 
-from mwam_mm.config import type_name
 from mwam_mm.registry import DATASETS
 
 from .file_names import read_lines
 from .multi_modal_cls import MultiModalClsDataset
 from .transforms.clip import FOLDERS
-from .transforms.pipeline import flatten_pipeline, loaded_modalities
+from .transforms.pipeline import loaded_modalities
 
 __all__ = ['ClipDataset']
-
-# Transforms that turn or shear the image, but not the vectors in it.
-_TURNING = ('RandomAffine', 'RandomFlip', 'RandomRotate', 'Rotate', 'Shear')
 
 
 @DATASETS.register_module()
@@ -82,12 +78,6 @@ class ClipDataset(MultiModalClsDataset):
             ann_file=ann_file,
             data_prefix=data_prefix,
             **kwargs)
-        if any(m.name == 'flow' for m in loaded_modalities(self.pipeline)):
-            for name in map(type_name, flatten_pipeline(self.pipeline)):
-                if name in _TURNING:
-                    raise ValueError(
-                        f'{name} turns the image, but not the motion that the '
-                        'flow says: use mwam_mm.FlipClip, or leave it out')
 
     def samples(self) -> Iterator[Tuple[str, dict]]:
         """Go through the clips, see :class:`MultiModalClsDataset`."""

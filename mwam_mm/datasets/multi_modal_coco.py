@@ -429,9 +429,11 @@ class MultiModalCocoDataset(CocoDataset):
             for key, folder in self.data_prefix.items()
             if key not in _STOCK_PREFIXES
         }
+        file_name = image['file_name']
+        if osp.isabs(file_name):  # in the images' folder, not in each one
+            file_name = osp.relpath(file_name, self.data_prefix['img'] or '.')
         for key in dict.fromkeys([*folders, *named]):
-            name = image[key] if key in named else self._name(
-                image['file_name'], key)
+            name = image[key] if key in named else self._name(file_name, key)
             data_info[key] = osp.join(
                 folders.get(key, self.data_root or ''), name)
         keys = self._path_keys

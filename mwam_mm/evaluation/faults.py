@@ -5,7 +5,18 @@ and not in what it is padded with. What is random depends on the seed and the
 place of the sample in the dataset alone, so it is the same for any batch
 size, number of processes and device.
 """
-from typing import Any, Callable, Dict, List, Mapping, Sequence, Tuple, Union
+import itertools
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    List,
+    Mapping,
+    Optional,
+    Sequence,
+    Tuple,
+    Union,
+)
 
 import numpy as np
 import torch
@@ -212,12 +223,12 @@ class FrozenFrame(Fault):
 
     Args:
         modality (str): The modality.
-        frame (int): Which sample of the dataset the image is of. Defaults to
-            0, the first.
+        frame (int, optional): Which sample of the dataset the image is of.
+            Defaults to None, the first that has the modality.
     """
     kind = 'frozen_frame'
 
-    def __init__(self, modality: str, frame: int = 0) -> None:
+    def __init__(self, modality: str, frame: Optional[int] = None) -> None:
         super().__init__(modality)
         self.frame = frame
 
@@ -225,6 +236,17 @@ class FrozenFrame(Fault):
         return [f'{self.frame}'] if self.frame else []
 
     def prepare(self, load: Load) -> None:
+        if self.frame is None:
+            for frame in itertools.count():
+                try:
+                    self._stack, absent = load(frame)
+                except IndexError as error:
+                    raise ValueError(
+                        f'the sensor of modality {self.modality!r} cannot '
+                        f'freeze: none of the {frame} samples of the dataset '
+                        'has it') from error
+                if self.modality not in absent:
+                    return
         self._stack, absent = load(self.frame)
         if self.modality in absent:
             raise ValueError(

@@ -7,7 +7,9 @@ from typing import Any, Dict, Iterable, Mapping, Optional, Sequence
 from mmengine.config import Config
 
 from mwam_mm.cli import read_config
-from mwam_mm.config import walk_dicts
+from mwam_mm.config import type_name, walk_dicts
+from mwam_mm.convert.pipeline import MULTIMODAL
+from mwam_mm.datasets.transforms.pipeline import PHOTOMETRIC
 from mwam_mm.layout import ModalityLayout
 
 STUDY_KEYS = ('variants', 'config', 'seeds', 'baseline', 'ceilings', 'metric',
@@ -258,6 +260,8 @@ def config_name(path: str) -> str:
 def keep_modality(cfg: Config, name: str) -> None:
     """Make a config one of a single modality, in place.
 
+    What changes the colours of another one is left out of the pipelines.
+
     Raises:
         ValueError: If nothing in the config has a modality of this name.
     """
@@ -270,9 +274,47 @@ def keep_modality(cfg: Config, name: str) -> None:
                 found = True
     if not found:
         raise ValueError(f'{cfg.filename} has no modality {name!r}')
+    for _, part in walk_dicts(cfg._cfg_dict):
+        for key, value in part.items():
+            if key.endswith('pipeline') and isinstance(value, list):
+                part[key] = _without_other_colours(value, name)
     for key in ('val_cfg', 'test_cfg'):
-        # It may name combinations that there no longer are.
-        (cfg.get(key) or {}).pop('combinations', None)
+        # They may name combinations and modalities that there no longer are.
+        for option in ('combinations', 'faults'):
+            (cfg.get(key) or {}).pop(option, None)
+
+
+def _without_other_colours(steps: Sequence, name: str,
+                           stock: bool = False) -> list:
+    """A pipeline for a single modality.
+
+    Args:
+        steps (Sequence): Configs of transforms, or lists of them.
+        name (str): The modality.
+        stock (bool): Whether photometric transforms act on ``rgb``, as they
+            do where ``mwam_mm.multimodal`` holds them. Defaults to False.
+    """
+    kept = []
+    for step in steps:
+        if isinstance(step, (list, tuple)):
+            step = _without_other_colours(step, name, stock)
+        elif isinstance(step, dict):
+            kind = type_name(step)
+            acts_on = name
+            if kind == 'PhotometricTransforms':
+                acts_on = step.get('modality', 'rgb')
+            elif stock and kind in PHOTOMETRIC:
+                acts_on = 'rgb'
+            if acts_on != name:
+                continue
+            inner = step.get('transforms')
+            if isinstance(inner, (list, tuple)):
+                step['transforms'] = _without_other_colours(
+                    inner, name, stock or kind in MULTIMODAL)
+                if not step['transforms']:
+                    continue
+        kept.append(step)
+    return kept
 
 
 def check_keys(found: Mapping, known: Sequence[str], where: str) -> None:

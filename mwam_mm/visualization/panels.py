@@ -302,10 +302,10 @@ def _highest_label(sample: Any) -> int:
         if name.endswith('_sem_seg'):
             labels = labels.data[labels.data != 255]
         elif name.endswith('_instances'):
-            labels = labels.labels
+            labels = labels.get('labels')  # none without annotations
         elif not name.endswith('_label'):
             continue
-        if labels.numel():
+        if labels is not None and labels.numel():
             highest = max(highest, int(labels.max()))
     return highest
 

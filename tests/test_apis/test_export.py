@@ -188,6 +188,11 @@ def test_torch_export_of_one_modality(tiny_model, tmp_path):
                 if n.name == spec.arg.name)
     }
     assert used and not any('rgb' in name for name in used)
+    # nor do the weights of the other branch travel along, and here they stay
+    weights = [n for n in program.state_dict if 'branches' in n]
+    assert weights and not any('branches.rgb' in name for name in weights)
+    both = SingleCombination(tiny_model)
+    assert torch.isfinite(both(*both.example(*SIZE))[0]).all()
 
 
 class Classifier(BaseModel):

@@ -11,6 +11,7 @@ from mwam_mm.datasets import (
     ClipDataset,
     FlipClip,
     LoadClip,
+    MultiModalClsDataset,
     SceneClipDataset,
 )
 from mwam_mm.datasets.inspection import inspect_dataset
@@ -190,6 +191,28 @@ def test_a_stock_flip_is_refused_where_there_is_flow(ucf):
     only_rgb = dict(LOAD, modalities=dict(rgb=LAYOUT['rgb']))
     dataset = ClipDataset(str(ucf), pipeline=[only_rgb, flip])
     assert isinstance(dataset.pipeline.transforms[1], RandomFlip)
+
+
+@pytest.mark.parametrize('turn', [
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='mwam_mm.FillWithMean', modalities=LAYOUT,
+         transform=dict(type='mmseg.RandomRotate', prob=1., degree=20))
+])
+def test_clips_of_a_list_of_ones_own_are_not_turned_either(ucf, turn):
+    (ucf / 'mine.txt').write_text(
+        'frames/{0} flow/u/{0} flow/v/{0} run\n'.format('v_Biking_g01_c01'))
+    settings = dict(
+        data_root=str(ucf), ann_file='mine.txt',
+        columns=('img_path', 'u_path', 'v_path'),
+        metainfo=dict(classes=('run', 'walk')))
+    with pytest.raises(ValueError, match='use mwam_mm.FlipClip'):
+        MultiModalClsDataset(pipeline=[LOAD, turn], **settings)
+    with pytest.raises(ValueError, match='use mwam_mm.FlipClip'):
+        ClipDataset(str(ucf), pipeline=[LOAD, turn])
+    flip = dict(type='mwam_mm.FlipClip', prob=1.)
+    image = MultiModalClsDataset(pipeline=[LOAD, flip], **settings)[0]['img']
+    # u and v of the middles of two segments of four frames
+    assert image[0, 0, 6:].tolist() == [255 - 101, 201, 255 - 103, 203]
 
 
 def test_the_check_of_files_is_for_images(ucf):

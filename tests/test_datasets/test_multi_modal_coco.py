@@ -96,6 +96,15 @@ def test_parallel_folders(root):
     assert infos[2]['instances'] == []
 
 
+def test_absolute_paths_lead_to_the_folder_of_each_modality(root, content):
+    for image in content['images']:
+        image['file_name'] = str(root / 'image' / image['file_name'])
+    info = build(root, content).get_data_info(1)
+    assert info['img_path'] == str(root / 'image/sub/b.jpg')
+    assert info['depth_path'] == str(root / 'depth/sub/b.png')
+    assert info['thermal_path'] == str(root / 'thermal/sub/b.tiff')
+
+
 def test_paths_in_the_json(root, content):
     for image in content['images']:
         stem = osp.splitext(image['file_name'])[0]

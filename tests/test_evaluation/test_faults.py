@@ -134,6 +134,16 @@ def test_frozen_at_a_frame_without_the_modality():
         fault.prepare(lambda index: (torch.zeros(4, *SIZE), ['depth']))
 
 
+def test_frozen_at_the_first_frame_that_has_the_modality():
+    frames = [(torch.full((4, *SIZE), float(i)), absent)
+              for i, absent in enumerate([['depth'], ['depth'], ['rgb'], []])]
+    frozen = dict(type='mwam_mm.FrozenFrame', modality='depth')
+    found = apply(frozen, frames.__getitem__)
+    assert torch.equal(found[:, 3, :6, :10], torch.full((2, *SIZE), 2.))
+    with pytest.raises(ValueError, match='none of the 2 samples'):
+        FAULTS.build(frozen).prepare(frames[:2].__getitem__)
+
+
 @pytest.mark.parametrize('dx, dy', [(4, 0), (-3, 0), (2, -1), (0, 2),
                                     (11, 1)])
 def test_shift(dx, dy):

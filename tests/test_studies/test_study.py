@@ -4,10 +4,16 @@ from functools import lru_cache
 import pytest
 from mmengine.config import Config
 
+from mwam_mm.config import type_name
+from mwam_mm.convert.pipeline import expanded
 from mwam_mm.stack import has_detection
 from mwam_mm.studies import Study
 from mwam_mm.studies.run import fingerprint
-from mwam_mm.studies.study import merge_options, modalities_of
+from mwam_mm.studies.study import (
+    keep_modality,
+    merge_options,
+    modalities_of,
+)
 from tests.benchmarks import REPO
 from tests.studies import write_study
 
@@ -157,3 +163,35 @@ def test_shipped_studies(path, monkeypatch):
             assert k is None or tuple(k) == modalities_of(cfg)
         settings[name] = fingerprint(cfg)
     assert len(set(settings.values())) == len(settings)  # all differ
+
+
+@pytest.mark.parametrize('name, kept, own', [
+    ('rgb', ['RandomApply', 'PhotometricTransforms', 'RandomFlip'],
+     ['PhotometricTransforms']),
+    ('depth', ['RandomFlip'], []),
+])
+def test_a_ceiling_has_the_colours_of_its_modality_only(name, kept, own):
+    modalities = dict(rgb=dict(channels=3), depth=dict(channels=1))
+    colours = dict(type='PhotoMetricDistortion')
+    cfg = Config(dict(
+        model=dict(modalities=modalities),
+        train_pipeline=[colours],  # of the base, which nothing uses
+        val_cfg=dict(combinations=['rgb'], faults=[dict(modality='rgb')]),
+        train_dataloader=dict(dataset=dict(pipeline=[
+            dict(type='mwam_mm.multimodal', modalities=modalities,
+                 transforms=[
+                     dict(type='LoadImageFromFile'),
+                     dict(type='RandomApply', transforms=[colours]),
+                     colours,
+                     dict(type='RandomFlip', prob=0.5)
+                 ]),
+            dict(type='mwam_mm.PhotometricTransforms', modalities=modalities,
+                 transforms=[colours])
+        ]))))
+    keep_modality(cfg, name)
+    assert cfg.val_cfg == {} and cfg.train_pipeline == [colours]
+    pipeline = cfg.train_dataloader.dataset.pipeline
+    loading, *steps = expanded(pipeline[:1])
+    assert list(loading['modalities']) == [name]
+    assert [type_name(step) for step in steps] == kept
+    assert [type_name(step) for step in pipeline[1:]] == own

@@ -88,6 +88,14 @@ def test_missing_where_modalities_are_optional(test):
         combinations=[['depth', 'thermal']],
         fp16=True)
     assert cfg.test_dataloader.dataset.pipeline == PIPELINE
+    # Faults would be of all modalities together, the missing one included.
+    cfg.test_cfg = dict(
+        type='mwam_mm.MissingModalityTestLoop', metric='mIoU', faults='all')
+    test.apply_args(cfg, parse(test, '--missing', 'rgb'))
+    assert cfg.test_cfg == dict(
+        type='mwam_mm.MissingModalityTestLoop',
+        metric='mIoU',
+        combinations=[['depth', 'thermal']])
 
 
 def test_missing_builds(test):

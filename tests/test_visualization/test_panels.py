@@ -175,6 +175,19 @@ class TestColumns:
             draw_columns(dict(rgb=first), {'': sample}),
             draw_columns(dict(rgb=first), {'': sample}, '0123'))
 
+    def test_boxes_of_classes_without_names(self):
+        first = np.zeros((60, 240, 3), np.uint8)
+        # As predicted from files, where nothing is annotated.
+        sample = BaseDataElement(
+            gt_instances=InstanceData(),
+            pred_instances=InstanceData(
+                bboxes=torch.tensor([[9., 20., 90., 50.]]),
+                scores=torch.tensor([0.9]),
+                labels=torch.tensor([2])))
+        np.testing.assert_array_equal(
+            draw_columns(dict(rgb=first), {'': sample}),
+            draw_columns(dict(rgb=first), {'': sample}, '012'))
+
 
 class TestPanel:
 

@@ -4,6 +4,7 @@ from typing import Callable, Iterable, Iterator, List
 from mwam_mm.config import walk_transforms
 from mwam_mm.layout import Modality
 
+from .clip import LoadClip
 from .geometric import FILLING
 from .loading import LoadModalities
 
@@ -24,6 +25,11 @@ PHOTOMETRIC = frozenset([
     # mmpretrain, which has some of mmdet's names too
     'Albumentations', 'ColorJitter', 'GaussianBlur', 'Lighting'
 ])  # yapf: disable
+# Transforms that turn or shear the image, but not the vectors in it.
+_TURNING = frozenset([
+    'RandomAffine', 'RandomFlip', 'RandomRotate', 'RandomRotFlip', 'Rotate',
+    'Shear', 'ShearX', 'ShearY'
+])
 # Those of FILLING that take any number of channels, and up to four.
 _ANY = frozenset([
     'CopyPaste', 'RandomAffine', 'RandomCrop', 'RandomErasing', 'RandomRotate',
@@ -87,6 +93,9 @@ def check_pipeline(transforms: Iterable[Callable]) -> None:
     refused before the first sample rather than tolerated. A pipeline without
     :class:`LoadModalities` has no stack and is left alone.
 
+    Where :class:`LoadClip` loads flow, transforms that turn or shear the image
+    are refused: the vectors of the flow would stay as they are.
+
     It also refuses a packing that forgets which optional modalities a sample
     lacks: training and tests would take them for images of 0.
 
@@ -102,6 +111,7 @@ def check_pipeline(transforms: Iterable[Callable]) -> None:
     loaded = loaded_modalities(transforms)
     if not loaded:
         return
+    _check_flow(transforms)
     num_channels = max(m.start + m.channels for m in loaded)
     optional = [m.name for m in loaded if m.optional]
     for transform in flatten_pipeline(transforms):
@@ -135,6 +145,20 @@ def check_pipeline(transforms: Iterable[Callable]) -> None:
                 f'but the pipeline stacks {num_channels}. Wrap it as dict('
                 "type='mwam_mm.FillWithMean', modalities=..., "
                 f"transform=dict(type='{name}', ...))")
+
+
+def _check_flow(transforms: Iterable[Callable]) -> None:
+    """Refuse what turns the image of a clip, but not its flow."""
+    # FillWithMean is looked into: what it holds moves the whole stack.
+    steps = list(walk_transforms(transforms, ('PhotometricTransforms', )))
+    if not any(isinstance(step, LoadClip) and 'flow' in step.layout
+               for step in steps):
+        return
+    for name in (type(step).__name__ for step in steps):
+        if name in _TURNING:
+            raise ValueError(
+                f'{name} turns the image, but not the motion that the flow '
+                'says: use mwam_mm.FlipClip, or leave it out')
 
 
 def pack_paths(transforms: Iterable[Callable]) -> None:
