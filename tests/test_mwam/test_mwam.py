@@ -8,10 +8,11 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-import torch.multiprocessing as mp
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mwam_mm.mwam import MWAM, allocate, frm
+
+from ..processes import run_ranks
 
 NAMES = ('rgb', 'depth')
 # the module, which the package's function of the same name hides
@@ -367,9 +368,7 @@ def test_wrong_arguments():
             MWAM(NAMES).observe([('rgb', torch.zeros(2, 3, 8, 8), present)])
 
 
-def _rank(rank, world_size, init_file, out):
-    torch.distributed.init_process_group(
-        'gloo', f'file://{init_file}', rank=rank, world_size=world_size)
+def _rank(rank, out):
     mwam = MWAM(NAMES)
     for seed in range(3):
         inputs = batch(seed)
@@ -379,12 +378,10 @@ def _rank(rank, world_size, init_file, out):
             inputs['depth'][3] = 0
         mwam.update({name: x[part] for name, x in inputs.items()})
     torch.save((mwam.weights, mwam.frm), f'{out}.{rank}')
-    torch.distributed.destroy_process_group()
 
 
 def test_weights_do_not_depend_on_the_split_over_ranks(tmp_path):
-    mp.spawn(
-        _rank, args=(2, tmp_path / 'init', tmp_path / 'out'), nprocs=2)
+    run_ranks(_rank, tmp_path / 'out')
     single = MWAM(NAMES)
     for seed in range(3):
         inputs = batch(seed)

@@ -6,8 +6,6 @@ import os
 import cv2
 import numpy as np
 import pytest
-import torch.multiprocessing as mp
-from torch import distributed
 
 from mwam_mm.datasets.scenes import (
     CLASSES,
@@ -16,6 +14,8 @@ from mwam_mm.datasets.scenes import (
     render_scene,
     write_scenes,
 )
+
+from ...processes import run_ranks
 
 SMALL = dict(splits=dict(train=2, val=1), height=24, width=32)
 
@@ -196,8 +196,6 @@ def test_a_faster_job_wins(tmp_path, monkeypatch):
 
 
 def _one_rank(rank, folder):
-    distributed.init_process_group(
-        'gloo', f'file://{folder}/init', rank=rank, world_size=2)
     real = files.write_scenes
 
     def recorded(*args, **kwargs):
@@ -215,11 +213,8 @@ def _one_rank(rank, folder):
     files.write_scenes = broken
     with pytest.raises((OSError, RuntimeError), match='disk full'):
         ensure_scenes(f'{folder}/more', **SMALL)
-    distributed.destroy_process_group()
 
 
-@pytest.mark.skipif(
-    not distributed.is_available(), reason='torch without distributed')
 def test_rank_0_writes_and_all_hear_of_it(tmp_path):
-    mp.spawn(_one_rank, (str(tmp_path), ), nprocs=2)
+    run_ranks(_one_rank, str(tmp_path))
     assert (tmp_path / 'writers').read_text() == '0 '
