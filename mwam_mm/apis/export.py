@@ -264,15 +264,13 @@ def _without(module: nn.Module, names: Sequence[str]) -> Iterator[None]:
     for name in names:
         path, _, key = name.rpartition('.')
         owner = module.get_submodule(path)
-        for held in (owner._parameters, owner._buffers):
-            if held.get(key) is not None:
-                kept.append((held, key, held[key]))
-                held[key] = None
+        kept.append((owner, key, getattr(owner, key)))
+        setattr(owner, key, None)  # stays registered
     try:
         yield
     finally:
-        for held, key, value in kept:
-            held[key] = value
+        for owner, key, value in kept:
+            setattr(owner, key, value)
 
 
 def _write_onnx(module: SingleCombination, images: Tuple[Tensor, ...],

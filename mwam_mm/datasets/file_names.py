@@ -5,7 +5,9 @@ from typing import Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 import mmengine
 
-__all__ = ['FileNames', 'natural_key', 'read_columns', 'read_lines']
+__all__ = [
+    'FileNames', 'name_in_folder', 'natural_key', 'read_columns', 'read_lines'
+]
 
 
 def natural_key(name: str) -> List[Union[int, str]]:
@@ -24,6 +26,20 @@ def natural_key(name: str) -> List[Union[int, str]]:
     parts: List[Union[int, str]] = list(re.split('([0-9]+)', name))
     parts[1::2] = map(int, parts[1::2])
     return parts
+
+
+def name_in_folder(name: str, folder: str) -> str:
+    """Name of a file of a list, for the folders of all modalities.
+
+    Args:
+        name (str): Name in the list. An absolute path is of a file in
+            ``folder``, and would be that of every modality.
+        folder (str): Folder of the images.
+
+    Returns:
+        str: The name, relative to the folder.
+    """
+    return osp.relpath(name, folder) if osp.isabs(name) else name
 
 
 class FileNames:

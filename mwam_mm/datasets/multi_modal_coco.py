@@ -11,7 +11,7 @@ from mmengine.logging import print_log
 
 from mwam_mm.registry import DATASETS
 
-from .file_names import FileNames
+from .file_names import FileNames, name_in_folder
 from .transforms import check_pipeline, keep_absent, pack_paths
 from .transforms.pipeline import flatten_pipeline, loaded_modalities
 
@@ -429,9 +429,7 @@ class MultiModalCocoDataset(CocoDataset):
             for key, folder in self.data_prefix.items()
             if key not in _STOCK_PREFIXES
         }
-        file_name = image['file_name']
-        if osp.isabs(file_name):  # in the images' folder, not in each one
-            file_name = osp.relpath(file_name, self.data_prefix['img'] or '.')
+        file_name = name_in_folder(image['file_name'], self.data_prefix['img'])
         for key in dict.fromkeys([*folders, *named]):
             name = image[key] if key in named else self._name(file_name, key)
             data_info[key] = osp.join(

@@ -7,7 +7,12 @@ from mmseg.datasets import BaseSegDataset
 
 from mwam_mm.registry import DATASETS
 
-from .file_names import FileNames, read_columns, read_lines
+from .file_names import (
+    FileNames,
+    name_in_folder,
+    read_columns,
+    read_lines,
+)
 from .label_maps import check_label_maps
 from .transforms import check_pipeline, keep_absent, pack_paths
 
@@ -192,14 +197,9 @@ class MultiModalSegDataset(BaseSegDataset):
             if not fileio.isfile(self.ann_file, self.backend_args):
                 raise FileNotFoundError(
                     f'ann_file={self.ann_file!r} does not exist')
-            listing = [
-                line.strip()
-                for _, line in read_lines(self.ann_file, self.backend_args)
-            ]
-            # Absolute paths are in this folder, not in that of each modality.
             return [
-                osp.relpath(name, folder) if osp.isabs(name) else name
-                for name in listing
+                name_in_folder(line.strip(), folder)
+                for _, line in read_lines(self.ann_file, self.backend_args)
             ]
         if not fileio.isdir(folder, backend_args=self.backend_args):
             raise FileNotFoundError(
