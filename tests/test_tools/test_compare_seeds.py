@@ -3,12 +3,14 @@ import json
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from mmengine.hooks import Hook
 
 from mwam_mm.registry import HOOKS
@@ -144,6 +146,16 @@ class KillOnce(Hook):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
+@HOOKS.register_module()
+class TerminateTool(Hook):
+    """Terminate the process that has forked this one, and train on."""
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None,
+                         outputs=None):
+        os.kill(os.getppid(), signal.SIGTERM)
+        time.sleep(60)
+
+
 def write_tiny(path, **overrides):
     """A config that trains and validates in seconds."""
     tiny.config(
@@ -223,6 +235,18 @@ variants = dict(
     assert 'training killed with seed 0' in result.stdout
     assert 'training whole' not in result.stdout
     assert_same_run(work / 'killed/seed0', work / 'whole/seed0')
+
+
+def test_terminating_the_tool_ends_its_runs(compare, tmp_path):
+    write_tiny(tmp_path / 'tiny.py',
+               custom_hooks=[dict(type='mwam_mm.TerminateTool')])
+    result = compare('tiny.py', '--seeds', '0', '1', '--jobs', '2')
+    assert result.returncode
+    assert 'terminated' in result.stdout
+    for seed in range(2):  # a run that goes on holds its lock
+        folder = tmp_path / f'work_dirs/compare_seeds/tiny/seed{seed}'
+        FileLock(folder / 'lock').acquire(timeout=0)
+        assert not (folder / 'finished').exists()
 
 
 def test_several_at_a_time_train_the_same(compare, tmp_path):

@@ -26,6 +26,8 @@ import argparse
 import json
 import os
 import os.path as osp
+import signal
+import sys
 
 # Before PyTorch is imported. One thread each, unless said otherwise; and CUDA
 # must not be initialised before the fork, not even to see whether it is there.
@@ -207,6 +209,12 @@ def print_tables(comparison: dict) -> None:
                 160).print(table, markup=False)
 
 
+def terminate(number: int, frame: object) -> None:
+    """End as on Ctrl-C, so that the runs end, too."""
+    signal.signal(number, signal.SIG_IGN)  # once is enough
+    sys.exit('terminated')
+
+
 def main() -> None:
     parser = build_parser()
     args = parser.parse_args()
@@ -225,6 +233,7 @@ def main() -> None:
     load_safely()
     todo = [run for run in runs if not run.is_done()]
     if todo:
+        signal.signal(signal.SIGTERM, terminate)
         cv2.setNumThreads(0)  # threads do not outlive a fork
         variants = {id(run.variant): run.variant for run in todo}
         read_ahead(variants.values(), args.memory * 2**30)
