@@ -12,14 +12,23 @@ options = {
 }
 
 
-def constant(weigher, intervention, **arguments):
-    """A comparator with another constant."""
+def tuned(row, **constants):
+    """A row of every study, with other constants of its weigher."""
+    options = _base_.variants[row]['options']
+    hook, = options['custom_hooks']
+    weigher = dict(hook['weigher'], **constants)
+    hooks = [dict(hook, weigher=weigher)]
+    return dict(options={**options, 'custom_hooks': hooks})
+
+
+def with_intervention(name, **constants):
+    """K = 1 and one intervention."""
     return dict(
         options=dict(custom_hooks=[
             dict(
                 type='mwam_mm.BalanceHook',
-                weigher=dict(type=f'mwam_mm.{weigher}', **arguments),
-                intervention=intervention)
+                weigher=dict(type='mwam_mm.Constant'),
+                intervention=dict(type=name, **constants))
         ]))
 
 
@@ -49,14 +58,27 @@ variants = {
         for weight in (4, 10)
     },
     **{
-        f'mmpareto-gamma{gamma}': constant(
-            'Constant', dict(type='mmpareto', gamma=gamma))
+        f'mmpareto-gamma{gamma}': with_intervention('mmpareto', gamma=gamma)
         for gamma in (1, 1.5, 2)
     },
+    # Of the others, the published constant is the row of every study.
     **{
-        f'opm-q{q_base}': constant(
-            'OPM', dict(type='dropout', draw='each'), q_base=q_base)
-        for q_base in (0.4, 0.5, 0.7)
+        f'ogm-ge-alpha{alpha}': tuned('ogm-ge', alpha=alpha)
+        for alpha in (0.3, 0.8)
     },
+    **{
+        f'agm-alpha{alpha}': tuned('agm', alpha=alpha)
+        for alpha in (1.5, 2.5)
+    },
+    **{f'opm-q{q}': tuned('opm', q_base=q) for q in (0.4, 0.7)},
+    **{
+        f'mslr-length{length}': tuned('mslr', length=length)
+        for length in (2, 10)
+    },
+    **{
+        f'mses-patience{patience}': tuned('mses', patience=patience)
+        for patience in (2, 5)
+    },
+    'lfm-heuristic': with_intervention('lfm', schedule='heuristic'),
 }
-del kept, held_out, constant
+del kept, held_out, tuned, with_intervention
