@@ -90,7 +90,7 @@ setup(
     packages=find_packages(include=['mwam_mm', 'mwam_mm.*']),
     python_requires='>=3.8',
     install_requires=[
-        'matplotlib', 'numpy', 'tensorboard', 'tifffile', 'torch>=2.0'
+        'matplotlib', 'numpy', 'tensorboard', 'tifffile', 'torch>=2.1'
     ],
     extras_require={
         'seg': SEG,
