@@ -121,9 +121,12 @@ def test_arguments_that_cannot_be(kwargs, message):
 def test_in_a_run(tmp_path, head):
     """Against forwards of their own, with heads that run once and with heads
     that run for each subset."""
+    # By MMSegmentation's own deviation of 0.01 the predictions nearly agree,
+    # and what is left of their divergence is mostly rounding.
     cfg = job(tmp_path, model=dict(
         tiny.model(), decode_head=dict(
-            tiny.model()['decode_head'], type=head)))
+            tiny.model()['decode_head'], type=head, init_cfg=dict(
+                type='Normal', std=0.3, override=dict(name='conv_seg')))))
     keeper, _ = kept(cfg, dict(type='lfm', weights=(0.5, 2.)))
     model, x = keeper.before.train(), keeper.batch['inputs']
     for name in ('rgb', 'depth'):
@@ -141,4 +144,5 @@ def test_in_a_run(tmp_path, head):
     torch.testing.assert_close(
         keeper.losses['lfm.loss_align'], 2 * divergence.mean(),
         rtol=1e-3, atol=1e-6)
+    assert divergence.mean() > 1e-3
     assert keeper.calls == ['rgb', 'depth']

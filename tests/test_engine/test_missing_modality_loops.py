@@ -261,12 +261,14 @@ def build(cfg, state=None):
     if state is not None:
         model.load_state_dict(state)
         return runner
-    # BatchNorm away from its initial identity
+    # BatchNorm away from its initial identity, by numbers from the host, so
+    # that every device gets the same.
     torch.manual_seed(4)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
-            module.running_mean.normal_(0, 0.5)
-            module.running_var.uniform_(0.5, 1.5)
+            size = module.num_features
+            module.running_mean.copy_(torch.empty(size).normal_(0, 0.5))
+            module.running_var.copy_(torch.empty(size).uniform_(0.5, 1.5))
     return runner
 
 

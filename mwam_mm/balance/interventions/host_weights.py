@@ -4,6 +4,8 @@ from typing import Any, Dict, Mapping, Sequence
 import torch
 from torch import Tensor
 
+from ..probes.base import untraced
+
 __all__ = ['HostWeights']
 
 
@@ -20,14 +22,12 @@ class HostWeights:
 
     def __init__(self, modalities: Sequence[str], weights: Tensor) -> None:
         self.modalities = tuple(modalities)
+        #: Callable: Takes a new K, shape (M,). A compiled graph might record
+        #: another event than the one that is waited for.
+        self.keep = untraced(self._keep)
         self.keep(weights)
 
-    def keep(self, weights: Tensor) -> None:
-        """Take a new K.
-
-        Args:
-            weights (Tensor): K, shape (M,).
-        """
+    def _keep(self, weights: Tensor) -> None:
         self._copied: Any = None
         self._weights = weights
         if weights.is_cuda:
