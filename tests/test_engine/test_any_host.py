@@ -110,6 +110,33 @@ class Twice(Host):
                 self.depth(depth.flip(2) / 2))
 
 
+class CallsItself(Host):
+    """Its own teacher, a forward within a forward."""
+
+    def __init__(self):
+        super().__init__()
+        self.rgb, self.depth = conv(), conv(1)
+
+    def forward(self, rgb, depth, target=None, mode='tensor'):
+        x = self.rgb(rgb) + self.depth(depth)
+        prediction = self.head(x.mean((2, 3)))[:, 0]
+        if target is None:
+            return prediction
+        with torch.no_grad():
+            taught = self(rgb.flip(3), depth.flip(3))
+        return dict(loss=(prediction - target).square().mean(),
+                    loss_taught=(prediction - taught).abs().mean())
+
+
+class Recovers(CallsItself):
+    """A forward that fails, in a forward, before one that does not."""
+
+    def train_step(self, data, optim_wrapper):
+        with pytest.raises(RuntimeError, match='channels'):
+            self(data['rgb'][:, :1], data['depth'], data['target'])
+        return super().train_step(data, optim_wrapper)
+
+
 class Slices(nn.Module):
 
     def __init__(self, start, stop):
@@ -206,6 +233,10 @@ def views(rgb, depth):
             torch.cat([depth, depth.flip(2) / 2]))
 
 
+def mirrored(*images):
+    return [torch.cat([x, x.flip(3)]) for x in images]
+
+
 # The hook's arguments, and what enters the branches.
 HOSTS = {
     Stages: (dict(
@@ -220,6 +251,8 @@ HOSTS = {
         inputs=dict(rgb='rgb_image', depth='depth_image')), None),
     Frozen: (dict(branches=dict(rgb='rgb', depth='depth')), None),
     Twice: (dict(branches=dict(rgb='rgb', depth='depth')), views),
+    CallsItself: (dict(branches=dict(rgb='rgb', depth='depth')), mirrored),
+    Recovers: (dict(branches=dict(rgb='rgb', depth='depth')), mirrored),
     Clips: (dict(branches=dict(rgb='rgb', depth='depth')), frames),
     Stacked: (dict(
         branches=dict(rgb='rgb', depth='depth'),

@@ -58,6 +58,8 @@ class Probe:
         #: Modality to the modules that its branch consists of.
         self.modules: Dict[str, List[nn.Module]] = {}
         self._signal: Optional[Signal] = None
+        #: How many forwards of the model are under way, one in another.
+        self._depth = 0
         self._versions: List[int] = []
         self._handles: List[Any] = []
 
@@ -103,7 +105,10 @@ class Probe:
         self._handles += [
             self.model.register_forward_pre_hook(
                 Listener(self._begin), with_kwargs=True),
-            self.model.register_forward_hook(Listener(self._end))
+            self.model.register_forward_hook(Listener(self._end)),
+            # Called after an error, too, with which a forward may end.
+            self.model.register_forward_hook(
+                Listener(self._leave), always_call=True)
         ]
 
     def detach(self) -> None:
@@ -111,6 +116,7 @@ class Probe:
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
+        self._depth = 0
         self._forget()
 
     def _forget(self) -> Optional[Signal]:
@@ -121,6 +127,9 @@ class Probe:
         return signal
 
     def _begin(self, model: nn.Module, args: tuple, kwargs: dict) -> None:
+        self._depth += 1
+        if self._depth > 1:  # the model calls itself
+            return
         self._forget()
         self._versions = []
         if not (model.training and torch.is_grad_enabled()):
@@ -136,7 +145,7 @@ class Probe:
         # Every rank reaches the end of the forward, so what the weigher
         # reduces over the ranks meets its counterparts there, before
         # backward starts to reduce gradients.
-        signal = self._forget()
+        signal = self._forget() if self._depth == 1 else None
         if signal is None:
             return output
         for (name, image, _), version in zip(signal.entered,
@@ -148,6 +157,9 @@ class Probe:
                     'would measure something else: let the model change a '
                     'copy of it')
         return self._at_end(signal, output)
+
+    def _leave(self, *_) -> None:
+        self._depth = max(self._depth - 1, 0)
 
     def _enter(self,
                name: str,
