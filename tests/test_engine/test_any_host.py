@@ -185,6 +185,41 @@ class Stacked(Host):
         return self.rgb(x) + self.depth(x)
 
 
+class Normalize(nn.Module):
+
+    def forward(self, image):
+        return image.float() / 255 - 0.5
+
+
+class Bytes(Host):
+    """Branches that are given integers and normalise them."""
+
+    def __init__(self):
+        super().__init__()
+        self.rgb, self.depth = (
+            nn.Sequential(Normalize(), conv(c)) for c in (3, 1))
+
+    def encode(self, rgb, depth):
+        rgb, depth = to_bytes(rgb, depth)
+        return self.rgb(rgb) + self.depth(depth)
+
+
+def to_bytes(*images):
+    return [(x * 150).byte() for x in images]
+
+
+class Small(Host):
+    """A branch that is given less than a patch."""
+
+    def __init__(self):
+        super().__init__()
+        self.rgb, self.depth = conv(), conv(1)
+
+    def encode(self, rgb, depth):
+        return self.rgb(rgb[..., :6]) + self.depth(depth).mean(
+            (2, 3), keepdim=True)
+
+
 class Pair(nn.Module):
 
     def __init__(self, index, channels):
@@ -233,6 +268,10 @@ def views(rgb, depth):
             torch.cat([depth, depth.flip(2) / 2]))
 
 
+def normalized(*images):
+    return map(Normalize(), to_bytes(*images))
+
+
 def mirrored(*images):
     return [torch.cat([x, x.flip(3)]) for x in images]
 
@@ -260,6 +299,9 @@ HOSTS = {
     Tuples: (dict(
         branches=dict(rgb='rgb', depth='depth'),
         inputs=dict(rgb='rgb.body', depth='depth.body')), None),
+    Bytes: (dict(
+        branches=dict(rgb='rgb', depth='depth'),
+        inputs=dict(rgb='rgb.1', depth='depth.1')), normalized),
 }
 
 
@@ -357,6 +399,17 @@ def test_where_the_image_cannot_be_found_the_error_says_what_to_do(
         tmp_path, host, arguments, message):
     runner = build(tmp_path, host, arguments)
     with pytest.raises(ValueError, match=message):
+        runner.train()
+
+
+@pytest.mark.parametrize('host, error, message', [
+    (Bytes, TypeError, '"rgb" takes a floating point.*uint8.*inputs'),
+    (Small, ValueError, '"rgb" needs at least one patch.*16 x 6')
+])
+def test_what_cannot_be_measured_names_the_modality(tmp_path, host, error,
+                                                    message):
+    runner = build(tmp_path, host, HOSTS[Frozen][0])
+    with pytest.raises(error, match=message):
         runner.train()
 
 
