@@ -425,6 +425,38 @@ def test_weighers_that_need_scores_of_single_modalities(tmp_path, type):
         runner.train()
 
 
+class Points(Host):
+    """A list of modules that are given points, of shape (B, N, C)."""
+
+    def __init__(self):
+        super().__init__()
+        self.rgb = conv()
+        self.depth = nn.ModuleList([nn.Linear(1, 4), nn.Linear(4, 4)])
+
+    def encode(self, rgb, depth):
+        points = depth.flatten(2).transpose(1, 2)
+        for layer in self.depth:
+            points = layer(points).relu()
+        return self.rgb(rgb) + points.amax(1)[..., None, None]
+
+
+def test_weights_that_need_no_image(tmp_path):
+    k = dict(rgb=0.5, depth=1.5)
+    hook = dict(type='mwam_mm.BalanceHook', weigher=dict(
+        type='mwam_mm.Constant', k=k), **HOSTS[Frozen][0])
+    plain = change(build(tmp_path / 'plain', Points))
+    weighted = change(build(tmp_path / 'weighted', Points, hook))
+    assert plain['depth.0.weight'].any()
+    for name, delta in plain.items():
+        torch.testing.assert_close(
+            weighted[name], k.get(name.split('.')[0], 1.) * delta)
+    for depth, message in (('depth', 'container'), ('depth.0', '0 tensors')):
+        with pytest.raises(ValueError, match=message):
+            build(tmp_path / depth, Points, dict(
+                hook, weigher='mwam_mm.MWAM',
+                branches=dict(rgb='rgb', depth=depth))).train()
+
+
 @pytest.mark.parametrize('intervention', ['gradient', 'update'])
 def test_a_frozen_branch_is_said(tmp_path, monkeypatch, intervention):
     runner = build(tmp_path, Frozen,

@@ -43,11 +43,12 @@ class Gradient(Intervention):
 
     With an :class:`MWAMNeck` the gradients are scaled where they reach the
     branches, at the features; backpropagation being linear, this scales those
-    of all parameters of the branch. On other models they are scaled when
-    backward ends, by a few calls for each branch: gradients that were there
-    before are divided by K when backward starts, so that the product with K
-    leaves them as they were. Under DistributedDataParallel that comes after
-    the all-reduce, and K is the same on all ranks.
+    of all parameters of the branch, as far as they come through the neck. On
+    other models they are scaled when backward ends, by a few calls for each
+    branch: gradients that were there before are divided by K when backward
+    starts, so that the product with K leaves them as they were. Under
+    DistributedDataParallel that comes after the all-reduce, and K is the same
+    on all ranks.
     """
 
     scales_branches = True

@@ -68,6 +68,8 @@ class MSES(Weigher):
             val_cfg = dict(type='mwam_mm.MissingModalityValLoop')
     """
 
+    needs_images = False
+
     def __init__(self,
                  modalities: Sequence[str],
                  metric: str,
