@@ -1,5 +1,6 @@
 """The hook on models as others write them, on real Runners."""
 import copy
+from types import MappingProxyType
 
 import pytest
 import torch
@@ -34,6 +35,13 @@ class Host(BaseModel):
         return dict(loss=(prediction - target).square().mean())
 
 
+class Output(dict):
+    """A dict that is made of what it must have, as those of others are."""
+
+    def __init__(self, loss, prediction):
+        super().__init__(loss=loss, extra=(prediction, ))
+
+
 class Stages(Host):
     """Streams spread over attributes and lists, fused in each stage."""
 
@@ -60,6 +68,27 @@ class Wrapper(nn.Module):
 
     def forward(self, inputs):
         return self.net(inputs['image'])
+
+
+class OwnContainers(Host):
+    """Takes a mapping that is no dict, and gives a dict of its own class."""
+
+    def __init__(self):
+        super().__init__()
+        self.rgb, self.depth = Wrapper(conv()), Wrapper(conv(1))
+
+    def encode(self, rgb, depth):
+        return (self.rgb(MappingProxyType(dict(image=rgb))) +
+                self.depth(MappingProxyType(dict(image=depth))))
+
+    def forward(self, *args, **kwargs):
+        loss = super().forward(*args, **kwargs)['loss']
+        return Output(loss, loss.detach())
+
+    def train_step(self, data, optim_wrapper):
+        losses = self(**self.data_preprocessor(data, True))
+        optim_wrapper.update_params(losses['loss'])
+        return {}
 
 
 class Nested(Host):
@@ -285,6 +314,7 @@ HOSTS = {
     Nested: (dict(
         branches=dict(
             rgb='encoder.streams.0', depth='encoder.streams.1')), None),
+    OwnContainers: (dict(branches=dict(rgb='rgb', depth='depth')), None),
     SharedStem: (dict(
         branches=dict(rgb='rgb', depth='depth'),
         inputs=dict(rgb='rgb_image', depth='depth_image')), None),

@@ -1,6 +1,15 @@
 """What all probes share."""
 import inspect
-from typing import Any, Callable, Dict, List, Optional, Sequence, Set
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    List,
+    Mapping,
+    Optional,
+    Sequence,
+    Set,
+)
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +19,7 @@ from mwam_mm.models.host import Host
 
 from ..signal import Signal
 
-__all__ = ['Listener', 'Probe', 'untraced']
+__all__ = ['Listener', 'Probe', 'tensors_in', 'untraced']
 
 AtFeatures = Callable[[Signal, BranchOutputs], BranchOutputs]
 AtEnd = Callable[[Signal, Any], Any]
@@ -178,6 +187,24 @@ def _by_name(function: Callable, model: nn.Module, args: tuple,
         return {}
     bound.apply_defaults()
     return dict(bound.arguments)
+
+
+def tensors_in(data: Any) -> List[Tensor]:
+    """All tensors in mappings, lists and tuples, which may be of any class.
+
+    Args:
+        data (Any): What a module takes or returns.
+
+    Returns:
+        list[Tensor]: The tensors, those of nested containers included.
+    """
+    if isinstance(data, Tensor):
+        return [data]
+    if isinstance(data, Mapping):
+        data = list(data.values())
+    if not isinstance(data, (list, tuple)):
+        return []
+    return [x for part in data for x in tensors_in(part)]
 
 
 def untraced(function: Callable) -> Callable:

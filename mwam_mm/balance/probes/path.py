@@ -11,12 +11,18 @@ from typing import (
     Union,
 )
 
-from mmengine.utils import apply_to
 from torch import Tensor, nn
 
 from mwam_mm.layout import in_order
 
-from .base import AtEnd, AtFeatures, Listener, Probe, untraced
+from .base import (
+    AtEnd,
+    AtFeatures,
+    Listener,
+    Probe,
+    tensors_in,
+    untraced,
+)
 
 __all__ = ['PathProbe', 'branch_paths']
 
@@ -126,7 +132,7 @@ class PathProbe(Probe):
         for is_one in (_is_image, _is_clip):
             images = images or [x for x in arguments if is_one(x)]
             if not images:  # or the only one within dicts and lists
-                apply_to(arguments, is_one, images.append)
+                images = [x for x in tensors_in(arguments) if is_one(x)]
         if len(images) != 1:
             return self._not_found(
                 f'modality "{name}": {self._paths[name]} is called with '
