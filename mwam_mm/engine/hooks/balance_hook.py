@@ -248,7 +248,7 @@ class BalanceHook(Hook):
             runner (Runner): The runner of the training process.
             metrics (dict, optional): Its metrics. Defaults to None.
         """
-        if self._handles and metrics:
+        if self._handles and metrics and not self.window.over:
             self.weigher.observe_metrics(metrics)
 
     def _log(self, runner) -> None:
