@@ -210,7 +210,11 @@ def _view(model: nn.Module, heads: nn.Module,
           features: Features) -> nn.Module:
     """The model with other heads, on features that are there already."""
     view = copy.copy(model)
+    modules = dict(
+        data_preprocessor=model.data_preprocessor,
+        backbone=lambda _: features,
+        neck=lambda x: x)  # unless MWAMNeck wraps one
     view.__dict__.update(
         _parameters=heads._parameters,
-        _modules=dict(heads._modules, backbone=lambda _: features))
+        _modules={**modules, **heads._modules})
     return view

@@ -72,16 +72,18 @@ def check_arguments(patch_size: int, block_size: int, sigma: float,
         raise ValueError(f'flip must be one of {FLIPS}, but got {flip!r}')
 
 
-def _check_input(x: Tensor, patch_size: int) -> None:
+def check_input(x: Tensor, patch_size: int, name: str = 'FRM') -> None:
+    """Raise ValueError or TypeError if :func:`frm` cannot take an input."""
     if x.ndim != 4:
-        raise ValueError('FRM takes a tensor of shape (B, C, H, W), but got '
-                         f'{tuple(x.shape)}')
+        raise ValueError(f'{name} takes a tensor of shape (B, C, H, W), but '
+                         f'got {tuple(x.shape)}')
     if not x.is_floating_point():
-        raise TypeError('FRM takes a floating point tensor, but got '
-                        f'{x.dtype}')
+        raise TypeError(f'{name} takes a floating point tensor, but got '
+                        f'{x.dtype}: measure the normalised image; the '
+                        "hook's inputs name the module that it enters")
     h, w = x.shape[2:]
     if min(h, w) < patch_size:
-        raise ValueError(f'FRM needs at least one patch of {patch_size} x '
+        raise ValueError(f'{name} needs at least one patch of {patch_size} x '
                          f'{patch_size}, but the input is {h} x {w}')
 
 
@@ -263,7 +265,7 @@ def _partial_sums(x: Tensor,
             f'band must lie in 0..{num_bands(patch_size, block_size) - 1}, '
             f'but got {band!r}: patches of {patch_size} have so many bands '
             f'of {block_size} below the highest')
-    _check_input(x, patch_size)
+    check_input(x, patch_size)
     loop = _compiled_loop(x, patch_size, block_size, flip, band)
     if loop is not None:
         return loop.partial_sums(x, patch_size, block_size, sigma, metric)
@@ -307,7 +309,7 @@ def frm_map(x: Tensor,
             at a single position.
     """
     check_arguments(patch_size, block_size, sigma, metric, flip)
-    _check_input(x, patch_size)
+    check_input(x, patch_size)
     return _reduce(
         lambda low, high, _: _metric(low, high, sigma, metric), x, torch.cat,
         patch_size, block_size, flip, band=0)

@@ -14,6 +14,7 @@ from .bank import FRMBank
 from .dct import num_bands
 from .frm import (
     check_arguments,
+    check_input,
     frm_parts,
     is_compiling,
     loop_for,
@@ -252,6 +253,7 @@ class MWAM:
         if present is not None and len(present) != len(x):
             raise ValueError(f'modality "{modality}": present is of '
                              f'{len(present)} samples, the batch of {len(x)}')
+        check_input(x, self._frm['patch_size'], f'FRM of "{modality}"')
 
     def observe(self, images: Sequence[Tuple[str, Tensor, Presence]]) -> None:
         """Measure inputs of the batch, by one kernel where possible.
@@ -268,6 +270,7 @@ class MWAM:
         Raises:
             ValueError: If a modality is unknown or its input smaller than one
                 patch, or whether it is there is not of B samples.
+            TypeError: If an input is not floating point.
         """
         for image in images:
             self._check(*image)

@@ -201,6 +201,22 @@ def test_mses_stops_a_branch_where_it_was_best(tmp_path, monkeypatch,
         assert any(key.startswith(part) for key in moved)
 
 
+def test_mses_stops_nothing_when_it_is_over(tmp_path, monkeypatch):
+    scores = iter([(50., 10.), (40., 20.), (30., 30.)])
+
+    def evaluate(self):
+        rgb, depth = next(scores)
+        return {'rgb/mIoU': rgb, 'depth/mIoU': depth}
+
+    monkeypatch.setattr(MissingModalityLoop, '_evaluate', evaluate)
+    runner, k = run(config(tmp_path, MSES, 'update', end=3))
+    assert k.tolist() == [[1, 1]] * 6
+    # Only the first validation counts.
+    for name, best in (('rgb', 50.), ('depth', 10.)):
+        track = balance_hook(runner).weigher.tracks[name]
+        assert (track.best, track.stopped) == (best, False)
+
+
 @WEIGHERS.register_module()
 class ByTurn(Weigher):
     """Other weights in each iteration."""

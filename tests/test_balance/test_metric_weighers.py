@@ -1,5 +1,4 @@
 """MSLR and MSES against numbers worked out by hand."""
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -64,31 +63,37 @@ def test_mslr_compares_five_validations():
     assert ks[-1] == pytest.approx([50 / 30])
 
 
+class Lists(nn.ModuleDict):
+    """Branches that are lists, which are not called themselves."""
+
+    def forward(self, x):
+        for conv, norm in self.values():
+            norm(conv(x))
+
+
 class Branches:
     """As a probe, of modules with a parameter and BatchNorm."""
 
     def __init__(self, names):
-        self.modules = {
-            n: [nn.Sequential(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2))]
+        self.model = Lists({
+            n: nn.ModuleList([nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2)])
             for n in names
-        }
-        self.branches = {
-            n: list(m[0].parameters()) for n, m in self.modules.items()
-        }
+        })
+        self.modules = {n: [m] for n, m in self.model.items()}
+        self.branches = {n: list(m.parameters())
+                         for n, m in self.model.items()}
 
     def train(self, step):
         """Change everything; returns the states by modality."""
-        states = {}
-        for name, (module, ) in self.modules.items():
-            module.train()
-            with torch.no_grad():
-                for p in module.parameters():
-                    p += 1
-            module(torch.full((2, 1, 3, 3), float(step)))
-            states[name] = {
-                k: v.clone() for k, v in module.state_dict().items()
-            }
-        return states
+        self.model.train()
+        with torch.no_grad():
+            for p in self.model.parameters():
+                p += 1
+        self.model(torch.full((2, 1, 3, 3), float(step)))
+        return {
+            name: {k: v.clone() for k, v in module.state_dict().items()}
+            for name, module in self.model.items()
+        }
 
 
 def same(a, b):
@@ -113,26 +118,24 @@ def test_mses(names):
     assert same(rgb.state_dict(), best)
     assert same(depth.state_dict(), states['depth'])
     # From now on its statistics stay, in spite of training mode.
-    rgb.train(), depth.train()
-    for module in (rgb, depth):
-        module(torch.randn(2, 1, 3, 3))
+    probe.model.train()
+    probe.model(torch.randn(2, 1, 3, 3))
     assert same(rgb.state_dict(), best) and not rgb[1].training
     assert not same(depth.state_dict(), states['depth'])
     # A better value comes too late.
     assert validate(weigher, 90., *[90.] * others)[0] == 0
     # And so it is after resuming.
     twin = build('MSES', names, patience=2)
-    twin.attach(SimpleNamespace(
-        modules=probe.modules, branches=probe.branches))
+    twin.attach(probe)
     twin.load_state_dict(weigher.state_dict())
     assert twin.step().tolist() == weigher.step().tolist()
     weigher.detach()
     rgb.train()
-    rgb(torch.randn(2, 1, 3, 3))
+    probe.model(torch.randn(2, 1, 3, 3))
     assert same(rgb.state_dict(), best)
     twin.detach()
     rgb.train()
-    rgb(torch.randn(2, 1, 3, 3))
+    probe.model(torch.randn(2, 1, 3, 3))
     assert rgb[1].training
 
 

@@ -1,5 +1,6 @@
 """The hook on models as others write them, on real Runners."""
 import copy
+from types import MappingProxyType
 
 import pytest
 import torch
@@ -34,6 +35,13 @@ class Host(BaseModel):
         return dict(loss=(prediction - target).square().mean())
 
 
+class Output(dict):
+    """A dict that is made of what it must have, as those of others are."""
+
+    def __init__(self, loss, prediction):
+        super().__init__(loss=loss, extra=(prediction, ))
+
+
 class Stages(Host):
     """Streams spread over attributes and lists, fused in each stage."""
 
@@ -60,6 +68,27 @@ class Wrapper(nn.Module):
 
     def forward(self, inputs):
         return self.net(inputs['image'])
+
+
+class OwnContainers(Host):
+    """Takes a mapping that is no dict, and gives a dict of its own class."""
+
+    def __init__(self):
+        super().__init__()
+        self.rgb, self.depth = Wrapper(conv()), Wrapper(conv(1))
+
+    def encode(self, rgb, depth):
+        return (self.rgb(MappingProxyType(dict(image=rgb))) +
+                self.depth(MappingProxyType(dict(image=depth))))
+
+    def forward(self, *args, **kwargs):
+        loss = super().forward(*args, **kwargs)['loss']
+        return Output(loss, loss.detach())
+
+    def train_step(self, data, optim_wrapper):
+        losses = self(**self.data_preprocessor(data, True))
+        optim_wrapper.update_params(losses['loss'])
+        return {}
 
 
 class Nested(Host):
@@ -110,6 +139,33 @@ class Twice(Host):
                 self.depth(depth.flip(2) / 2))
 
 
+class CallsItself(Host):
+    """Its own teacher, a forward within a forward."""
+
+    def __init__(self):
+        super().__init__()
+        self.rgb, self.depth = conv(), conv(1)
+
+    def forward(self, rgb, depth, target=None, mode='tensor'):
+        x = self.rgb(rgb) + self.depth(depth)
+        prediction = self.head(x.mean((2, 3)))[:, 0]
+        if target is None:
+            return prediction
+        with torch.no_grad():
+            taught = self(rgb.flip(3), depth.flip(3))
+        return dict(loss=(prediction - target).square().mean(),
+                    loss_taught=(prediction - taught).abs().mean())
+
+
+class Recovers(CallsItself):
+    """A forward that fails, in a forward, before one that does not."""
+
+    def train_step(self, data, optim_wrapper):
+        with pytest.raises(RuntimeError, match='channels'):
+            self(data['rgb'][:, :1], data['depth'], data['target'])
+        return super().train_step(data, optim_wrapper)
+
+
 class Slices(nn.Module):
 
     def __init__(self, start, stop):
@@ -156,6 +212,41 @@ class Stacked(Host):
     def encode(self, rgb, depth):
         x = torch.cat([rgb, depth], 1)
         return self.rgb(x) + self.depth(x)
+
+
+class Normalize(nn.Module):
+
+    def forward(self, image):
+        return image.float() / 255 - 0.5
+
+
+class Bytes(Host):
+    """Branches that are given integers and normalise them."""
+
+    def __init__(self):
+        super().__init__()
+        self.rgb, self.depth = (
+            nn.Sequential(Normalize(), conv(c)) for c in (3, 1))
+
+    def encode(self, rgb, depth):
+        rgb, depth = to_bytes(rgb, depth)
+        return self.rgb(rgb) + self.depth(depth)
+
+
+def to_bytes(*images):
+    return [(x * 150).byte() for x in images]
+
+
+class Small(Host):
+    """A branch that is given less than a patch."""
+
+    def __init__(self):
+        super().__init__()
+        self.rgb, self.depth = conv(), conv(1)
+
+    def encode(self, rgb, depth):
+        return self.rgb(rgb[..., :6]) + self.depth(depth).mean(
+            (2, 3), keepdim=True)
 
 
 class Pair(nn.Module):
@@ -206,6 +297,14 @@ def views(rgb, depth):
             torch.cat([depth, depth.flip(2) / 2]))
 
 
+def normalized(*images):
+    return map(Normalize(), to_bytes(*images))
+
+
+def mirrored(*images):
+    return [torch.cat([x, x.flip(3)]) for x in images]
+
+
 # The hook's arguments, and what enters the branches.
 HOSTS = {
     Stages: (dict(
@@ -215,11 +314,14 @@ HOSTS = {
     Nested: (dict(
         branches=dict(
             rgb='encoder.streams.0', depth='encoder.streams.1')), None),
+    OwnContainers: (dict(branches=dict(rgb='rgb', depth='depth')), None),
     SharedStem: (dict(
         branches=dict(rgb='rgb', depth='depth'),
         inputs=dict(rgb='rgb_image', depth='depth_image')), None),
     Frozen: (dict(branches=dict(rgb='rgb', depth='depth')), None),
     Twice: (dict(branches=dict(rgb='rgb', depth='depth')), views),
+    CallsItself: (dict(branches=dict(rgb='rgb', depth='depth')), mirrored),
+    Recovers: (dict(branches=dict(rgb='rgb', depth='depth')), mirrored),
     Clips: (dict(branches=dict(rgb='rgb', depth='depth')), frames),
     Stacked: (dict(
         branches=dict(rgb='rgb', depth='depth'),
@@ -227,6 +329,9 @@ HOSTS = {
     Tuples: (dict(
         branches=dict(rgb='rgb', depth='depth'),
         inputs=dict(rgb='rgb.body', depth='depth.body')), None),
+    Bytes: (dict(
+        branches=dict(rgb='rgb', depth='depth'),
+        inputs=dict(rgb='rgb.1', depth='depth.1')), normalized),
 }
 
 
@@ -327,6 +432,17 @@ def test_where_the_image_cannot_be_found_the_error_says_what_to_do(
         runner.train()
 
 
+@pytest.mark.parametrize('host, error, message', [
+    (Bytes, TypeError, '"rgb" takes a floating point.*uint8.*inputs'),
+    (Small, ValueError, '"rgb" needs at least one patch.*16 x 6')
+])
+def test_what_cannot_be_measured_names_the_modality(tmp_path, host, error,
+                                                    message):
+    runner = build(tmp_path, host, HOSTS[Frozen][0])
+    with pytest.raises(error, match=message):
+        runner.train()
+
+
 @pytest.mark.parametrize('type', ['OGM', 'AGM'])
 def test_weighers_that_need_scores_of_single_modalities(tmp_path, type):
     """Without them K would be 1 for ever."""
@@ -337,6 +453,38 @@ def test_weighers_that_need_scores_of_single_modalities(tmp_path, type):
             branches=dict(rgb='rgb', depth='depth')))
     with pytest.raises(ValueError, match=f'{type} .* leave out branches'):
         runner.train()
+
+
+class Points(Host):
+    """A list of modules that are given points, of shape (B, N, C)."""
+
+    def __init__(self):
+        super().__init__()
+        self.rgb = conv()
+        self.depth = nn.ModuleList([nn.Linear(1, 4), nn.Linear(4, 4)])
+
+    def encode(self, rgb, depth):
+        points = depth.flatten(2).transpose(1, 2)
+        for layer in self.depth:
+            points = layer(points).relu()
+        return self.rgb(rgb) + points.amax(1)[..., None, None]
+
+
+def test_weights_that_need_no_image(tmp_path):
+    k = dict(rgb=0.5, depth=1.5)
+    hook = dict(type='mwam_mm.BalanceHook', weigher=dict(
+        type='mwam_mm.Constant', k=k), **HOSTS[Frozen][0])
+    plain = change(build(tmp_path / 'plain', Points))
+    weighted = change(build(tmp_path / 'weighted', Points, hook))
+    assert plain['depth.0.weight'].any()
+    for name, delta in plain.items():
+        torch.testing.assert_close(
+            weighted[name], k.get(name.split('.')[0], 1.) * delta)
+    for depth, message in (('depth', 'container'), ('depth.0', '0 tensors')):
+        with pytest.raises(ValueError, match=message):
+            build(tmp_path / depth, Points, dict(
+                hook, weigher='mwam_mm.MWAM',
+                branches=dict(rgb='rgb', depth=depth))).train()
 
 
 @pytest.mark.parametrize('intervention', ['gradient', 'update'])

@@ -8,6 +8,7 @@ import torch
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from mmengine.runner.checkpoint import get_state_dict, load_state_dict
+from mmseg.models import EncoderDecoder
 from torch import nn
 from torch.nn.functional import cross_entropy, interpolate
 
@@ -240,9 +241,21 @@ def test_resuming_a_run_without_heads_says_so(tmp_path):
             assert torch.equal(value, own[key])
 
 
-def test_a_host_that_looks_at_the_image_besides():
+@MODELS.register_module()
+class TakesApart(EncoderDecoder):
+    """Its own way from the image to the features, by the layout."""
+
+    def extract_feat(self, inputs):
+        *levels, last = self.neck(self.backbone(inputs))
+        rgb = inputs[:, self.data_preprocessor.layout['rgb'].slice]
+        return [*levels, last * interpolate(
+            rgb.mean(1, True), last.shape[2:])]
+
+
+@pytest.mark.parametrize('type', ['LooksAgain', 'TakesApart'])
+def test_a_host_that_looks_at_the_image_besides(type):
     """What its heads for one modality see of it has that one only."""
-    cfg = model(type='mwam_mm.LooksAgain')
+    cfg = model(type=f'mwam_mm.{type}')
     cfg['neck']['fusion'] = dict(type='mwam_mm.SumFusion')
     torch.manual_seed(0)
     host = build(cfg).train()

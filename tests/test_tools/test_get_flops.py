@@ -93,3 +93,11 @@ def test_command(get_flops, write_config, monkeypatch, capsys):
             if line.startswith('|') and '.' in line] == [
                 'rgb', 'depth', *COMBINATIONS]
     assert 'Image of 32 x 64 pixels' in said
+
+
+def test_a_model_that_does_not_know_the_modalities(get_flops):
+    cfg = one_convolution()
+    cfg['model']['data_preprocessor'] = dict(type='mmseg.SegDataPreProcessor')
+    model = init_model(Config(cfg), device='cpu')
+    with pytest.raises(TypeError, match='such as mwam_mm.MultiModalSeg'):
+        get_flops.measure(model, 32, 32)

@@ -60,12 +60,15 @@ def measure(model: BaseModel, height: int,
         tuple[dict[str, Cost], dict[str, Cost]]: Modality to cost of its
         branch, empty where the model has no branches; combination to cost of
         all that runs for it.
+
+    Raises:
+        TypeError: If the model's data preprocessor has no layout.
     """
     branches: Dict[str, Cost] = {}
     combinations: Dict[str, Cost] = {}
     idle = idle_parameters(model)
     total = sum(p.numel() for p in model.parameters())
-    for names in model.data_preprocessor.layout.combinations():
+    for names in SingleCombination(model).layout.combinations():
         module = SingleCombination(model, names)
         flops = analyze(module, module.example(height, width))
         combinations[combination_name(names)] = Cost(

@@ -2,7 +2,6 @@
 from typing import Any, List, Optional
 
 import torch
-from mmengine.utils import apply_to
 from torch import Tensor
 from torch.autograd import Variable
 from torch.optim import Optimizer
@@ -11,6 +10,7 @@ from mwam_mm.models.backbones import BranchOutputs
 from mwam_mm.mwam import scale_gradient
 from mwam_mm.registry import INTERVENTIONS
 
+from ..probes.base import tensors_in
 from ..signal import Signal
 from .base import Context, Intervention
 
@@ -43,11 +43,12 @@ class Gradient(Intervention):
 
     With an :class:`MWAMNeck` the gradients are scaled where they reach the
     branches, at the features; backpropagation being linear, this scales those
-    of all parameters of the branch. On other models they are scaled when
-    backward ends, by a few calls for each branch: gradients that were there
-    before are divided by K when backward starts, so that the product with K
-    leaves them as they were. Under DistributedDataParallel that comes after
-    the all-reduce, and K is the same on all ranks.
+    of all parameters of the branch, as far as they come through the neck. On
+    other models they are scaled when backward ends, by a few calls for each
+    branch: gradients that were there before are divided by K when backward
+    starts, so that the product with K leaves them as they were. Under
+    DistributedDataParallel that comes after the all-reduce, and K is the same
+    on all ranks.
     """
 
     scales_branches = True
@@ -82,8 +83,7 @@ class Gradient(Intervention):
     def at_losses(self, signal: Signal, losses: Any) -> Any:
         if signal.outputs is not None:
             return losses
-        starts: List[Tensor] = []
-        apply_to(losses, _is_differentiable, starts.append)
+        starts = [x for x in tensors_in(losses) if x.requires_grad]
         for loss in starts:
             loss.register_hook(self._start)
         if not starts and any(
@@ -141,7 +141,3 @@ class Gradient(Intervention):
         """The gradients of each branch, in the order of K."""
         return [[p.grad for p in self.context.probe.branches[name]
                  if p.grad is not None] for name in self.context.modalities]
-
-
-def _is_differentiable(x: Any) -> bool:
-    return isinstance(x, Tensor) and x.requires_grad

@@ -1,6 +1,15 @@
 """What all probes share."""
 import inspect
-from typing import Any, Callable, Dict, List, Optional, Sequence, Set
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    List,
+    Mapping,
+    Optional,
+    Sequence,
+    Set,
+)
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +19,7 @@ from mwam_mm.models.host import Host
 
 from ..signal import Signal
 
-__all__ = ['Listener', 'Probe', 'untraced']
+__all__ = ['Listener', 'Probe', 'tensors_in', 'untraced']
 
 AtFeatures = Callable[[Signal, BranchOutputs], BranchOutputs]
 AtEnd = Callable[[Signal, Any], Any]
@@ -58,6 +67,8 @@ class Probe:
         #: Modality to the modules that its branch consists of.
         self.modules: Dict[str, List[nn.Module]] = {}
         self._signal: Optional[Signal] = None
+        #: How many forwards of the model are under way, one in another.
+        self._depth = 0
         self._versions: List[int] = []
         self._handles: List[Any] = []
 
@@ -103,7 +114,10 @@ class Probe:
         self._handles += [
             self.model.register_forward_pre_hook(
                 Listener(self._begin), with_kwargs=True),
-            self.model.register_forward_hook(Listener(self._end))
+            self.model.register_forward_hook(Listener(self._end)),
+            # Called after an error, too, with which a forward may end.
+            self.model.register_forward_hook(
+                Listener(self._leave), always_call=True)
         ]
 
     def detach(self) -> None:
@@ -111,6 +125,7 @@ class Probe:
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
+        self._depth = 0
         self._forget()
 
     def _forget(self) -> Optional[Signal]:
@@ -121,6 +136,9 @@ class Probe:
         return signal
 
     def _begin(self, model: nn.Module, args: tuple, kwargs: dict) -> None:
+        self._depth += 1
+        if self._depth > 1:  # the model calls itself
+            return
         self._forget()
         self._versions = []
         if not (model.training and torch.is_grad_enabled()):
@@ -136,7 +154,7 @@ class Probe:
         # Every rank reaches the end of the forward, so what the weigher
         # reduces over the ranks meets its counterparts there, before
         # backward starts to reduce gradients.
-        signal = self._forget()
+        signal = self._forget() if self._depth == 1 else None
         if signal is None:
             return output
         for (name, image, _), version in zip(signal.entered,
@@ -148,6 +166,9 @@ class Probe:
                     'would measure something else: let the model change a '
                     'copy of it')
         return self._at_end(signal, output)
+
+    def _leave(self, *_) -> None:
+        self._depth = max(self._depth - 1, 0)
 
     def _enter(self,
                name: str,
@@ -166,6 +187,24 @@ def _by_name(function: Callable, model: nn.Module, args: tuple,
         return {}
     bound.apply_defaults()
     return dict(bound.arguments)
+
+
+def tensors_in(data: Any) -> List[Tensor]:
+    """All tensors in mappings, lists and tuples, which may be of any class.
+
+    Args:
+        data (Any): What a module takes or returns.
+
+    Returns:
+        list[Tensor]: The tensors, those of nested containers included.
+    """
+    if isinstance(data, Tensor):
+        return [data]
+    if isinstance(data, Mapping):
+        data = list(data.values())
+    if not isinstance(data, (list, tuple)):
+        return []
+    return [x for part in data for x in tensors_in(part)]
 
 
 def untraced(function: Callable) -> Callable:

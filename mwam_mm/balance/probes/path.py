@@ -5,17 +5,24 @@ from typing import (
     Dict,
     List,
     Mapping,
+    Optional,
     Sequence,
     Set,
     Union,
 )
 
-from mmengine.utils import apply_to
 from torch import Tensor, nn
 
 from mwam_mm.layout import in_order
 
-from .base import AtEnd, AtFeatures, Listener, Probe, untraced
+from .base import (
+    AtEnd,
+    AtFeatures,
+    Listener,
+    Probe,
+    tensors_in,
+    untraced,
+)
 
 __all__ = ['PathProbe', 'branch_paths']
 
@@ -32,6 +39,8 @@ class PathProbe(Probe):
             that shape, or its clip of shape (B, C, T, H, W), whose frames
             count as channels. Without an entry it is the branch's first path.
         where (str): What named the paths, for the error messages.
+        needs_images (bool): Whether an image that is not found is an error.
+            Defaults to True.
 
     Raises:
         ValueError: If a path matches no module or no parameter, or two
@@ -39,9 +48,11 @@ class PathProbe(Probe):
     """
 
     def __init__(self, model: nn.Module, branches: Mapping[str, Sequence[str]],
-                 inputs: Mapping[str, str], where: str) -> None:
+                 inputs: Mapping[str, str], where: str,
+                 needs_images: bool = True) -> None:
         super().__init__(model, list(branches))
         self._where = where
+        self._needs_images = needs_images
         owner: Dict[Tensor, str] = {}
         self._entrances: Dict[str, nn.Module] = {}
         self._paths: Dict[str, str] = {}
@@ -69,7 +80,7 @@ class PathProbe(Probe):
             key = 'inputs' if name in inputs else 'branches'
             entrance = self._module(path, name, key)
             if isinstance(entrance, (nn.ModuleList, nn.ModuleDict)):
-                raise ValueError(
+                self._not_found(
                     f'modality "{name}": {path} is a container that is never '
                     'called: name the module that the image enters in '
                     f'{where}.inputs[{name!r}]')
@@ -104,19 +115,26 @@ class PathProbe(Probe):
             # There is none when activation checkpointing runs the branch
             # again.
             if self._signal is not None:
-                enter(name, self._find_image(name, args, kwargs))
+                image = self._find_image(name, args, kwargs)
+                if image is not None:
+                    enter(name, image)
 
         return hook
 
-    def _find_image(self, name: str, args: tuple, kwargs: dict) -> Tensor:
+    def _not_found(self, text: str) -> None:
+        if self._needs_images:
+            raise ValueError(text)
+
+    def _find_image(self, name: str, args: tuple,
+                    kwargs: dict) -> Optional[Tensor]:
         arguments = [*args, *kwargs.values()]
         images: List[Tensor] = []
         for is_one in (_is_image, _is_clip):
             images = images or [x for x in arguments if is_one(x)]
             if not images:  # or the only one within dicts and lists
-                apply_to(arguments, is_one, images.append)
+                images = [x for x in tensors_in(arguments) if is_one(x)]
         if len(images) != 1:
-            raise ValueError(
+            return self._not_found(
                 f'modality "{name}": {self._paths[name]} is called with '
                 f'{len(images)} tensors of shape (B, C, H, W) where the image '
                 'of the modality should be found: name the module that it '
@@ -125,7 +143,7 @@ class PathProbe(Probe):
         for other, image, _ in self._signal.entered:
             if other != name and (image is found or (
                     _is_clip(found) and image.data_ptr() == found.data_ptr())):
-                raise ValueError(
+                return self._not_found(
                     f'modalities "{other}" and "{name}" enter with the same '
                     'tensor, so their images cannot be told apart: name '
                     'modules that only the one image enters in '

@@ -46,6 +46,9 @@ class Weigher:
 
     #: Whether K are probabilities, which the intervention ``dropout`` takes.
     probabilities = False
+    #: Whether it looks at the images that enter the branches. Else a branch
+    #: may take something else, such as points.
+    needs_images = True
 
     def __init__(self, modalities: Sequence[str]) -> None:
         self.modalities = tuple(modalities)

@@ -39,6 +39,8 @@ class Constant(Weigher):
             ]
     """
 
+    needs_images = False
+
     def __init__(self,
                  modalities: Sequence[str],
                  k: Optional[Mapping[str, float]] = None) -> None:

@@ -1,10 +1,9 @@
 """MSES: each modality stops when it no longer improves."""
-from functools import partial
 from typing import Any, Dict, List, Optional, Sequence
 
 import torch
 from mmengine.logging import print_log
-from torch import Tensor, nn
+from torch import Tensor
 
 from mwam_mm.evaluation import is_higher_better
 from mwam_mm.registry import WEIGHERS
@@ -69,6 +68,8 @@ class MSES(Weigher):
             val_cfg = dict(type='mwam_mm.MissingModalityValLoop')
     """
 
+    needs_images = False
+
     def __init__(self,
                  modalities: Sequence[str],
                  metric: str,
@@ -100,13 +101,11 @@ class MSES(Weigher):
                 f'MSES finds no parameters of the branches of {empty}: with '
                 'FSDP set use_orig_params=True')
         self._modules = probe.modules
-        for name, modules in probe.modules.items():
-            for module in modules:
-                self._handles.append(
-                    module.register_forward_pre_hook(
-                        Listener(
-                            partial(_evaluate_if_stopped,
-                                    self.tracks[name]))))
+        # The model is what is always called: a branch may be a list of
+        # modules, or called by another method than forward.
+        self._handles.append(
+            probe.model.register_forward_pre_hook(
+                Listener(self._evaluate_stopped)))
 
     def detach(self) -> None:
         for handle in self._handles:
@@ -115,6 +114,13 @@ class MSES(Weigher):
 
     def to(self, device: torch.device) -> None:
         self._weights = self._weights.to(device)
+
+    def _evaluate_stopped(self, *_) -> None:
+        """Put the branches that have stopped into evaluation."""
+        for name, track in self.tracks.items():
+            if track.stopped:
+                for module in self._modules[name]:
+                    module.eval()
 
     def observe(self, signal: Signal) -> None:
         pass
@@ -186,9 +192,3 @@ class _Track:
         self.waited = 0
         self.stopped = False
         self.state: List[Tensor] = []
-
-
-def _evaluate_if_stopped(track: _Track, module: nn.Module, *_) -> None:
-    """Put a branch that has stopped into evaluation before it runs."""
-    if track.stopped:
-        module.eval()

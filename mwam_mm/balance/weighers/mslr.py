@@ -61,6 +61,8 @@ class MSLR(Weigher):
             val_cfg = dict(type='mwam_mm.MissingModalityValLoop')
     """
 
+    needs_images = False
+
     def __init__(self,
                  modalities: Sequence[str],
                  metric: str,

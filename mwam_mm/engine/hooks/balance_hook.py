@@ -248,7 +248,7 @@ class BalanceHook(Hook):
             runner (Runner): The runner of the training process.
             metrics (dict, optional): Its metrics. Defaults to None.
         """
-        if self._handles and metrics:
+        if self._handles and metrics and not self.window.over:
             self.weigher.observe_metrics(metrics)
 
     def _log(self, runner) -> None:
@@ -313,7 +313,7 @@ class BalanceHook(Hook):
                 f'branches already: drop {type(self).__name__}.branches or '
                 'model.neck.mwam (model.mwam of mwam_mm.multimodal)')
         return PathProbe(model, self.branches, self.inputs,
-                         type(self).__name__)
+                         type(self).__name__, self.weigher.needs_images)
 
     def _find_neck(self, model: nn.Module) -> MWAMNeck:
         return find_neck(model, type(self).__name__)
