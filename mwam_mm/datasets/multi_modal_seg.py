@@ -1,8 +1,10 @@
 """Segmentation dataset whose samples have one file per modality."""
+import logging
 import os.path as osp
 from typing import Dict, List, Mapping, Sequence
 
 import mmengine.fileio as fileio
+from mmengine.logging import print_log
 from mmseg.datasets import BaseSegDataset
 
 from mwam_mm.registry import DATASETS
@@ -37,6 +39,9 @@ class MultiModalSegDataset(BaseSegDataset):
 
     A sample whose label map is missing or damaged, has another size than the
     image or a label that is no class is an error that names the file.
+    Files of modalities that are of no sample, since they have another suffix
+    or there is no image of their name, are named in the log. To have samples
+    without an image, where ``rgb`` is optional, list them as ``ann_file``.
 
     .. code-block:: none
 
@@ -147,7 +152,12 @@ class MultiModalSegDataset(BaseSegDataset):
         listed = 'img_path' if 'img_path' in folders else min(modalities)
         names = FileNames(patterns)
         data_list = []
-        for common in self._common_names(listed, names):
+        common_names = self._common_names(listed, names)
+        if not self.ann_file:
+            self._name_left_out(
+                folders, list(dict.fromkeys([listed, *modalities])),
+                common_names, names)
+        for common in common_names:
             paths = {
                 key: osp.join(folder, names.name(key, common))
                 for key, folder in folders.items()
@@ -204,13 +214,38 @@ class MultiModalSegDataset(BaseSegDataset):
         if not fileio.isdir(folder, backend_args=self.backend_args):
             raise FileNotFoundError(
                 f'data_prefix[{listed!r}]: folder {folder!r} does not exist')
-        files = fileio.list_dir_or_file(
-            folder,
-            list_dir=False,
-            recursive=True,
-            backend_args=self.backend_args)
-        found = (names.common(listed, file) for file in sorted(files))
+        found = (names.common(listed, file) for file in self._files(folder))
         return [common for common in found if common is not None]
+
+    def _files(self, folder: str) -> List[str]:
+        """Names of the files below a folder, none if there is no such."""
+        if not fileio.isdir(folder, backend_args=self.backend_args):
+            return []
+        return sorted(
+            fileio.list_dir_or_file(
+                folder,
+                list_dir=False,
+                recursive=True,
+                backend_args=self.backend_args))
+
+    def _name_left_out(self, folders: Mapping[str, str],
+                       modalities: Sequence[str], common: Sequence[str],
+                       names: FileNames) -> None:
+        """Log the files of the modalities that are of no sample."""
+        samples = set(common)
+        for folder in dict.fromkeys(folders[key] for key in modalities):
+            keys = [key for key in folders if folders[key] == folder]
+            left = [
+                file for file in self._files(folder)
+                if not any(names.common(key, file) in samples for key in keys)
+            ]
+            if left:
+                print_log(
+                    f'{len(left)} file(s) in {folder!r} are of no sample and '
+                    f'are left out; the first: {left[0]!r}. Samples are what '
+                    'the first folder of data_prefix has by the suffix or '
+                    'pattern of its names, unless ann_file lists them',
+                    'current', logging.WARNING)
 
     def _load_columns(self) -> List[dict]:
         """List the samples that ``ann_file`` names file by file."""
