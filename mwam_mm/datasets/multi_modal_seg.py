@@ -1,16 +1,16 @@
 """Segmentation dataset whose samples have one file per modality."""
-import logging
 import os.path as osp
 from typing import Dict, List, Mapping, Sequence
 
 import mmengine.fileio as fileio
-from mmengine.logging import print_log
 from mmseg.datasets import BaseSegDataset
 
 from mwam_mm.registry import DATASETS
 
 from .file_names import (
     FileNames,
+    files_below,
+    log_left_out,
     name_in_folder,
     read_columns,
     read_lines,
@@ -154,9 +154,9 @@ class MultiModalSegDataset(BaseSegDataset):
         data_list = []
         common_names = self._common_names(listed, names)
         if not self.ann_file:
-            self._name_left_out(
-                folders, list(dict.fromkeys([listed, *modalities])),
-                common_names, names)
+            log_left_out(
+                names, folders, dict.fromkeys([listed, *modalities]),
+                common_names, self.backend_args)
         for common in common_names:
             paths = {
                 key: osp.join(folder, names.name(key, common))
@@ -214,38 +214,9 @@ class MultiModalSegDataset(BaseSegDataset):
         if not fileio.isdir(folder, backend_args=self.backend_args):
             raise FileNotFoundError(
                 f'data_prefix[{listed!r}]: folder {folder!r} does not exist')
-        found = (names.common(listed, file) for file in self._files(folder))
+        found = (names.common(listed, file)
+                 for file in files_below(folder, self.backend_args))
         return [common for common in found if common is not None]
-
-    def _files(self, folder: str) -> List[str]:
-        """Names of the files below a folder, none if there is no such."""
-        if not fileio.isdir(folder, backend_args=self.backend_args):
-            return []
-        return sorted(
-            fileio.list_dir_or_file(
-                folder,
-                list_dir=False,
-                recursive=True,
-                backend_args=self.backend_args))
-
-    def _name_left_out(self, folders: Mapping[str, str],
-                       modalities: Sequence[str], common: Sequence[str],
-                       names: FileNames) -> None:
-        """Log the files of the modalities that are of no sample."""
-        samples = set(common)
-        for folder in dict.fromkeys(folders[key] for key in modalities):
-            keys = [key for key in folders if folders[key] == folder]
-            left = [
-                file for file in self._files(folder)
-                if not any(names.common(key, file) in samples for key in keys)
-            ]
-            if left:
-                print_log(
-                    f'{len(left)} file(s) in {folder!r} are of no sample and '
-                    f'are left out; the first: {left[0]!r}. Samples are what '
-                    'the first folder of data_prefix has by the suffix or '
-                    'pattern of its names, unless ann_file lists them',
-                    'current', logging.WARNING)
 
     def _load_columns(self) -> List[dict]:
         """List the samples that ``ann_file`` names file by file."""

@@ -9,7 +9,7 @@ from mmcv.transforms import LoadAnnotations
 from mmengine.registry import init_default_scope
 from PIL import Image
 
-from mwam_mm.datasets import multi_modal_seg
+from mwam_mm.datasets import file_names
 from mwam_mm.registry import DATASETS
 
 MODALITIES = dict(
@@ -314,7 +314,7 @@ def test_no_folder_of_images(red_nir):
 def test_files_of_no_sample_are_not_lost_without_a_word(
         root, tmp_path, monkeypatch):
     said = []
-    monkeypatch.setattr(multi_modal_seg, 'print_log',
+    monkeypatch.setattr(file_names, 'print_log',
                         lambda message, *args: said.append(message))
     assert len(_build(root)) == 3
     assert not said
