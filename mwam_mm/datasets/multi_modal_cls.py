@@ -149,6 +149,9 @@ class MultiModalClsDataset(BaseDataset):
         if not classes:
             raise ValueError(f'{self.ann_file} does not name the classes: set '
                              'metainfo=dict(classes=...)')
+        if len(set(self.columns)) < len(self.columns):
+            raise ValueError(f'columns={list(self.columns)} must name each '
+                             f'column of {self.ann_file} once')
         if not fileio.exists(self.ann_file):
             raise FileNotFoundError(f'ann_file {self.ann_file!r} does not '
                                     'exist')

@@ -119,6 +119,16 @@ def test_list_with_tabs_and_names_of_classes(tmp_path):
             metainfo=dict(classes=('fake', 'real')))
 
 
+def test_two_columns_of_one_name(tmp_path):
+    """One file would take the place of the other."""
+    (tmp_path / 'list.txt').write_text('a.png b.png 0\n')
+    with pytest.raises(ValueError, match=r"columns=\['img_path', 'img_path'"):
+        MultiModalClsDataset(
+            data_root=str(tmp_path), ann_file='list.txt',
+            columns=('img_path', 'img_path'),
+            metainfo=dict(classes=('fake', 'real')), pipeline=[LOAD])
+
+
 @pytest.fixture
 def folders(tmp_path):
     for kind, suffix in (('rgb', 'jpg'), ('depth', 'png')):
