@@ -154,9 +154,8 @@ class MultiModalSegDataset(BaseSegDataset):
         data_list = []
         common_names = self._common_names(listed, names)
         if not self.ann_file:
-            log_left_out(
-                names, folders, dict.fromkeys([listed, *modalities]),
-                common_names, self.backend_args)
+            self._log_left_out(folders, [listed, *modalities], common_names,
+                               names)
         for common in common_names:
             paths = {
                 key: osp.join(folder, names.name(key, common))
@@ -171,6 +170,11 @@ class MultiModalSegDataset(BaseSegDataset):
                 + (f' by ann_file={self.ann_file!r}' if self.ann_file else '')
                 + ': img_suffix, or file_names, says what images are called')
         return data_list
+
+    def _log_left_out(self, folders: Mapping[str, str], keys: Sequence[str],
+                      common: Sequence[str], names: FileNames) -> None:
+        """Log the files of the modalities that are of no sample."""
+        log_left_out(names, folders, keys, common, self.backend_args)
 
     def _patterns(self, folders: Mapping[str, str]) -> Dict[str, str]:
         """Path key to the pattern of the names in its folder."""
