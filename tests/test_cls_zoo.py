@@ -6,7 +6,10 @@ trained for one iteration and evaluated on the embedded set, in one process.
 import pytest
 from mmengine.config import Config
 
-from mwam_mm.convert.job import write_job
+from mwam_mm.convert.bases import find_base, load_config
+from mwam_mm.convert.datasets import load_dataset
+from mwam_mm.convert.job import compose, write_job
+from mwam_mm.registry import DATASETS
 from mwam_mm.stack import check_stack
 
 from .stacks import needs_classification
@@ -80,3 +83,17 @@ def test_the_command_finds_the_size_that_windows_need(tmp_path, monkeypatch):
     assert cfg.default_hooks.checkpoint is None
     assert cfg.val_evaluator.type == 'Accuracy'
     assert cfg.train_dataloader.dataset.type == 'mwam_mm.SceneClsDataset'
+
+
+def test_a_base_whose_dataset_holds_the_images(tmp_path, monkeypatch):
+    """Its pipeline loads nothing."""
+    monkeypatch.chdir(tmp_path)
+    name = 'mmpretrain::resnet/resnet18_8xb16_cifar10.py'
+    base = load_config(find_base(name))
+    (tmp_path / 'job.py').write_text(compose(
+        name, base, load_dataset(None, base), ['rgb:3', 'depth:1'],
+        smoke_size=64))
+    cfg = Config.fromfile('job.py')
+    for loader in (cfg.train_dataloader, cfg.val_dataloader):
+        sample = DATASETS.build(loader.dataset)[0]
+        assert sample['inputs'].shape[0] == 4

@@ -16,6 +16,7 @@ from mwam_mm.config import (
     walk_dicts,
     wrapped_datasets,
 )
+from mwam_mm.datasets.transforms.pipeline import loaded_modalities
 
 from .bases import (
     Pipeline,
@@ -189,17 +190,24 @@ class JobSettings:
         """A stock pipeline, made multimodal as a whole."""
         transforms, code = pipeline
         # This tells at once if a transform cannot be carried over.
-        multimodal_pipeline(transforms, self.modalities, self.annotations,
-                            self.loading)
+        built = multimodal_pipeline(transforms, self.modalities,
+                                    self.annotations, self.loading)
         step = dict(
             type='mwam_mm.multimodal',
             modalities=Code('modalities'),
             transforms=self._with_sizes(transforms, code))
         if self.annotations is not None:
             step['annotations'] = self.annotations
-        if self.loading:
+        steps = [step]
+        if not loaded_modalities(built):
+            # CIFAR's and MNIST's datasets hold the images themselves.
+            steps.insert(0, dict(
+                type='mwam_mm.LoadModalities',
+                modalities=Code('modalities'),
+                **self.loading))
+        elif self.loading:
             step['loading'] = self.loading
-        return [step, _DROPOUT] if dropout else [step]
+        return [*steps, _DROPOUT] if dropout else steps
 
     def _with_sizes(self, transforms: List[dict], code: Any) -> Any:
         """A stock pipeline for images of other sizes, else its code."""

@@ -103,6 +103,8 @@ def short_side(pipeline: Iterable[dict]) -> Optional[int]:
     """
     for _, transform in walk_dicts(list(pipeline)):
         scale = transform.get('scale')
+        if type_name(transform) == 'EfficientNetCenterCrop':
+            return transform['crop_size']  # it resizes what it crops
         if 'Resize' in type_name(transform) and scale is not None:
             while isinstance(scale, (list, tuple)) and isinstance(
                     scale[0], (list, tuple)):

@@ -87,6 +87,9 @@ class BenchmarkSegDataset(MultiModalSegDataset):
                         f'one according to {by!r}')
         return data_list
 
+    def _log_left_out(self, *args) -> None:
+        """Say nothing, as :meth:`load_data_list` selects files."""
+
     def _set_prefixes(self, data_info: dict) -> None:
         """Give each path, which has the name of the image, its own prefix."""
         if not self.PREFIXES:

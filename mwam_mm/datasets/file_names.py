@@ -1,12 +1,25 @@
 """Names of the files of a sample, by pattern or from a list."""
+import logging
 import os.path as osp
 import re
-from typing import Dict, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import (
+    Dict,
+    Iterable,
+    List,
+    Mapping,
+    Optional,
+    Sequence,
+    Tuple,
+    Union,
+)
 
 import mmengine
+import mmengine.fileio as fileio
+from mmengine.logging import print_log
 
 __all__ = [
-    'FileNames', 'name_in_folder', 'natural_key', 'read_columns', 'read_lines'
+    'FileNames', 'files_below', 'log_left_out', 'name_in_folder',
+    'natural_key', 'read_columns', 'read_lines'
 ]
 
 
@@ -130,6 +143,59 @@ class FileNames:
         folder, middle = osp.split(common)
         first, *last = self._parts[key]
         return osp.join(folder, first + (middle + last[0] if last else ''))
+
+
+def files_below(folder: str,
+                backend_args: Optional[dict] = None) -> List[str]:
+    """Names of the files in a folder and those below it.
+
+    Args:
+        folder (str): The folder.
+        backend_args (dict, optional): Arguments of MMEngine's file backend.
+            Defaults to None.
+
+    Returns:
+        list[str]: The names, sorted; none if there is no such folder.
+    """
+    if not fileio.isdir(folder, backend_args=backend_args):
+        return []
+    return sorted(
+        fileio.list_dir_or_file(
+            folder,
+            list_dir=False,
+            recursive=True,
+            backend_args=backend_args))
+
+
+def log_left_out(names: FileNames,
+                 folders: Mapping[str, str],
+                 keys: Iterable[str],
+                 common: Iterable[str],
+                 backend_args: Optional[dict] = None) -> None:
+    """Log the files that are of no sample.
+
+    Args:
+        names (FileNames): How the files of a sample are called.
+        folders (Mapping[str, str]): Path key to the folder of its files.
+        keys (Iterable[str]): The keys whose folders are looked at, first that
+            of which the samples were listed.
+        common (Iterable[str]): What the names of each sample have in common.
+        backend_args (dict, optional): Arguments of MMEngine's file backend.
+            Defaults to None.
+    """
+    samples, (listed, *_) = set(common), keys
+    for folder in dict.fromkeys(folders[key] for key in keys):
+        here = [key for key in folders if folders[key] == folder]
+        left = [
+            file for file in files_below(folder, backend_args)
+            if not any(names.common(key, file) in samples for key in here)
+        ]
+        if left:
+            print_log(
+                f'{len(left)} file(s) in {folder!r} are of no sample and are '
+                f'left out; the first: {left[0]!r}. Without ann_file samples '
+                f'are what data_prefix[{listed!r}] has, by the suffix or '
+                'pattern of its names', 'current', logging.WARNING)
 
 
 def read_lines(path: str,

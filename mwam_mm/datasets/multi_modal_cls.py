@@ -1,15 +1,13 @@
 """Classification dataset whose samples have one file per modality."""
-import logging
 import os.path as osp
 from typing import Iterator, List, Optional, Sequence, Tuple
 
 import mmengine.fileio as fileio
 from mmengine.dataset import BaseDataset
-from mmengine.logging import print_log
 
 from mwam_mm.registry import DATASETS
 
-from .file_names import read_lines
+from .file_names import FileNames, files_below, log_left_out, read_lines
 from .transforms import check_pipeline, keep_absent
 from .transforms.pipeline import loaded_modalities
 
@@ -151,6 +149,9 @@ class MultiModalClsDataset(BaseDataset):
         if not classes:
             raise ValueError(f'{self.ann_file} does not name the classes: set '
                              'metainfo=dict(classes=...)')
+        if len(set(self.columns)) < len(self.columns):
+            raise ValueError(f'columns={list(self.columns)} must name each '
+                             f'column of {self.ann_file} once')
         if not fileio.exists(self.ann_file):
             raise FileNotFoundError(f'ann_file {self.ann_file!r} does not '
                                     'exist')
@@ -190,39 +191,37 @@ class MultiModalClsDataset(BaseDataset):
                 f'data_prefix[{first!r}]: folder {root!r} does not exist')
         folders = sorted(fileio.list_dir_or_file(root, list_file=False))
         classes = self._metainfo.setdefault('classes', tuple(folders))
-        suffixes = {
-            key: self.modality_suffix.get(key, self.img_suffix)
+        names = FileNames({
+            key: '{}' + self.modality_suffix.get(key, self.img_suffix)
             for key in self.data_prefix
-        }
-        suffix = suffixes[first]
-        found, left, without = False, [], []
+        })
+        samples, without = [], []
         for folder in folders:
             if folder not in classes:
                 raise ValueError(f'folder {osp.join(root, folder)!r} is none '
                                  f'of the classes {list(classes)}')
-            files = sorted(
-                osp.join(folder, name) for name in fileio.list_dir_or_file(
-                    osp.join(root, folder), list_dir=False, recursive=True))
-            images = [file for file in files if file.endswith(suffix)]
-            left += [osp.join(root, file) for file in files
-                     if not file.endswith(tuple(suffixes.values()))]
-            found = found or bool(images)
-            if files and not images:
+            files = files_below(osp.join(root, folder))
+            of_class = [
+                common for common in (
+                    names.common(first, osp.join(folder, file))
+                    for file in files) if common is not None
+            ]
+            if files and not of_class:
                 without.append(folder)
-            for image in images:
-                stem = image[:len(image) - len(suffix)]
+            for common in of_class:
                 paths = {
-                    key: osp.join(prefix, stem + suffixes[key])
+                    key: osp.join(prefix, names.name(key, common))
                     for key, prefix in self.data_prefix.items()
                 }
                 yield paths[first], dict(
                     paths, gt_label=list(classes).index(folder))
-        if found and without:
+            samples += of_class
+        if samples and without:
+            suffix = self.modality_suffix.get(first, self.img_suffix)
             raise ValueError(
                 f'{root!r}: of the classes {without} no file ends in '
                 f'{suffix!r}, so they would have no sample: give all images '
                 'one suffix, or a list of the files as ann_file')
-        if found and left:
-            print_log(
-                f'{len(left)} file(s) do not end in {suffix!r} and are left '
-                f'out; the first: {left[0]!r}', 'current', logging.WARNING)
+        if samples:
+            log_left_out(names, self.data_prefix,
+                         dict.fromkeys([first, *self.data_prefix]), samples)

@@ -41,7 +41,8 @@ class MultiModalCocoDataset(CocoDataset):
         └── thermal/train/a/0001.tiff  thermal_path='thermal/train'
 
     Paths in the json are relative to the folder that ``data_prefix`` has for
-    them, or to ``data_root`` where it has none. :class:`LoadModalities`, which
+    them, or to ``data_root`` where it has none. Without either, an image lacks
+    the modality, if that is optional. :class:`LoadModalities`, which
     knows the optional ones, checks whether the files exist.
 
     Where the pipeline loads no ``img_path``, as with modalities none of which
@@ -277,6 +278,10 @@ class MultiModalCocoDataset(CocoDataset):
             ]
             if missing:
                 raise ValueError(f'{where}: image {image} has no {missing}')
+            size = image['height'], image['width']
+            if not all(isinstance(v, (int, float)) for v in size):
+                raise ValueError(f'{where}: image {image["file_name"]!r} has '
+                                 f'height, width = {size}; expected numbers')
             if images.setdefault(image['id'], image) is not image:
                 raise ValueError(
                     f'{where}: images {images[image["id"]]["file_name"]!r} '
@@ -434,15 +439,24 @@ class MultiModalCocoDataset(CocoDataset):
             name = image[key] if key in named else self._name(file_name, key)
             data_info[key] = osp.join(
                 folders.get(key, self.data_root or ''), name)
+        for key in self._optional_keys:
+            data_info.setdefault(key, None)
         keys = self._path_keys
-        if keys and 'img_path' not in keys and keys[0] in data_info:
-            data_info['img_path'] = data_info[keys[0]]
+        paths = [data_info[key] for key in keys if data_info.get(key)]
+        if paths and 'img_path' not in keys:
+            data_info['img_path'] = paths[0]
         return data_info
 
     @cached_property
     def _path_keys(self) -> List[str]:
         """The keys of the files that the pipeline loads."""
         return [m.path_key for m in loaded_modalities(self.pipeline)]
+
+    @cached_property
+    def _optional_keys(self) -> List[str]:
+        """Those that an image of the json need not have."""
+        return [m.path_key for m in loaded_modalities(self.pipeline)
+                if m.optional]
 
     def _name(self, file_name: str, key: str) -> str:
         """Derive the name of a modality's file from that of the image."""

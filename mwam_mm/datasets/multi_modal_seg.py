@@ -9,6 +9,8 @@ from mwam_mm.registry import DATASETS
 
 from .file_names import (
     FileNames,
+    files_below,
+    log_left_out,
     name_in_folder,
     read_columns,
     read_lines,
@@ -37,6 +39,9 @@ class MultiModalSegDataset(BaseSegDataset):
 
     A sample whose label map is missing or damaged, has another size than the
     image or a label that is no class is an error that names the file.
+    Files of modalities that are of no sample, since they have another suffix
+    or there is no image of their name, are named in the log. To have samples
+    without an image, where ``rgb`` is optional, list them as ``ann_file``.
 
     .. code-block:: none
 
@@ -147,7 +152,11 @@ class MultiModalSegDataset(BaseSegDataset):
         listed = 'img_path' if 'img_path' in folders else min(modalities)
         names = FileNames(patterns)
         data_list = []
-        for common in self._common_names(listed, names):
+        common_names = self._common_names(listed, names)
+        if not self.ann_file:
+            self._log_left_out(folders, [listed, *modalities], common_names,
+                               names)
+        for common in common_names:
             paths = {
                 key: osp.join(folder, names.name(key, common))
                 for key, folder in folders.items()
@@ -161,6 +170,11 @@ class MultiModalSegDataset(BaseSegDataset):
                 + (f' by ann_file={self.ann_file!r}' if self.ann_file else '')
                 + ': img_suffix, or file_names, says what images are called')
         return data_list
+
+    def _log_left_out(self, folders: Mapping[str, str], keys: Sequence[str],
+                      common: Sequence[str], names: FileNames) -> None:
+        """Log the files of the modalities that are of no sample."""
+        log_left_out(names, folders, keys, common, self.backend_args)
 
     def _patterns(self, folders: Mapping[str, str]) -> Dict[str, str]:
         """Path key to the pattern of the names in its folder."""
@@ -204,12 +218,8 @@ class MultiModalSegDataset(BaseSegDataset):
         if not fileio.isdir(folder, backend_args=self.backend_args):
             raise FileNotFoundError(
                 f'data_prefix[{listed!r}]: folder {folder!r} does not exist')
-        files = fileio.list_dir_or_file(
-            folder,
-            list_dir=False,
-            recursive=True,
-            backend_args=self.backend_args)
-        found = (names.common(listed, file) for file in sorted(files))
+        found = (names.common(listed, file)
+                 for file in files_below(folder, self.backend_args))
         return [common for common in found if common is not None]
 
     def _load_columns(self) -> List[dict]:

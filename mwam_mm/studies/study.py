@@ -15,6 +15,9 @@ from mwam_mm.layout import ModalityLayout
 STUDY_KEYS = ('variants', 'config', 'seeds', 'baseline', 'ceilings', 'metric',
               'options')
 VARIANT_KEYS = ('config', 'options', 'only')
+# Where configs say something for each modality, or list some.
+BY_MODALITY = ('modalities', 'branches', 'inputs', 'in_channels', 'k',
+               'imdecode_backend', 'npz_key')
 
 
 @dataclass
@@ -233,8 +236,8 @@ def add_ceilings(variants: Dict[str, Variant], joint: Optional[str],
         dict[str, str]: Modality to the name of its ceiling.
 
     Raises:
-        ValueError: If there is no such variant, or one has the name of a
-            ceiling.
+        ValueError: If there is no such variant, one has the name of a
+            ceiling, or as :func:`keep_modality`.
     """
     ceilings: Dict[str, str] = {}
     if joint is None:
@@ -249,6 +252,7 @@ def add_ceilings(variants: Dict[str, Variant], joint: Optional[str],
             raise ValueError(f'{path}: variants[{name!r}] has the name of a '
                              'ceiling: choose another one')
         variants[name] = replace(variant, only=modality)
+        variants[name].load('.')  # what cannot be trained alone says so now
     return ceilings
 
 
@@ -263,17 +267,32 @@ def keep_modality(cfg: Config, name: str) -> None:
     What changes the colours of another one is left out of the pipelines.
 
     Raises:
-        ValueError: If nothing in the config has a modality of this name.
+        ValueError: If nothing in the config has a modality of this name, or
+            another one gives it its size.
     """
-    found = False
-    for _, part in walk_dicts(cfg._cfg_dict):
-        for key in ('modalities', 'branches'):
-            value = part.get(key)
-            if isinstance(value, Mapping) and name in value:
-                part[key] = type(value)({name: value[name]})
-                found = True
-    if not found:
+    names = {
+        n for _, part in walk_dicts(cfg._cfg_dict)
+        for key in ('modalities', 'branches')
+        if isinstance(part.get(key), Mapping) for n in part[key]
+    }
+    if name not in names:
         raise ValueError(f'{cfg.filename} has no modality {name!r}')
+    for path, part in walk_dicts(cfg._cfg_dict):
+        for key in BY_MODALITY:
+            value = part.get(key)
+            if isinstance(value, Mapping) and names.issuperset(value):
+                part[key] = type(value)(
+                    {n: v for n, v in value.items() if n == name})
+            elif isinstance(value, (list, tuple)) and name in value:
+                part[key] = [name]
+        if type_name(part) == 'RandomDropModality':
+            part.pop('weights', None)  # there is nothing to choose from
+        if part.get('resize_to', name) not in (name, None):
+            raise ValueError(
+                f'{cfg.filename}: {path}.resize_to={part["resize_to"]!r} '
+                f'gives {name!r} a size that is not known without it, so '
+                f'{name!r} cannot be trained alone: resize the files, or '
+                'leave out the ceilings')
     for _, part in walk_dicts(cfg._cfg_dict):
         for key, value in part.items():
             if key.endswith('pipeline') and isinstance(value, list):

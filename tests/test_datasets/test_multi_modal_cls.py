@@ -8,7 +8,7 @@ import pytest
 from mwam_mm.datasets import (
     CASIASURFDataset,
     MultiModalClsDataset,
-    multi_modal_cls,
+    file_names,
 )
 
 MODALITIES = dict(
@@ -119,6 +119,16 @@ def test_list_with_tabs_and_names_of_classes(tmp_path):
             metainfo=dict(classes=('fake', 'real')))
 
 
+def test_two_columns_of_one_name(tmp_path):
+    """One file would take the place of the other."""
+    (tmp_path / 'list.txt').write_text('a.png b.png 0\n')
+    with pytest.raises(ValueError, match=r"columns=\['img_path', 'img_path'"):
+        MultiModalClsDataset(
+            data_root=str(tmp_path), ann_file='list.txt',
+            columns=('img_path', 'img_path'),
+            metainfo=dict(classes=('fake', 'real')), pipeline=[LOAD])
+
+
 @pytest.fixture
 def folders(tmp_path):
     for kind, suffix in (('rgb', 'jpg'), ('depth', 'png')):
@@ -159,14 +169,18 @@ def test_folders_with_gaps(folders, tmp_path):
 def test_images_of_another_suffix_are_not_lost_without_a_word(
         folders, tmp_path, monkeypatch):
     said = []
-    monkeypatch.setattr(multi_modal_cls, 'print_log',
+    monkeypatch.setattr(file_names, 'print_log',
                         lambda message, *args: said.append(message))
     assert len(MultiModalClsDataset(**folders)) == 3
     assert not said
     save(tmp_path / 'rgb/dog/4.jpeg', 9)
+    # The suffix of depth does not make an image of it, either.
+    save(tmp_path / 'rgb/dog/5.png', 9)
+    save(tmp_path / 'depth/dog/4.png', 9)
     assert len(MultiModalClsDataset(**folders)) == 3
-    message, = said
-    assert message.startswith('1 file(s)') and 'dog/4.jpeg' in message
+    images, depths = said
+    assert images.startswith('2 file(s)') and "'dog/4.jpeg'" in images
+    assert depths.startswith('1 file(s)') and "'dog/4.png'" in depths
     (tmp_path / 'rgb/dog/1.jpg').unlink()
     with pytest.raises(ValueError, match=r"classes \['dog'\] no file ends"):
         MultiModalClsDataset(**folders)

@@ -154,6 +154,44 @@ def test_end_to_end(root):
     assert len(dataset[2]['data_samples'].gt_instances) == 0
 
 
+def test_an_image_of_the_json_without_the_path_of_a_modality(root, content):
+    """It lacks the modality, where that is optional."""
+    for image in content['images']:
+        stem = osp.splitext(image['file_name'])[0]
+        image['depth_path'] = f'depth/{stem}.png'
+    del content['images'][0]['depth_path']
+    content['images'][1]['depth_path'] = None
+    rgbd = {name: MODALITIES[name] for name in ('rgb', 'depth')}
+    of_json = dict(data_prefix=dict(img_path='image'), modality_suffix={})
+
+    def load(modalities):
+        return build(root, content, **of_json, pipeline=[
+            dict(type='mwam_mm.LoadModalities', modalities=modalities),
+            dict(type='PackDetInputs')])
+
+    with pytest.raises(KeyError, match=(
+            r"sample '.*image/a.jpg' has \['img_path'")):
+        load(rgbd)[0]
+    dataset = load(dict(rgbd, depth=dict(rgbd['depth'], optional=True)))
+    assert [dataset[i]['data_samples'].absent_modalities
+            for i in range(3)] == [('depth', ), ('depth', ), ()]
+    assert dataset[0]['inputs'][3:].count_nonzero() == 0
+    # With no rgb, the first file that there is stands for the image.
+    dataset = build(root, content, data_prefix=dict(
+        img_path='image', thermal_path='thermal'),
+        modality_suffix=dict(thermal_path='.tiff'), pipeline=[
+            dict(type='mwam_mm.LoadModalities', modalities=dict(
+                depth=dict(channels=1, optional=True),
+                thermal=dict(channels=1)))])
+    assert dataset.get_data_info(0)['img_path'].endswith('thermal/a.tiff')
+
+
+def test_sizes_that_are_no_numbers(root, content):
+    content['images'][0]['height'] = '24'
+    with pytest.raises(ValueError, match="'a.jpg' has height, width = .'24'"):
+        build(root, content)
+
+
 def test_a_missing_file_of_an_optional_modality(root):
     (root / 'thermal/c.tiff').unlink()
     modalities = dict(MODALITIES, thermal=dict(channels=1, optional=True))

@@ -9,6 +9,7 @@ from mmcv.transforms import LoadAnnotations
 from mmengine.registry import init_default_scope
 from PIL import Image
 
+from mwam_mm.datasets import file_names
 from mwam_mm.registry import DATASETS
 
 MODALITIES = dict(
@@ -308,3 +309,40 @@ def test_no_folder_of_images(red_nir):
             data_prefix=dict(red_path='red', nir_path='nir'),
             modality_suffix={},
             img_suffix='.jpg')
+
+
+def test_files_of_no_sample_are_not_lost_without_a_word(
+        root, tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr(file_names, 'print_log',
+                        lambda message, *args: said.append(message))
+    assert len(_build(root)) == 3
+    assert not said
+    for name in ('image/sub/a.jpg', 'image/z.jpg', 'depth/sub/a.npy',
+                 'label/z_gt.png'):
+        (tmp_path / name).touch()
+    # This sample has no image, which the others tell.
+    (tmp_path / 'image/b.png').unlink()
+    assert len(_build(root)) == 2
+    images, depths, thermals = said
+    assert images.startswith('2 file(s)') and "first: 'sub/a.jpg'" in images
+    assert depths.startswith('2 file(s)') and "first: 'b.tiff'" in depths
+    assert thermals.startswith('1 file(s)') and "first: 'b.png'" in thermals
+    # Files of several kinds in one folder are told apart by their patterns.
+    said.clear()
+    for name in ('x_rgb.png', 'x_depth.tiff', 'x_gt.png', 'y_depth.tiff'):
+        (tmp_path / 'one' / name).parent.mkdir(exist_ok=True)
+        (tmp_path / 'one' / name).touch()
+    one = dict(
+        data_prefix=dict.fromkeys(
+            ('img_path', 'depth_path', 'seg_map_path'), 'one'),
+        modality_suffix={},
+        file_names=dict(img_path='{}_rgb.png', depth_path='{}_depth.tiff',
+                        seg_map_path='{}_gt.png'))
+    assert len(_build(root, **one)) == 1
+    message, = said
+    assert message.startswith('1 file(s)') and "'y_depth.tiff'" in message
+    # Nothing is left out of a list.
+    said.clear()
+    assert len(_build(root, ann_file='list.txt')) == 2
+    assert not said

@@ -177,6 +177,47 @@ def test_distillation_of_each_class_by_itself(tmp_path, loss):
         found['rgb.loss_distill'], 4 * kl.sum(1).mean(), rtol=1e-4, atol=1e-6)
 
 
+def test_distillation_of_each_of_two_scores(tmp_path):
+    """Conformer's head gives those of two classifiers."""
+    from mmpretrain.models import ConformerHead
+
+    class TwoScores(ConformerHead):
+
+        def pre_logits(self, feats):
+            return feats[-1], -feats[-1]
+
+    cfg = tiny_cls.config(
+        tmp_path, hook=hook(ONE, ['combination', 'distill']),
+        train_cfg=dict(type='IterBasedTrainLoop', max_iters=1))
+    cfg.model.head.update(
+        type=TwoScores, in_channels=[8, 8],
+        init_cfg=dict(type='Normal', layer='Linear', std=1.))
+    runner, model, x, _ = first_batch(cfg)
+    found = {}
+    parse = runner.model.parse_losses
+    runner.model.parse_losses = lambda losses: (
+        found.update(losses), parse(losses))[1]
+    runner.train()
+    expected = [
+        kl_div(log_softmax(alone, 1), log_softmax(whole, 1),
+               reduction='batchmean', log_target=True)
+        for alone, whole in zip(logits(model, x, slice(0, 3)),
+                                logits(model, x, slice(0, 4)))
+    ]
+    torch.testing.assert_close(
+        found['rgb.loss_distill'], sum(expected) / 2, rtol=1e-4, atol=1e-6)
+    assert expected[0] > 1e-3 and not torch.isclose(*expected)
+
+
+def test_what_is_no_class_has_no_logits(tmp_path):
+    """Numbers that are estimated are no distribution over classes."""
+    pytest.importorskip('mmpretrain.models.heads.regression_head')
+    cfg = tiny_cls.config(tmp_path, hook=hook(ONE, 'distill'))
+    cfg.model.head.update(type='LinearRegressionHead')
+    with pytest.raises(ValueError, match="finds no logits .*on='features'"):
+        Runner.from_cfg(cfg).train()
+
+
 def test_a_head_for_other_classes_is_refused(tmp_path):
     cfg = tiny_cls.config(tmp_path)
     cfg.model.head.num_classes = 3

@@ -6,6 +6,7 @@ from mmengine.config import Config
 
 from mwam_mm.config import type_name
 from mwam_mm.convert.pipeline import expanded
+from mwam_mm.registry import MODELS, TRANSFORMS
 from mwam_mm.stack import has_detection
 from mwam_mm.studies import Study
 from mwam_mm.studies.run import fingerprint
@@ -195,3 +196,61 @@ def test_a_ceiling_has_the_colours_of_its_modality_only(name, kept, own):
     assert list(loading['modalities']) == [name]
     assert [type_name(step) for step in steps] == kept
     assert [type_name(step) for step in pipeline[1:]] == own
+
+
+def test_a_ceiling_has_what_is_said_of_its_modality_only():
+    """Else its parts name modalities that it does not have."""
+    modalities = dict(rgb=dict(channels=3), depth=dict(channels=1))
+    cfg = Config(dict(
+        model=dict(
+            backbone=dict(
+                type='mwam_mm.MultiModalBackbone', modalities=modalities,
+                branch=dict(type='mmseg.ResNetV1c', depth=18),
+                # This depth is of the network.
+                branches=dict(depth=dict(depth=34))),
+            neck=dict(
+                type='mwam_mm.MWAMNeck', modalities=modalities,
+                in_channels=dict(rgb=[64, 128, 256, 512],
+                                 depth=[64, 128, 256, 512]))),
+        train_dataloader=dict(dataset=dict(pipeline=[
+            dict(type='mwam_mm.LoadModalities', modalities=modalities,
+                 imdecode_backend=dict(depth='pillow'),
+                 npz_key=dict(depth='z'), resize_to='rgb'),
+            dict(type='mwam_mm.RandomDropModality',
+                 modalities=['rgb', 'depth'],
+                 weights={'rgb+depth': 2, 'depth': 1})
+        ])),
+        custom_hooks=[dict(k=dict(rgb=0.5, depth=2.))]))
+    wrong = copy.deepcopy(cfg)
+    with pytest.raises(ValueError, match=(
+            r"pipeline\.0\.resize_to='rgb' gives 'depth' a size")):
+        keep_modality(wrong, 'depth')
+    cfg_of = dict(rgb=copy.deepcopy(cfg), depth=cfg)
+    del cfg_of['depth'].train_dataloader.dataset.pipeline[0]['resize_to']
+    for name, layers in (('rgb', 2), ('depth', 3)):
+        cfg = cfg_of[name]
+        keep_modality(cfg, name)
+        branch, = MODELS.build(cfg.model.backbone).branches.values()
+        assert len(branch.layer1) == layers
+        neck = MODELS.build(cfg.model.neck)
+        assert neck.in_channels[0] == {name: 64}
+        load, drop = map(TRANSFORMS.build,
+                         cfg.train_dataloader.dataset.pipeline)
+        assert load.layout.names == drop.modalities == (name, )
+        assert list(drop.weights) == [name]
+        assert cfg.custom_hooks[0].k == {name: dict(rgb=0.5, depth=2.)[name]}
+
+
+def test_what_cannot_be_trained_alone_is_an_error_of_the_study(
+        tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'job.py').write_text(
+        "default_scope = 'mmengine'\n"
+        'modalities = dict(rgb=dict(channels=3), depth=dict(channels=1))\n'
+        'model = dict(modalities=modalities)\n'
+        "load = dict(modalities=modalities, resize_to='depth')\n")
+    (tmp_path / 'study.py').write_text(
+        "seeds = [0]\nconfig = 'job.py'\nvariants = dict(a=dict())\n"
+        "ceilings = 'a'\n")
+    with pytest.raises(ValueError, match="'rgb' cannot be trained alone"):
+        Study.from_file('study.py', {})

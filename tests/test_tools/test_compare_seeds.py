@@ -349,3 +349,9 @@ def test_study_with_ceilings(compare, tmp_path):
 def test_wrong_arguments(exit_of_tool, arguments, message):
     code, said = exit_of_tool('analysis_tools/compare_seeds', *arguments)
     assert code == 2 and message in said
+
+
+def test_variants_are_those_of_a_study(tabulate, capsys):
+    with pytest.raises(SystemExit):
+        tabulate('a.py', '--variants', 'a')
+    assert 'among those of a --study' in capsys.readouterr().err

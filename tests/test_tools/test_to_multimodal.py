@@ -21,7 +21,7 @@ from mwam_mm.convert import job
 from mwam_mm.convert.bases import base_of, find_base, load_config
 from mwam_mm.convert.datasets import load_dataset
 from mwam_mm.convert.pipeline import multimodal_transforms
-from mwam_mm.convert.sizes import fit_sizes, size_factor
+from mwam_mm.convert.sizes import fit_sizes, short_side, size_factor
 from mwam_mm.stack import has_detection
 
 from ..processes import run_script
@@ -792,6 +792,17 @@ val_evaluator = test_evaluator = dict(type='IoUMetric')
         said = capsys.readouterr().out
         assert 'sizes of the base\'s pipeline stay' in said
         assert "depth/2.png' does not exist" in said
+
+
+@pytest.mark.parametrize('steps, side', [
+    ([dict(type='Resize', scale=(1333, 800), keep_ratio=True)], 800),
+    ([dict(type='ResizeEdge', scale=256), dict(type='CenterCrop',
+                                               crop_size=224)], 256),
+    ([dict(type='EfficientNetCenterCrop', crop_size=224)], 224),
+    ([dict(type='CenterCrop', crop_size=224)], None),
+])
+def test_the_size_of_a_test_pipeline(steps, side):
+    assert short_side([dict(type='LoadImageFromFile'), *steps]) == side
 
 
 @pytest.mark.parametrize('name', ['', 'Det', 'Cls'])

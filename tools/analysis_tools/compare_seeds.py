@@ -220,6 +220,8 @@ def main() -> None:
     args = parser.parse_args()
     if bool(args.configs) == bool(args.study):
         parser.error('name configs, or a study by --study')
+    if args.variants and not args.study:
+        parser.error('--variants chooses among those of a --study')
     try:
         study = load_study(args)
     except (OSError, ValueError) as error:

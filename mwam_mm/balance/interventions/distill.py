@@ -178,8 +178,10 @@ class Distill(OnSubsets):
 
     def _of_images(self, joined: JoinedForward, group: Group) -> Tensor:
         binary = _by_class(self._head.loss_module)
-        (subset, complete), = self._pairs(joined, group)
-        return self._divergence(subset, complete, 1, binary).mean()
+        return torch.stack([
+            self._divergence(subset, complete, 1, binary).mean()
+            for subset, complete in self._pairs(joined, group)
+        ]).mean()
 
     def _of_maps(self, joined: JoinedForward, group: Group) -> Tensor:
         binary = self._head.use_sigmoid_cls
@@ -287,7 +289,10 @@ def _is_decoder(head: nn.Module) -> bool:
 
 
 def _is_classifier(head: nn.Module) -> bool:
-    return hasattr(head, 'pre_logits')  # all heads of MMPretrain have it
+    """Not what estimates numbers, which are no logits."""
+    # All heads of MMPretrain have `pre_logits`.
+    return hasattr(head, 'pre_logits') and not any(
+        cls.__name__ == 'RegressionHead' for cls in type(head).__mro__)
 
 
 def _is_dense(head: nn.Module) -> bool:

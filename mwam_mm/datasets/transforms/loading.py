@@ -36,7 +36,8 @@ class LoadModalities(BaseTransform):
 
     Required Keys:
 
-    - ``path_key`` of each modality, e.g. img_path and depth_path
+    - ``path_key`` of each modality, e.g. img_path and depth_path; None where
+      a sample lacks an optional one
     - height (int, optional) and width (int, optional): Size of the image
       according to its annotations
     - crop_box (tuple[int], optional): x, y, width and height in pixels of the
@@ -165,11 +166,16 @@ class LoadModalities(BaseTransform):
         images: Dict[str, np.ndarray] = {}
         for name, modality in self.layout.items():
             path = results.get(modality.path_key)
+            if path is None and modality.optional and (
+                    modality.path_key in results):
+                continue  # the dataset knows that there is no such file
             if path is None:
+                found = [key for key in sorted(results) if key.endswith(
+                    '_path') and results[key] is not None]
                 raise KeyError(
                     f'modality {name!r} needs results'
-                    f'[{modality.path_key!r}], but the sample has '
-                    f'{sorted(k for k in results if k.endswith("_path"))}. '
+                    f'[{modality.path_key!r}], but the sample '
+                    f'{results.get("img_path")!r} has {found}. '
                     "Add it to the dataset's data_prefix or set "
                     f'modalities[{name!r}].path_key. Outside a dataset, '
                     'mwam_mm.apis.MultiModalInferencer takes files by '
@@ -220,10 +226,11 @@ class LoadModalities(BaseTransform):
             path, backend_args=self.backend_args)
 
     @staticmethod
-    def _where(modality: Modality, path: str) -> str:
+    def _where(modality: Modality, path: Optional[str]) -> str:
         """How error messages call the file of a modality."""
+        name = None if path is None else os.fspath(path)
         return (f'modality {modality.name!r}: '
-                f'results[{modality.path_key!r}] = {os.fspath(path)!r}')
+                f'results[{modality.path_key!r}] = {name!r}')
 
     def _read(self, path: str, modality: Modality) -> Optional[np.ndarray]:
         """Read a file as an (H, W, C) array; None if it does not exist."""

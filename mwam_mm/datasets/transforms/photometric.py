@@ -4,7 +4,7 @@ from typing import Any, Callable, Iterable, List, Mapping, Optional, Union
 import numpy as np
 from mmcv.transforms import BaseTransform, Compose
 
-from mwam_mm.config import walk_transforms
+from mwam_mm.config import type_name, walk_transforms
 from mwam_mm.layout import ModalityLayout
 from mwam_mm.registry import TRANSFORMS
 
@@ -156,7 +156,9 @@ class PhotometricTransforms(BaseTransform):
             raise ValueError(
                 f'modality {self.modality!r} has values from {image.min()} '
                 f'to {image.max()}, but photometric transforms expect 0 to '
-                f'255. Put {type(self).__name__} right after LoadModalities')
+                f'255. Put {type(self).__name__} right after LoadModalities '
+                'or, where the files themselves hold such values, leave '
+                f'{[type_name(t) for t in self.transforms]} out')
         if not self.to_float32 and image.dtype != np.uint8:
             image = np.rint(image)
         return np.clip(image, 0, 255).astype(
