@@ -41,9 +41,9 @@ class MultiModalCocoDataset(CocoDataset):
         └── thermal/train/a/0001.tiff  thermal_path='thermal/train'
 
     Paths in the json are relative to the folder that ``data_prefix`` has for
-    them, or to ``data_root`` where it has none. Without either, an image lacks
-    the modality, if that is optional. :class:`LoadModalities`, which
-    knows the optional ones, checks whether the files exist.
+    them, or to ``data_root`` where it has none. An image without the path of
+    an optional modality, for which ``data_prefix`` has no folder, lacks it if
+    others have it. :class:`LoadModalities` checks whether the files exist.
 
     Where the pipeline loads no ``img_path``, as with modalities none of which
     is called ``rgb``, there need be no such image: ``file_name`` then gives
@@ -223,6 +223,12 @@ class MultiModalCocoDataset(CocoDataset):
                     raw_ann_info=boxes[image['id']]))
             for image in content['images']
         ]
+        for modality in loaded_modalities(self.pipeline):
+            key = modality.path_key
+            # Where no image has it, the config has forgotten something.
+            if modality.optional and any(key in x for x in data_list):
+                for data_info in data_list:
+                    data_info.setdefault(key, None)
         self._check_masks(data_list)
         # The base class filters by this mapping.
         self.cat_img_map = defaultdict(set)
@@ -439,8 +445,6 @@ class MultiModalCocoDataset(CocoDataset):
             name = image[key] if key in named else self._name(file_name, key)
             data_info[key] = osp.join(
                 folders.get(key, self.data_root or ''), name)
-        for key in self._optional_keys:
-            data_info.setdefault(key, None)
         keys = self._path_keys
         paths = [data_info[key] for key in keys if data_info.get(key)]
         if paths and 'img_path' not in keys:
@@ -451,12 +455,6 @@ class MultiModalCocoDataset(CocoDataset):
     def _path_keys(self) -> List[str]:
         """The keys of the files that the pipeline loads."""
         return [m.path_key for m in loaded_modalities(self.pipeline)]
-
-    @cached_property
-    def _optional_keys(self) -> List[str]:
-        """Those that an image of the json need not have."""
-        return [m.path_key for m in loaded_modalities(self.pipeline)
-                if m.optional]
 
     def _name(self, file_name: str, key: str) -> str:
         """Derive the name of a modality's file from that of the image."""

@@ -176,7 +176,13 @@ def test_an_image_of_the_json_without_the_path_of_a_modality(root, content):
     assert [dataset[i]['data_samples'].absent_modalities
             for i in range(3)] == [('depth', ), ('depth', ), ()]
     assert dataset[0]['inputs'][3:].count_nonzero() == 0
+    # If none of the images has it, the config has forgotten something.
+    for image in content['images']:
+        image['depth_path'] = None
+    with pytest.raises(KeyError, match="modality 'depth' needs results"):
+        load(dict(rgbd, depth=dict(rgbd['depth'], optional=True)))[0]
     # With no rgb, the first file that there is stands for the image.
+    content['images'][2]['depth_path'] = 'depth/c.png'
     dataset = build(root, content, data_prefix=dict(
         img_path='image', thermal_path='thermal'),
         modality_suffix=dict(thermal_path='.tiff'), pipeline=[
