@@ -31,4 +31,26 @@ variants = {
                     type='mwam_mm.Constant', k=dict(rgb=0.9, sar=1.1)),
                 intervention='update')
         ])),
+    # The best of three constants, by floods_tuning.py.
+    'opm-q0.7': dict(
+        options=dict(custom_hooks=[
+            dict(
+                type='mwam_mm.BalanceHook',
+                weigher=dict(type='mwam_mm.OPM', q_base=0.7),
+                intervention=[dict(type='dropout', draw='each')])
+        ])),
+    'mses-patience5': dict(
+        options={
+            'train_cfg.val_interval':
+            40,
+            'custom_hooks': [
+                dict(
+                    type='mwam_mm.BalanceHook',
+                    weigher=dict(
+                        type='mwam_mm.MSES',
+                        metric='mIoU',
+                        patience=5),
+                    intervention='update')
+            ]
+        }),
 }
